@@ -1,0 +1,55 @@
+"""The catalogue: what is read, under which name it is shown, and what is plausible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gpu_sentinel.catalogue.metric import (
+    WINDOW_LABEL,
+    WINDOW_SECONDS,
+    Kind,
+    Metric,
+    Op,
+    value_key,
+)
+from gpu_sentinel.catalogue.metrics import (
+    CLOCK_EVENT_REASONS,
+    METRICS,
+    SIGNALS,
+    THRESHOLDS,
+    VIOLATION_POLICIES,
+)
+from gpu_sentinel.model import Tier
+
+
+def query_keys(metrics: tuple[Metric, ...] = METRICS) -> dict[str, Metric]:
+    """Every key that the driver is asked for, and the metric that declares it."""
+    return {key: m for m in metrics if m.op is Op.READ for key in m.series.values()}
+
+
+def keys_of(op: Op, metrics: tuple[Metric, ...] = METRICS) -> tuple[str, ...]:
+    """The readings from which something is made with `op`, each once."""
+    return tuple(dict.fromkeys(k for m in metrics if m.op is op for k in m.series.values()))
+
+
+def tiers(metrics: tuple[Metric, ...] = METRICS) -> Mapping[str, Tier]:
+    """Key -> tier in which it is read."""
+    return {key: m.tier for key, m in query_keys(metrics).items()}
+
+
+__all__ = [
+    "CLOCK_EVENT_REASONS",
+    "METRICS",
+    "SIGNALS",
+    "THRESHOLDS",
+    "VIOLATION_POLICIES",
+    "WINDOW_LABEL",
+    "WINDOW_SECONDS",
+    "Kind",
+    "Metric",
+    "Op",
+    "keys_of",
+    "query_keys",
+    "tiers",
+    "value_key",
+]

@@ -1,0 +1,89 @@
+"""What a metric's declaration says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from gpu_sentinel.model import Tier
+
+#: The one window of minima and maxima: longer than any usual scrape interval.
+WINDOW_SECONDS = 60.0
+WINDOW_LABEL = "1m"
+
+
+class Kind(str, Enum):
+    """The type of a metric family, as in the exposition formats."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    INFO = "info"
+
+
+class Op(str, Enum):
+    """What is done with the readings before they are shown."""
+
+    READ = "read"  # shown as read
+    MIN = "min"  # smallest in the window
+    MAX = "max"  # largest in the window
+    INTEGRAL = "integral"  # integral over time
+    OBSERVED = "observed"  # seconds over which the integral is known
+    SAMPLER = "sampler"  # supplied by the sampler, not by the driver
+    INVENTORY = "inventory"  # which devices there are
+
+
+def value_key(op: Op, key: str) -> str:
+    """The name under which a sample keeps a reading, or what was made of it."""
+    return key if op in (Op.READ, Op.SAMPLER) else f"{op.value}({key})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric family.
+
+    Attributes:
+        series: label value -> query key; the label value is "" where there is no label.
+        label: name of the label that tells the series of one GPU apart.
+        indexed: the one key has several values (fans); the label value is their index.
+        constant: further labels, equal on every series.
+        valid: smallest and largest plausible value in base units, both included.
+        labels: the labels of an inventory metric, where they are not `gpu` and `uuid`.
+        source: the driver's functions or fields, for the reference page.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    group: str
+    source: str
+    tier: Tier = Tier.FAST
+    op: Op = Op.READ
+    series: Mapping[str, str] = field(default_factory=dict)
+    label: str | None = None
+    indexed: bool = False
+    constant: Mapping[str, str] = field(default_factory=dict)
+    valid: tuple[float, float] | None = None
+    labels: tuple[str, ...] | None = None
+
+    def value_keys(self) -> Iterator[tuple[str, str]]:
+        """Pairs of label value and the key of the value in a sample."""
+        for label_value, key in self.series.items():
+            yield label_value, value_key(self.op, key)
+
+    @property
+    def all_labels(self) -> tuple[str, ...]:
+        """Every label name of the family, in the order in which they are written."""
+        if self.labels is not None:
+            return self.labels
+        own = (self.label,) if self.label else ()
+        return ("gpu", "uuid", *own, *self.constant)
+
+    @property
+    def unit(self) -> str:
+        """The OpenMetrics unit, which is the end of the name; empty where there is none."""
+        stem = self.name.removesuffix("_total")
+        return next((u for u in UNITS if stem.endswith(f"_{u}")), "")
+
+
+UNITS = ("watts", "joules", "celsius", "hertz", "bytes", "ratio", "seconds")

@@ -1,0 +1,108 @@
+"""The records that travel from the sampler to the page: plain, immutable, without behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+
+#: One reading in base units; a tuple where a device has several of a kind (fans), by index.
+Value = float | tuple[float, ...]
+
+NOTHING: Mapping[str, Value] = MappingProxyType({})
+
+
+class Tier(str, Enum):
+    """How often a reading is taken."""
+
+    FAST = "fast"
+    SLOW = "slow"
+    STATIC = "static"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceId:
+    """A physical GPU: NVML's index, which may move, and the UUID, which does not."""
+
+    index: int
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriverInfo:
+    """Versions as the driver spells them (`590.48.01`, `13.1`, `13.590.48.01`)."""
+
+    driver_version: str
+    cuda_version: str
+    nvml_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class TierSample:
+    """What one pass over a tier found.
+
+    Attributes:
+        taken: monotonic clock, seconds.
+        wall: Unix time, seconds.
+        lifetime: seconds after `taken` for which the values may still be shown.
+        values: readings in base units by key; what is not there was not answered.
+    """
+
+    taken: float
+    wall: float
+    lifetime: float
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSnapshot:
+    """One GPU as its sampler last saw it.
+
+    Attributes:
+        identity: the labels of `gpu_info`, None until the device told them.
+        lost: the driver said that the GPU is gone from the bus, or no longer lists it.
+        answered: monotonic seconds of the last pass that came back, whatever it brought.
+        interval: seconds between two passes of the fast tier.
+        samples: passes of the fast tier that brought readings, since the exporter started.
+        overruns: ticks of the fast tier that were skipped, since the exporter started.
+    """
+
+    id: DeviceId
+    identity: Mapping[str, str] | None = None
+    lost: bool = False
+    answered: float = 0.0
+    interval: float = 0.0
+    samples: int = 0
+    overruns: int = 0
+    tiers: Mapping[Tier, TierSample] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DriverState:
+    """What is known of the driver.
+
+    Attributes:
+        info: its versions, None while NVML is not initialised.
+        error: why it is not, for a person; None while it is.
+        listed: GPUs that the driver lists, None while NVML is not initialised.
+        opened: monotonic seconds of the initialisation.
+        answered: monotonic seconds of the last answer to a call that concerns no single GPU.
+    """
+
+    info: DriverInfo | None = None
+    error: str | None = None
+    listed: int | None = None
+    opened: float = 0.0
+    answered: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that is known at one moment; `sequence` grows with every change."""
+
+    sequence: int = 0
+    driver: DriverState = DriverState()
+    devices: tuple[DeviceSnapshot, ...] = ()
+    pci_devices: int | None = None
+    expected_devices: int | None = None

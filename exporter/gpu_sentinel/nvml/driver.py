@@ -1,0 +1,85 @@
+"""The driver as a whole: initialised, asked how many GPUs there are, let go of."""
+
+from __future__ import annotations
+
+import time
+
+import pynvml
+
+from gpu_sentinel.model import DriverInfo
+from gpu_sentinel.nvml import library
+from gpu_sentinel.nvml.device import Device
+from gpu_sentinel.nvml.errors import DriverGoneError, typed
+from gpu_sentinel.nvml.stats import CallStats, Recorder
+
+
+class Driver:
+    """NVML between `open` and `close`.
+
+    Every method calls the driver and may block for as long as the driver does.
+    """
+
+    def __init__(self, stats: CallStats, loader: library.Loader | None = None) -> None:
+        self._stats = stats
+        self._loader = loader
+        self._recorder = stats.recorder("driver")
+
+    def open(self) -> DriverInfo:
+        """Initialise NVML and ask for its versions.
+
+        Raises:
+            NvmlError: no library, no driver, no permission, versions that do not fit.
+        """
+        start = time.perf_counter()
+        try:
+            library.attach(self._loader)
+            pynvml.nvmlInit()
+            cuda = int(pynvml.nvmlSystemGetCudaDriverVersion())
+            return DriverInfo(
+                driver_version=str(pynvml.nvmlSystemGetDriverVersion()),
+                cuda_version=f"{cuda // 1000}.{cuda % 1000 // 10}",
+                nvml_version=str(pynvml.nvmlSystemGetNVMLVersion()),
+            )
+        except Exception as error:
+            failure = typed(error)
+            self._recorder.errors["init", failure.name] += 1
+            if isinstance(failure, DriverGoneError):
+                # A library that was loaded for another driver never works again: the next
+                # attempt shall load what is installed then.
+                library.detach()
+            raise failure from error
+        finally:
+            self._recorder.call("init", time.perf_counter() - start)
+
+    def count(self) -> int:
+        """GPUs that the driver lists, lost ones included.
+
+        Raises:
+            NvmlError: the driver is gone, or failed.
+        """
+        start = time.perf_counter()
+        try:
+            return int(pynvml.nvmlDeviceGetCount())
+        except Exception as error:
+            failure = typed(error)
+            self._recorder.errors["count", failure.name] += 1
+            raise failure from error
+        finally:
+            self._recorder.call("count", time.perf_counter() - start)
+
+    def recorder(self, index: int) -> Recorder:
+        """Where the calls about the GPU of this index are counted."""
+        return self._stats.recorder(f"gpu{index}")
+
+    def device(self, index: int) -> Device:
+        """Look a GPU up; see `Device`."""
+        return Device(index, self.recorder(index))
+
+    def close(self) -> None:
+        """Let go of NVML and unload its library; nobody may be inside the driver."""
+        try:
+            pynvml.nvmlShutdown()
+        except pynvml.NVMLError as error:
+            # Not initialised any more, as after the driver went away: that is what we want.
+            self._recorder.errors["shutdown", typed(error).name] += 1
+        library.detach()

@@ -1,0 +1,209 @@
+"""Which GPUs there are: opens and closes the driver, starts a sampler a GPU, looks after them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from gpu_sentinel.model import DeviceSnapshot, DriverState
+from gpu_sentinel.nvml import Driver, GpuLostError, NvmlError
+from gpu_sentinel.sampling.sampler import DeviceSampler, Pace, Registry
+from gpu_sentinel.sampling.store import SnapshotStore
+
+log = logging.getLogger(__name__)
+
+#: A call that takes longer is reported as hanging; without any answer the driver counts as down.
+HANG_SECONDS = 5.0
+#: Between two looks at the samplers, and at the driver.
+WATCH_SECONDS = 1.0
+COUNT_SECONDS = 2.0
+#: Between two attempts to initialise NVML, at first and at most.
+RETRY_SECONDS, RETRY_SECONDS_MAX = 1.0, 4.0
+PCI_SECONDS = 30.0
+
+
+class Inventory:
+    """Keeps one sampler running for every GPU that the driver lists, whatever happens to it.
+
+    Its thread may hang in the driver as the samplers may; nothing else waits for it.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        store: SnapshotStore,
+        pace: Callable[[], Pace],
+        expected_gpus: Callable[[], int | None],
+        count_pci: Callable[[], tuple[int, int] | None],
+    ) -> None:
+        """`count_pci` gives NVIDIA display devices and how many no other driver has taken."""
+        self._driver = driver
+        self._store = store
+        self._pace = pace
+        self._expected_gpus = expected_gpus
+        self._count_pci = count_pci
+        self._registry = Registry()
+        self._samplers: list[DeviceSampler] = []
+        self._hanging: set[int] = set()
+        self._open = False
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        #: Set once the first attempt to open the driver has ended, either way.
+        self.tried = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="inventory", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; it starts the samplers."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """End all threads within `timeout` seconds and let go of the driver.
+
+        Returns:
+            False where a call to the driver is still running: NVML was not shut down then,
+            because that would wait for the call.
+        """
+        deadline = time.monotonic() + timeout
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            return False
+        return self._close(max(deadline - time.monotonic(), 0.1))
+
+    def wake(self) -> None:
+        """Look at everything now, as after the settings were changed."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        retry = RETRY_SECONDS
+        next_pci = 0.0
+        while not self._stop.is_set():
+            now = time.monotonic()
+            if now >= next_pci or self._wake.is_set():
+                self._count()
+                next_pci = now + PCI_SECONDS
+            self._wake.clear()
+            if self._open:
+                self._watch()
+                pause = retry = WATCH_SECONDS
+            else:
+                self._try_open()
+                self.tried.set()
+                pause = 0.0 if self._open else retry
+                retry = min(retry * 2, RETRY_SECONDS_MAX)
+            self._wake.wait(pause)
+
+    def _count(self) -> None:
+        counted = self._count_pci()
+        expected = self._expected_gpus()
+        if expected is None and counted is not None:
+            expected = counted[1]
+        self._store.put_counts(counted[0] if counted else None, expected)
+
+    def _try_open(self) -> None:
+        state = self._store.current.driver
+        try:
+            info = self._driver.open()
+            listed = self._driver.count()
+        except NvmlError as error:
+            if state.error != str(error):
+                log.warning("driver not available", extra={"fields": {"reason": str(error)}})
+                self._store.put_driver(DriverState(error=str(error)))
+            return
+        now = time.monotonic()
+        self._open = True
+        self._store.put_driver(DriverState(info=info, listed=listed, opened=now, answered=now))
+        log.info(
+            "driver opened",
+            extra={"fields": {"driver_version": info.driver_version, "gpus": listed}},
+        )
+        self._samplers = [
+            DeviceSampler(
+                index, self._driver, self._store, self._registry, self._pace, self._wake.set
+            )
+            for index in range(listed)
+        ]
+        for sampler in self._samplers:
+            sampler.start()
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        self._report_hanging(now)
+        reason = self._reason_to_reopen(now)
+        if reason is None:
+            self._report_missing(now)
+            return
+        if self._store.current.driver.error != reason:
+            log.warning("driver is opened anew", extra={"fields": {"reason": reason}})
+        self._store.put_driver(DriverState(error=reason))
+        self._store.clear_devices()
+        self._close(WATCH_SECONDS)
+
+    def _reason_to_reopen(self, now: float) -> str | None:
+        gone = next((s.gone for s in self._samplers if s.gone), None)
+        if gone is not None:
+            return str(gone)
+        failing = [s.failure for s in self._samplers]
+        if failing and all(f is not None and not isinstance(f, GpuLostError) for f in failing):
+            return f"every GPU fails: {failing[0]}"
+        state = self._store.current.driver
+        if state.info is None:
+            return state.error  # a sampler hung when the driver should have been closed
+        if now - state.answered < COUNT_SECONDS:
+            return None
+        try:
+            listed = self._driver.count()
+        except NvmlError as error:
+            return str(error)
+        if listed != state.listed:
+            return f"the driver lists {listed} GPUs instead of {state.listed}"
+        self._store.put_driver(replace(state, answered=time.monotonic()))
+        return None
+
+    def _report_hanging(self, now: float) -> None:
+        for sampler in self._samplers:
+            since = sampler.busy_since
+            hanging = since is not None and now - since > HANG_SECONDS
+            if hanging == (sampler.index in self._hanging):
+                continue
+            fields: dict[str, object] = {"gpu": sampler.index, "query": sampler.asked}
+            if hanging:
+                self._hanging.add(sampler.index)
+                log.warning("GPU does not answer", extra={"fields": fields})
+            else:
+                self._hanging.discard(sampler.index)
+                log.info("GPU no longer hangs", extra={"fields": fields})
+
+    def _report_missing(self, now: float) -> None:
+        """GPUs that were here before and that the driver lists no more are lost."""
+        if now - self._store.current.driver.opened < WATCH_SECONDS:
+            return
+        if any(sampler.known is None for sampler in self._samplers):
+            return  # one that has not told its UUID yet may be the missing one
+        here = {s.known.id.uuid for s in self._samplers if s.known}
+        shown = {d.id.uuid for d in self._store.current.devices}
+        for uuid, known in self._registry.gpus.copy().items():
+            if uuid not in here and uuid not in shown:
+                log.warning("GPU is no longer listed", extra={"fields": {"uuid": uuid}})
+                self._store.put_device(
+                    DeviceSnapshot(id=known.id, identity=known.identity, lost=True, answered=now)
+                )
+
+    def _close(self, timeout: float) -> bool:
+        """Stop the samplers and let go of the driver; False where one is stuck in a call."""
+        for sampler in self._samplers:
+            sampler.stop()
+        deadline = time.monotonic() + timeout
+        stuck = [s for s in self._samplers if not s.join(max(deadline - time.monotonic(), 0.0))]
+        if stuck:
+            return False
+        self._samplers = []
+        self._hanging.clear()
+        if self._open:
+            self._driver.close()
+            self._open = False
+        return True
