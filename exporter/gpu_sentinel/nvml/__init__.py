@@ -2,7 +2,7 @@
 
 from gpu_sentinel.nvml.device import Device
 from gpu_sentinel.nvml.driver import Driver
-from gpu_sentinel.nvml.errors import DriverGoneError, GpuLostError, NvmlError
+from gpu_sentinel.nvml.errors import DriverGoneError, GpuLostError, NvmlError, UnexpectedError
 from gpu_sentinel.nvml.library import Loader
 from gpu_sentinel.nvml.stats import CallStats, Recorder
 
@@ -15,4 +15,5 @@ __all__ = [
     "Loader",
     "NvmlError",
     "Recorder",
+    "UnexpectedError",
 ]

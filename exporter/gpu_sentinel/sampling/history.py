@@ -46,19 +46,32 @@ class History:
             has no integral in it.
         """
         made: dict[str, Value] = {}
+        signals = {key: v for key, v in values.items() if isinstance(v, float)}
+        self._integrate(t, signals, 2 * interval, made)
+        self._slide(t, signals, made)
+        if _ENERGY in supported:
+            made["energy.source.hardware"] = 1.0
+        elif _POWER in values:
+            made[_ENERGY] = self._integrals[_POWER].total
+            made["energy.source.integrated"] = 1.0
+        return made
+
+    def _integrate(
+        self, t: float, signals: Mapping[str, float], max_gap: float, made: dict[str, Value]
+    ) -> None:
         for key, integral in self._integrals.items():
-            value = values.get(key)
-            if not isinstance(value, float):
+            if key not in signals:
                 continue
-            integral.add(t, value, 2 * interval)
+            integral.add(t, signals[key], max_gap)
             if key in _SHOWN:
                 made[value_key(Op.INTEGRAL, key)] = integral.total
             if key in _OBSERVED:
                 made[value_key(Op.OBSERVED, key)] = integral.observed
+
+    def _slide(self, t: float, signals: Mapping[str, float], made: dict[str, Value]) -> None:
         for key, extremes in self._extremes.items():
-            value = values.get(key)
-            if isinstance(value, float):
-                extremes.add(t, value)
+            if key in signals:
+                extremes.add(t, signals[key])
             found = extremes.at(t)
             if found is None:
                 continue
@@ -66,9 +79,3 @@ class History:
                 made[value_key(Op.MIN, key)] = found[0]
             if key in _MAXIMA:
                 made[value_key(Op.MAX, key)] = found[1]
-        if _ENERGY in supported:
-            made["energy.source.hardware"] = 1.0
-        elif _POWER in values:
-            made[_ENERGY] = self._integrals[_POWER].total
-            made["energy.source.integrated"] = 1.0
-        return made

@@ -22,6 +22,8 @@ WATCH_SECONDS = 1.0
 COUNT_SECONDS = 2.0
 #: Between two attempts to initialise NVML, at first and at most.
 RETRY_SECONDS, RETRY_SECONDS_MAX = 1.0, 4.0
+#: At least between two initialisations for no better reason than that every GPU fails.
+REOPEN_SECONDS = 8.0
 PCI_SECONDS = 30.0
 
 
@@ -49,6 +51,7 @@ class Inventory:
         self._samplers: list[DeviceSampler] = []
         self._hanging: set[int] = set()
         self._open = False
+        self._next_pci = 0.0
         self._stop = threading.Event()
         self._wake = threading.Event()
         #: Set once the first attempt to open the driver has ended, either way.
@@ -79,23 +82,29 @@ class Inventory:
         self._wake.set()
 
     def _run(self) -> None:
-        retry = RETRY_SECONDS
-        next_pci = 0.0
+        pause = RETRY_SECONDS
         while not self._stop.is_set():
-            now = time.monotonic()
-            if now >= next_pci or self._wake.is_set():
-                self._count()
-                next_pci = now + PCI_SECONDS
-            self._wake.clear()
-            if self._open:
-                self._watch()
-                pause = retry = WATCH_SECONDS
-            else:
-                self._try_open()
-                self.tried.set()
-                pause = 0.0 if self._open else retry
-                retry = min(retry * 2, RETRY_SECONDS_MAX)
+            try:
+                pause = self._step(pause)
+            except Exception:
+                # A defect of ours must not end the one thread that can bring the GPUs back.
+                log.exception("inventory failed")
+                pause = RETRY_SECONDS_MAX
             self._wake.wait(pause)
+
+    def _step(self, last_pause: float) -> float:
+        """Do what is due, and return the seconds until something is due again."""
+        now = time.monotonic()
+        if now >= self._next_pci or self._wake.is_set():
+            self._count()
+            self._next_pci = now + PCI_SECONDS
+        self._wake.clear()
+        if self._open:
+            self._watch()
+            return WATCH_SECONDS
+        self._try_open()
+        self.tried.set()
+        return WATCH_SECONDS if self._open else min(last_pause * 2, RETRY_SECONDS_MAX)
 
     def _count(self) -> None:
         counted = self._count_pci()
@@ -108,7 +117,11 @@ class Inventory:
         state = self._store.current.driver
         try:
             info = self._driver.open()
-            listed = self._driver.count()
+            try:
+                listed = self._driver.count()
+            except NvmlError:
+                self._driver.close()
+                raise
         except NvmlError as error:
             if state.error != str(error):
                 log.warning("driver not available", extra={"fields": {"reason": str(error)}})
@@ -123,7 +136,12 @@ class Inventory:
         )
         self._samplers = [
             DeviceSampler(
-                index, self._driver, self._store, self._registry, self._pace, self._wake.set
+                index=index,
+                driver=self._driver,
+                store=self._store,
+                registry=self._registry,
+                pace=self._pace,
+                on_gone=self._wake.set,
             )
             for index in range(listed)
         ]
@@ -147,14 +165,21 @@ class Inventory:
         gone = next((s.gone for s in self._samplers if s.gone), None)
         if gone is not None:
             return str(gone)
-        failing = [s.failure for s in self._samplers]
-        if failing and all(f is not None and not isinstance(f, GpuLostError) for f in failing):
-            return f"every GPU fails: {failing[0]}"
         state = self._store.current.driver
         if state.info is None:
             return state.error  # a sampler hung when the driver should have been closed
-        if now - state.answered < COUNT_SECONDS:
-            return None
+        failures = [s.failure for s in self._samplers]
+        if (
+            failures
+            and all(f is not None and not isinstance(f, GpuLostError) for f in failures)
+            and now - state.opened > REOPEN_SECONDS
+        ):
+            return f"every GPU fails: {failures[0]}"
+        if now - state.answered >= COUNT_SECONDS:
+            return self._ask_count(state)
+        return None
+
+    def _ask_count(self, state: DriverState) -> str | None:
         try:
             listed = self._driver.count()
         except NvmlError as error:

@@ -10,7 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gpu_sentinel.model import DeviceId, DeviceSnapshot, Tier, TierSample
-from gpu_sentinel.nvml import Device, Driver, DriverGoneError, GpuLostError, NvmlError
+from gpu_sentinel.nvml import (
+    Device,
+    Driver,
+    DriverGoneError,
+    GpuLostError,
+    NvmlError,
+    UnexpectedError,
+)
 from gpu_sentinel.sampling.history import History
 from gpu_sentinel.sampling.store import SnapshotStore
 
@@ -70,6 +77,7 @@ class DeviceSampler:
 
     def __init__(
         self,
+        *,
         index: int,
         driver: Driver,
         store: SnapshotStore,
@@ -121,6 +129,8 @@ class DeviceSampler:
                 return
             except NvmlError as error:
                 self._fail(error)
+            except Exception as error:  # noqa: BLE001 - a defect of ours costs readings, no thread
+                self._fail(UnexpectedError(error))
             finally:
                 self.busy_since = None
             self._stop.wait(RETRY_SECONDS)

@@ -1,0 +1,276 @@
+"""The settings: each declared once, taken from flags, the environment and a file."""
+# ruff: noqa: RUF009 - _setting makes a dataclasses.field, which is evaluated once by design
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from gpu_sentinel import durations, yamlfile
+
+ENV_PREFIX = "GPU_SENTINEL_"
+DEFAULT_SCENARIO = "training"
+
+# Kubernetes puts these into every pod beside a service called gpu-sentinel.
+_SERVICE_LINK = re.compile(ENV_PREFIX + r"(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_\w+)?)")
+
+
+class ConfigError(ValueError):
+    """One line: where, which key, what is wrong, what would be right."""
+
+
+def _setting(
+    default: Any, name: str, parse: Callable[[object], Any], help_: str, **more: object
+) -> Any:
+    return field(default=default, metadata={"name": name, "parse": parse, "help": help_, **more})
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")  # noqa: TRY004 - one kind of error for all
+    return value
+
+
+def _optional_path(value: object) -> Path | None:
+    return Path(text).expanduser() if (text := _text(value)) else None
+
+
+def _addresses(value: object) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not items:
+        raise ValueError(f"{value!r} is no list of addresses: write as ':9836' or '127.0.0.1:9836'")
+    for item in items:
+        port = str(item).rpartition(":")
+        if not port[1] or not port[2].isdecimal() or int(port[2]) > 65535:
+            raise ValueError(f"{item!r} has no port from 0 to 65535: write as ':9836'")
+    return tuple(str(item).strip() for item in items)
+
+
+def _url_path(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"/[\w./~-]*\w", text) or text.startswith("/-/"):
+        raise ValueError(f"{text!r} is no path for metrics: write as '/metrics'")
+    return text
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    try:
+        return words[str(value).lower()]
+    except KeyError:
+        raise ValueError(f"{value!r} is neither true nor false") from None
+
+
+def _duration(low: float, high: float) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        seconds = durations.seconds(value)
+        if not low <= seconds <= high:
+            raise ValueError(
+                f"{value} is out of range: from {durations.pretty(low)} to {durations.pretty(high)}"
+            )
+        return seconds
+
+    return parse
+
+
+def _whole(low: int, high: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        text = str(value)
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise ValueError(f"{value!r} is no whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _choice(*known: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in known:
+            raise ValueError(f"{value!r} is none of {', '.join(known)}")
+        return str(value)
+
+    return parse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings; durations in seconds. What `restart` marks cannot change in a reload."""
+
+    config_file: Path | None = _setting(
+        None,
+        "config.file",
+        _optional_path,
+        "YAML file with these settings.",
+        metavar="FILE",
+        restart=True,
+    )
+    web_listen_address: tuple[str, ...] = _setting(
+        (":9836",),
+        "web.listen-address",
+        _addresses,
+        "Address and port to listen on; may be given several times.",
+        metavar="ADDRESS",
+        multiple=True,
+        restart=True,
+    )
+    web_telemetry_path: str = _setting(
+        "/metrics",
+        "web.telemetry-path",
+        _url_path,
+        "Path of the metrics.",
+        metavar="PATH",
+        restart=True,
+    )
+    web_config_file: Path | None = _setting(
+        None,
+        "web.config.file",
+        _optional_path,
+        "Web configuration file (exporter-toolkit format): TLS, mutual TLS, basic auth.",
+        metavar="FILE",
+        restart=True,
+    )
+    web_enable_lifecycle: bool = _setting(
+        False, "web.enable-lifecycle", _switch, "Allow POST /-/reload.", restart=True
+    )
+    web_max_connections: int = _setting(
+        128,
+        "web.max-connections",
+        _whole(4, 10_000),
+        "Connections at a time; the oldest idle one makes room for a new one.",
+        metavar="NUMBER",
+        restart=True,
+    )
+    sampler_interval: float = _setting(
+        0.25,
+        "sampler.interval",
+        _duration(0.05, 10.0),
+        "Time between two readings of power, utilisation, clocks, temperature and memory.",
+        metavar="DURATION",
+    )
+    sampler_slow_interval: float = _setting(
+        10.0,
+        "sampler.slow-interval",
+        _duration(1.0, 600.0),
+        "Time between two readings of what changes rarely: ECC, links, limits, fans.",
+        metavar="DURATION",
+    )
+    inventory_expected_gpus: int | None = _setting(
+        None,
+        "inventory.expected-gpus",
+        _whole(0, 1024),
+        "How many GPUs there should be; by default those on the PCI bus.",
+        metavar="NUMBER",
+    )
+    simulate: str | None = _setting(
+        None,
+        "simulate",
+        lambda value: _text(value) or None,
+        "Simulate GPUs: name of a scenario, or a scenario file.",
+        metavar="[SCENARIO]",
+        flag_value=DEFAULT_SCENARIO,
+        restart=True,
+    )
+    log_level: str = _setting(
+        "info",
+        "log.level",
+        _choice("debug", "info", "warning", "error"),
+        "Least severity that is logged.",
+        metavar="LEVEL",
+    )
+    log_format: str = _setting(
+        "logfmt",
+        "log.format",
+        _choice("logfmt", "json"),
+        "How log lines are written.",
+        metavar="FORMAT",
+    )
+
+
+SETTINGS: Mapping[str, Field[Any]] = {f.metadata["name"]: f for f in fields(Settings)}
+
+
+def env_name(name: str) -> str:
+    """The environment variable of a setting."""
+    return ENV_PREFIX + re.sub(r"[.-]", "_", name).upper()
+
+
+def load(flags: Mapping[str, object], env: Mapping[str, str]) -> Settings:
+    """Put the settings together: a flag beats the environment beats the file.
+
+    Args:
+        flags: value by setting name, only what was given.
+        env: the environment.
+
+    Raises:
+        ConfigError: a key that is not known, or a value that is not allowed.
+    """
+    found = dict(_parsed(flags, lambda name: f"--{name}"))
+    from_env = dict(_parsed(_environment(env), env_name))
+    path = found.get("config.file", from_env.get("config.file"))
+    from_file = dict(_parsed(_file(path), lambda name: f"{path}: {name}")) if path else {}
+    if "config.file" in from_file:
+        raise ConfigError(f"{path}: config.file: a file cannot name another one: remove the key")
+    merged = from_file | from_env | found
+    return Settings(**{SETTINGS[name].name: value for name, value in merged.items()})
+
+
+def changes_that_need_restart(old: Settings, new: Settings) -> list[str]:
+    """Names of the settings that differ and are read only at the start."""
+    return [
+        name
+        for name, f in SETTINGS.items()
+        if f.metadata.get("restart") and getattr(old, f.name) != getattr(new, f.name)
+    ]
+
+
+def _parsed(values: Mapping[str, object], where: Callable[[str], str]) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        try:
+            yield name, SETTINGS[name].metadata["parse"](value)
+        except ValueError as error:
+            raise ConfigError(f"{where(name)}: {error}") from None
+
+
+def _environment(env: Mapping[str, str]) -> dict[str, object]:
+    known = {env_name(name): name for name in SETTINGS}
+    found: dict[str, object] = {}
+    for variable, value in env.items():
+        if not variable.startswith(ENV_PREFIX) or _SERVICE_LINK.fullmatch(variable):
+            continue
+        if variable not in known:
+            raise ConfigError(
+                f"{variable}: no such setting: {yamlfile.suggestion(variable, list(known))}"
+            )
+        found[known[variable]] = value
+    return found
+
+
+def _file(path: Path) -> dict[str, object]:
+    try:
+        content = yamlfile.read(path)
+    except yamlfile.YamlError as error:
+        raise ConfigError(str(error)) from None
+    found: dict[str, object] = {}
+    _flatten(path, "", {} if content is None else content, found)
+    return found
+
+
+def _flatten(path: Path, prefix: str, content: object, found: dict[str, object]) -> None:
+    """`web: {listen-address: x}` -> `web.listen-address: x`."""
+    if not isinstance(content, dict):
+        where = f"{path}: {prefix.rstrip('.')}" if prefix else str(path)
+        raise ConfigError(f"{where}: expected keys with values, not {content!r}")
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        if name in SETTINGS:
+            found[name] = value
+        elif any(known.startswith(f"{name}.") for known in SETTINGS):
+            _flatten(path, f"{name}.", value, found)
+        else:
+            hint = yamlfile.suggestion(name, list(SETTINGS))
+            raise ConfigError(f"{path}: {name}: no such setting: {hint}")

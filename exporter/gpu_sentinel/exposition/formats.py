@@ -1,0 +1,82 @@
+"""The two exposition formats, as far as our families differ in them.
+
+Specifications: the Prometheus text format 0.0.4 and OpenMetrics 1.0.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from gpu_sentinel.catalogue import Kind, Metric
+
+_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+_HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a family is introduced, and what the whole body is called."""
+
+    name: str
+    content_type: str
+    openmetrics: bool
+
+    def header(self, metric: Metric) -> str:
+        """The comment lines before the samples of a family."""
+        if not self.openmetrics:
+            kind = "gauge" if metric.kind is Kind.INFO else metric.kind.value
+            help_ = metric.help.translate(_HELP_ESCAPES)
+            return f"# HELP {metric.name} {help_}\n# TYPE {metric.name} {kind}\n"
+        family = metric.name
+        if metric.kind is Kind.COUNTER:
+            family = family.removesuffix("_total")
+        elif metric.kind is Kind.INFO:
+            family = family.removesuffix("_info")
+        unit = f"# UNIT {family} {metric.unit}\n" if metric.unit else ""
+        help_ = metric.help.translate(_ESCAPES)
+        return f"# HELP {family} {help_}\n# TYPE {family} {metric.kind.value}\n{unit}"
+
+
+TEXT = Format("text", "text/plain; version=0.0.4; charset=utf-8", openmetrics=False)
+OPENMETRICS = Format(
+    "openmetrics", "application/openmetrics-text; version=1.0.0; charset=utf-8", openmetrics=True
+)
+
+
+def label(name: str, value: str) -> str:
+    """`name="value"`, escaped."""
+    return f'{name}="{value.translate(_ESCAPES)}"'
+
+
+def number(value: float) -> str:
+    """A finite sample value; whole numbers without the `.0`."""
+    whole = int(value)
+    return str(whole) if whole == value else repr(value)
+
+
+_QUALITY = re.compile(r";\s*q\s*=\s*([0-9.]+)")
+
+
+def _quality(header: str, *names: str) -> float:
+    """The highest q that a header gives to one of `names`; 0 where it gives none."""
+    best = 0.0
+    for part in header.lower().split(","):
+        if part.split(";", 1)[0].strip() in names:
+            match = _QUALITY.search(part)
+            try:
+                best = max(best, float(match[1]) if match else 1.0)
+            except ValueError:
+                continue
+    return best
+
+
+def choose_format(accept: str) -> Format:
+    """OpenMetrics for who prefers it or likes both alike, else text."""
+    wanted = _quality(accept, "application/openmetrics-text")
+    return OPENMETRICS if wanted and wanted >= _quality(accept, "text/plain") else TEXT
+
+
+def wants_gzip(accept_encoding: str) -> bool:
+    """Whether gzip is named with a quality above 0."""
+    return _quality(accept_encoding, "gzip") > 0

@@ -1,0 +1,85 @@
+"""The body of /metrics: rendered at the first scrape after something changed, then only sent."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from gpu_sentinel.exposition.formats import (
+    OPENMETRICS,
+    TEXT,
+    Format,
+    choose_format,
+    wants_gzip,
+)
+from gpu_sentinel.exposition.render import DeviceRenderer
+from gpu_sentinel.model import Snapshot
+from gpu_sentinel.sampling.health import driver_due
+
+
+@dataclass(slots=True)
+class _Rendered:
+    sequence: int
+    expires: float
+    plain: bytes
+    zipped: bytes | None = None
+
+
+class MetricsPage:
+    """Renders once for all who wait; never calls the driver, never waits for a sampler."""
+
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        registry: CollectorRegistry,
+        renderer: DeviceRenderer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._snapshot = snapshot
+        self._registry = registry
+        self._renderer = renderer or DeviceRenderer()
+        self._clock = clock
+        self._rendered: dict[str, _Rendered] = {}
+        self._locks = {fmt.name: threading.Lock() for fmt in (TEXT, OPENMETRICS)}
+
+    def body(self, accept: str, accept_encoding: str) -> tuple[bytes, str, str | None]:
+        """The body that a scraper asked for.
+
+        Args:
+            accept: its `Accept` header.
+            accept_encoding: its `Accept-Encoding` header.
+
+        Returns:
+            Body, content type, and content encoding ("gzip" or None).
+        """
+        fmt = choose_format(accept)
+        with self._locks[fmt.name]:
+            rendered = self._current(fmt)
+            if not wants_gzip(accept_encoding):
+                return rendered.plain, fmt.content_type, None
+            if rendered.zipped is None:
+                rendered.zipped = gzip.compress(rendered.plain, compresslevel=1, mtime=0)
+            return rendered.zipped, fmt.content_type, "gzip"
+
+    def _current(self, fmt: Format) -> _Rendered:
+        snapshot, now = self._snapshot(), self._clock()
+        rendered = self._rendered.get(fmt.name)
+        if rendered and rendered.sequence == snapshot.sequence and now <= rendered.expires:
+            return rendered
+        devices, expires = self._renderer.render(snapshot, now, fmt)
+        if fmt.openmetrics:
+            own: bytes = generate_openmetrics(self._registry)  # type: ignore[no-untyped-call]
+            plain = devices.encode() + own  # which ends with the end mark of the whole body
+        else:
+            plain = devices.encode() + generate_latest(self._registry)
+        due = driver_due(snapshot)
+        rendered = _Rendered(snapshot.sequence, min(expires, due) if now <= due else expires, plain)
+        self._rendered[fmt.name] = rendered
+        return rendered
