@@ -1,0 +1,28 @@
+"""`gpu-sentinel metrics`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from gpu_sentinel.catalogue import METRICS
+from gpu_sentinel.catalogue.reference import described, markdown
+
+
+@click.command()
+@click.option("--format", "fmt", type=click.Choice(["table", "json", "markdown"]), default="table")
+def metrics(fmt: str) -> None:
+    """Print every metric that a GPU can have: name, type, labels and meaning."""
+    if fmt == "json":
+        click.echo(json.dumps([described(m) for m in METRICS], indent=2))
+        return
+    if fmt == "markdown":
+        click.echo(markdown(), nl=False)
+        return
+    for group in dict.fromkeys(m.group for m in METRICS):
+        click.secho(f"\n{group}", bold=True)
+        for metric in (m for m in METRICS if m.group == group):
+            labels = ", ".join(metric.all_labels)
+            click.echo(f"  {metric.name}  ({metric.kind.value}; {labels or 'no labels'})")
+            click.echo(f"      {metric.help}")

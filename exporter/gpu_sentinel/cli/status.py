@@ -1,0 +1,119 @@
+"""`gpu-sentinel status`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+
+from gpu_sentinel.exposition.reader import GpuStatus, Status, parse_status
+
+DEFAULT_URL = "http://127.0.0.1:9836/metrics"
+
+
+@click.command()
+@click.option("--url", default=DEFAULT_URL, show_default=True, help="Metrics page of the exporter.")
+@click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Certificates to trust for https.",
+)
+@click.option("--timeout", default=5.0, show_default=True, help="Seconds to wait for the answer.")
+@click.option("--json", "as_json", is_flag=True, help="For a program.")
+@click.pass_context
+def status(
+    ctx: click.Context, url: str, ca_file: str | None, timeout: float, *, as_json: bool
+) -> None:
+    """Show the GPUs of a running exporter; exit code 1 where something is wrong.
+
+    A user and a password go into the URL: https://user:password@host:9836/metrics.
+    """
+    found = _ask(url, ca_file, timeout)
+    if as_json:
+        click.echo(json.dumps(asdict(found) | {"problems": found.problems}, indent=2))
+    else:
+        _print(found)
+    ctx.exit(1 if found.problems else 0)
+
+
+def _ask(url: str, ca_file: str | None, timeout: float) -> Status:
+    import requests  # noqa: PLC0415 - 19 MiB that the exporter itself does without
+
+    try:
+        response = requests.get(
+            url, timeout=timeout, verify=ca_file or True, headers={"Accept": "text/plain"}
+        )
+        response.raise_for_status()
+    except requests.HTTPError as error:
+        raise click.ClickException(f"{url} answers {error.response.status_code}") from None
+    except requests.exceptions.SSLError as error:
+        raise click.ClickException(
+            f"{url}: the certificate is not trusted ({error.args[0]}): name its CA with --ca-file"
+        ) from None
+    except requests.Timeout:
+        raise click.ClickException(f"{url}: no answer within {timeout:g} s") from None
+    except (requests.RequestException, ValueError) as error:
+        raise click.ClickException(
+            f"no exporter answers at {url} ({_cause(error)}): "
+            "start one with `gpu-sentinel serve`, or name another with --url"
+        ) from None
+    try:
+        return parse_status(response.text, time.time())
+    except (ValueError, KeyError) as error:
+        raise click.ClickException(f"{url} is no page of gpu-sentinel: {error}") from None
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason, as `Connection refused`."""
+    text = str(error).rstrip(")'\"")
+    return text.rpartition("] ")[2] or text
+
+
+def _print(found: Status) -> None:
+    driver = (
+        f"driver {found.driver_version}, CUDA {found.cuda_version}"
+        if found.driver_version
+        else "no driver"
+    )
+    click.echo(f"gpu-sentinel {found.exporter_version}, {driver}, {len(found.gpus)} GPUs\n")
+    header = ("GPU", "NAME", "UTIL", "MEMORY", "POWER", "TEMP", "MARGIN", "SM CLOCK", "STATE")
+    rows = [_row(gpu) for gpu in found.gpus]
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    for row in (header, *rows):
+        click.echo("  ".join(_cells(row, widths)).rstrip())
+    for problem in found.problems:
+        click.secho(f"! {problem}", fg="red")
+
+
+def _cells(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    left = {1, len(row) - 1}  # the name and the state; numbers stand to the right
+    return [
+        cell.ljust(width) if i in left else cell.rjust(width)
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+
+
+def _row(gpu: GpuStatus) -> tuple[str, ...]:
+    def show(value: float | None, scale: float, unit: str) -> str:
+        return "-" if value is None else f"{value * scale:.0f} {unit}"
+
+    memory = "-"
+    if gpu.memory_used_bytes is not None and gpu.memory_total_bytes is not None:
+        memory = f"{gpu.memory_used_bytes / 2**30:.1f}/{gpu.memory_total_bytes / 2**30:.1f} GiB"
+    power = show(gpu.power_watts, 1, "W")
+    if gpu.power_watts is not None and gpu.power_limit_watts is not None:
+        power = f"{gpu.power_watts:.0f}/{gpu.power_limit_watts:.0f} W"
+    return (
+        str(gpu.gpu),
+        gpu.name or gpu.uuid,
+        show(gpu.utilization_ratio, 100, "%"),
+        memory,
+        power,
+        show(gpu.temperature_celsius, 1, "°C"),
+        show(gpu.temperature_margin_celsius, 1, "°C"),
+        show(gpu.clock_sm_hertz, 1e-6, "MHz"),
+        gpu.state,
+    )

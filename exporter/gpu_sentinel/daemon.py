@@ -1,0 +1,177 @@
+"""Builds the objects of `serve`, starts them, and stops them in the right order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from gpu_sentinel import __version__, logs
+from gpu_sentinel.config import ConfigError, Settings, changes_that_need_restart
+from gpu_sentinel.exposition import MetricsPage, ReloadState, SelfCollector, self_registry
+from gpu_sentinel.machine import machine
+from gpu_sentinel.nvml import CallStats, Driver
+from gpu_sentinel.sampling import Inventory, Pace, SnapshotStore
+from gpu_sentinel.statuspage import status_page
+from gpu_sentinel.web.app import App
+from gpu_sentinel.web.server import ListenError, WebServer
+from gpu_sentinel.web.webconfig import WebConfig, WebConfigError, load_web_config
+
+log = logging.getLogger(__name__)
+
+#: The exporter is gone this long after TERM, at most.
+STOP_SECONDS = 4.0
+#: A scrape is worth its while this long after the start, whatever the driver does.
+READY_SECONDS = 2.0
+
+
+class StartError(Exception):
+    """One line: why the exporter cannot start."""
+
+
+class Daemon:
+    """One exporter; `run` returns after TERM or INT."""
+
+    def __init__(self, load: Callable[[], Settings]) -> None:
+        """`load` puts the settings together from flags, environment and file.
+
+        Raises:
+            ConfigError: as `load`, and for a scenario or a web configuration that is not valid.
+        """
+        self._load = load
+        self.settings = load()
+        logs.configure(self.settings.log_level, self.settings.log_format)
+        self._machine = machine(self.settings)
+        self._web_config = self._load_web_config(self.settings)
+        self._started = time.monotonic()
+        self._reload_lock = threading.Lock()
+        self._signals: list[int] = []
+        self._wake = threading.Event()
+        self._stats = CallStats()
+        self.store = SnapshotStore()
+        self._reload_state = ReloadState()
+        self._inventory = Inventory(
+            Driver(self._stats, self._machine.loader),
+            self.store,
+            pace=lambda: Pace(self.settings.sampler_interval, self.settings.sampler_slow_interval),
+            expected_gpus=lambda: self.settings.inventory_expected_gpus,
+            count_pci=self._machine.count_pci,
+        )
+        collector = SelfCollector(lambda: self.store.current, self._stats, self._reload_state)
+        self._server = WebServer(
+            self.settings.web_listen_address,
+            App(
+                metrics=MetricsPage(lambda: self.store.current, self_registry(collector)),
+                telemetry_path=self.settings.web_telemetry_path,
+                ready=self._not_ready,
+                reload=self.reload if self.settings.web_enable_lifecycle else None,
+                status=lambda: status_page(
+                    self.store.current, self._reload_state, self._machine.scenario
+                ),
+            ),
+            self._web_config,
+            max_connections=self.settings.web_max_connections,
+        )
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where the exporter listens, once it does."""
+        return tuple(self._server.urls)
+
+    def start(self) -> None:
+        """Open the ports, then start to sample.
+
+        Raises:
+            StartError: a port cannot be opened.
+        """
+        try:
+            self._server.start()
+        except ListenError as error:
+            raise StartError(str(error)) from None
+        for url in self.urls:
+            log.info("listening", extra={"fields": {"url": url, "version": __version__}})
+        if self._machine.scenario:
+            log.info("GPUs are simulated", extra={"fields": {"scenario": self._machine.scenario}})
+        self._inventory.start()
+
+    def stop(self) -> bool:
+        """Stop everything within `STOP_SECONDS`; False where a call to the driver hangs."""
+        clean = self._inventory.stop(STOP_SECONDS / 2)
+        self._server.stop(STOP_SECONDS / 2)
+        log.info("stopped")
+        return clean
+
+    def reload(self) -> str | None:
+        """Take new settings; where they are bad, keep the old ones and return why."""
+        with self._reload_lock:
+            error = self._try_reload()
+            self._reload_state.succeeded(error)
+        if error is None:
+            log.info("configuration reloaded")
+            self._inventory.wake()
+        else:
+            log.error("configuration not reloaded", extra={"fields": {"reason": error}})
+        return error
+
+    def run(self) -> None:
+        """Start, serve until TERM or INT, stop.
+
+        Raises:
+            StartError: a port cannot be opened.
+        """
+        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, self._on_signal) for number in handled}
+        try:
+            self.start()
+            while self._next_signal() == signal.SIGHUP:
+                self.reload()
+            clean = self.stop()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if not clean:
+            # A thread inside the driver cannot be ended, and an orderly exit could wait for it.
+            log.warning("a call to the driver still hangs")
+            sys.stderr.flush()
+            os._exit(0)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signals.append(number)
+        self._wake.set()
+
+    def _next_signal(self) -> int:
+        while not self._signals:
+            self._wake.wait()
+            self._wake.clear()
+        return self._signals.pop(0)
+
+    def _not_ready(self) -> str | None:
+        waited = time.monotonic() - self._started
+        if self._inventory.tried.is_set() or waited > READY_SECONDS:
+            return None
+        return "waiting for the first answer of the driver"
+
+    def _try_reload(self) -> str | None:
+        try:
+            settings = self._load()
+            changed = changes_that_need_restart(self.settings, settings)
+            if changed:
+                return f"{', '.join(changed)}: cannot change while running: restart the exporter"
+            self._web_config.reload()
+        except (ConfigError, WebConfigError) as error:
+            return str(error)
+        self.settings = settings
+        logs.configure(settings.log_level, settings.log_format)
+        return None
+
+    @staticmethod
+    def _load_web_config(settings: Settings) -> WebConfig:
+        try:
+            return load_web_config(settings.web_config_file)
+        except WebConfigError as error:
+            raise ConfigError(str(error)) from None

@@ -1,0 +1,188 @@
+"""What `gpu-sentinel check` looks at: each finding says what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from gpu_sentinel.config import ConfigError, Settings
+from gpu_sentinel.machine import Machine
+from gpu_sentinel.model import Tier
+from gpu_sentinel.nvml import CallStats, Device, Driver, NvmlError
+from gpu_sentinel.web.server import ListenError, probe_address
+from gpu_sentinel.web.webconfig import WebConfigError, load_web_config
+
+#: A call to the driver that takes longer counts as hanging.
+PATIENCE_SECONDS = 5.0
+
+_KERNEL_MODULE = Path("/proc/driver/nvidia/version")
+_CONTROL_DEVICE = Path("/dev/nvidiactl")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; `remedy` is empty where nothing is wrong."""
+
+    subject: str
+    detail: str
+    remedy: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.remedy
+
+
+class _HangsError(Exception):
+    """A call did not come back in time."""
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """The result of a call to the driver that may never come back.
+
+    Raises:
+        _HangsError: it took longer than `PATIENCE_SECONDS`.
+        NvmlError: as the call.
+    """
+    results: list[T] = []
+    errors: list[NvmlError] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except NvmlError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="check", daemon=True)
+    thread.start()
+    thread.join(PATIENCE_SECONDS)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise _HangsError
+    return results[0]
+
+
+def diagnose(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    """Look at everything that `serve` needs, in the order in which it needs it."""
+    yield from _configuration(settings)
+    for address in settings.web_listen_address:
+        yield _port(address)
+    yield from _driver(settings, machine)
+
+
+def _configuration(settings: Settings) -> Iterator[Finding]:
+    if settings.config_file:
+        yield Finding("configuration", f"{settings.config_file} is valid")
+    if settings.web_config_file:
+        try:
+            load_web_config(settings.web_config_file)
+        except WebConfigError as error:
+            yield Finding("web configuration", str(error), "correct the file")
+        else:
+            yield Finding("web configuration", f"{settings.web_config_file} is valid")
+
+
+def _port(address: str) -> Finding:
+    try:
+        probe_address(address)
+    except ListenError as error:
+        return Finding(
+            "port",
+            str(error),
+            "if that is gpu-sentinel itself, all is well (see `gpu-sentinel status`); "
+            "else choose another with --web.listen-address",
+        )
+    return Finding("port", f"{address} is free")
+
+
+def _driver(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    driver = Driver(CallStats(), machine.loader)
+    try:
+        info = _patiently(driver.open)
+        count = _patiently(driver.count)
+    except _HangsError:
+        yield Finding(
+            "driver", "does not answer", "look at `dmesg` for Xid lines; a restart may be needed"
+        )
+        return
+    except NvmlError as error:
+        yield Finding("driver", str(error), _remedy())
+        return
+    source = f"simulated ({machine.scenario}), " if machine.scenario else ""
+    yield Finding(
+        "driver",
+        f"{source}version {info.driver_version}, CUDA {info.cuda_version}, "
+        f"NVML {info.nvml_version}",
+    )
+    hanging = False
+    for index in range(count):
+        finding = _gpu(driver, index)
+        hanging |= finding.detail == _SILENT
+        yield finding
+    yield _number(settings, machine, count)
+    if not hanging:
+        driver.close()
+
+
+_SILENT = "does not answer"
+
+
+def _gpu(driver: Driver, index: int) -> Finding:
+    subject = f"GPU {index}"
+
+    def look() -> tuple[Device, dict[str, str], int]:
+        device = driver.device(index)
+        device.probe()
+        return device, device.identity(), sum(len(device.keys(tier)) for tier in Tier)
+
+    try:
+        device, identity, readings = _patiently(look)
+    except _HangsError:
+        return Finding(subject, _SILENT, "look at `dmesg` for Xid lines; reset the GPU")
+    except NvmlError as error:
+        return Finding(
+            subject, str(error), "look at `dmesg` for Xid lines; reset the GPU or the machine"
+        )
+    return Finding(subject, f"{identity['name']}, {device.id.uuid}, {readings} readings")
+
+
+def _number(settings: Settings, machine: Machine, count: int) -> Finding:
+    counted = machine.count_pci()
+    expected = settings.inventory_expected_gpus
+    why = "inventory.expected-gpus"
+    if expected is None and counted is not None:
+        expected, why = counted[1], "the PCI bus"
+    if expected is None or expected == count:
+        return Finding("GPUs", f"{count}, as expected" if expected == count else str(count))
+    return Finding(
+        "GPUs",
+        f"the driver lists {count}, {why} says {expected}",
+        "look at `dmesg` for a GPU that has fallen off the bus"
+        if count < expected
+        else "correct inventory.expected-gpus",
+    )
+
+
+def _remedy() -> str:
+    """What to do about a driver that cannot be opened, by what else is there."""
+    if not _KERNEL_MODULE.exists():
+        return "install the NVIDIA driver, or try without a GPU: gpu-sentinel serve --simulate"
+    if not os.access(_CONTROL_DEVICE, os.R_OK | os.W_OK):
+        return (
+            f"the kernel module is loaded, but this user may not open {_CONTROL_DEVICE}: "
+            "in a container, start it with GPUs (--gpus all); else see its permissions"
+        )
+    return (
+        "the kernel module is loaded: install the libnvidia-ml.so.1 of the same version; in a "
+        "container, set NVIDIA_DRIVER_CAPABILITIES=utility"
+    )
+
+
+__all__ = ["ConfigError", "Finding", "diagnose"]

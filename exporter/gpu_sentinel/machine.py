@@ -1,0 +1,51 @@
+"""Real or simulated: where the GPUs come from, decided in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gpu_sentinel.config import ConfigError, Settings
+from gpu_sentinel.host import count_gpus
+from gpu_sentinel.nvml import Loader
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where the driver's library comes from, and what is on the PCI bus.
+
+    Attributes:
+        loader: for `nvml.Driver`; None for the libnvidia-ml that is installed.
+        count_pci: NVIDIA display devices, and how many no other driver has taken.
+        scenario: the simulated scenario; None on real GPUs.
+    """
+
+    loader: Loader | None
+    count_pci: Callable[[], tuple[int, int] | None]
+    scenario: str | None = None
+
+
+def machine(settings: Settings) -> Machine:
+    """The machine that the settings ask for.
+
+    Raises:
+        ConfigError: the scenario is not known, or not valid.
+    """
+    if settings.simulate is None:
+        return Machine(loader=None, count_pci=count_gpus)
+    from gpu_sentinel.simulator import (  # noqa: PLC0415 - costs nothing where GPUs are real
+        ScenarioError,
+        Simulation,
+        load_scenario,
+    )
+
+    try:
+        simulation = Simulation(load_scenario(settings.simulate))
+    except ScenarioError as error:
+        raise ConfigError(str(error)) from None
+
+    def count() -> tuple[int, int]:
+        present = simulation.pci_devices()
+        return present, present
+
+    return Machine(simulation.library, count, settings.simulate)
