@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def settings_options(function: F) -> F:
     """Give a command one option a setting."""
-    for name, field in reversed(SETTINGS.items()):
+    for name, field in reversed(list(SETTINGS.items())):
         function = _option(name, field)(function)
     return function
 

@@ -1,0 +1,134 @@
+"""Reading a /metrics page back: what a person or a program wants to know of each GPU."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from prometheus_client.parser import text_string_to_metric_families
+
+#: Seconds without a new sample, beyond its interval, after which a GPU counts as silent.
+SILENT_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class GpuStatus:
+    """One GPU; units as in the metrics, None where it has no such reading."""
+
+    gpu: int
+    uuid: str
+    state: str = "ok"
+    name: str = ""
+    pci_bus_id: str = ""
+    utilization_ratio: float | None = None
+    memory_used_bytes: float | None = None
+    memory_total_bytes: float | None = None
+    power_watts: float | None = None
+    power_limit_watts: float | None = None
+    temperature_celsius: float | None = None
+    temperature_margin_celsius: float | None = None
+    clock_sm_hertz: float | None = None
+
+
+@dataclass(slots=True)
+class Status:
+    """The exporter, the driver and the GPUs; counts are None where they are not known."""
+
+    exporter_version: str = ""
+    nvml_up: bool = False
+    driver_version: str = ""
+    cuda_version: str = ""
+    devices: int | None = None
+    expected_devices: int | None = None
+    gpus: list[GpuStatus] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong, one sentence each."""
+        found = [] if self.nvml_up else ["the driver does not answer (gpu_sentinel_nvml_up 0)"]
+        found += [f"GPU {g.gpu} is {g.state}" for g in self.gpus if g.state != "ok"]
+        shown = sum(g.state != "lost" for g in self.gpus)
+        if self.devices is not None and self.devices > shown:
+            found.append(f"the driver lists {self.devices} GPUs, {shown} have answered")
+        if self.expected_devices is not None and self.nvml_up:
+            missing = self.expected_devices - (self.devices or 0)
+            if missing > 0:
+                found.append(f"{missing} of {self.expected_devices} expected GPUs are missing")
+        return found
+
+
+_READINGS = {
+    "gpu_utilization_ratio": "utilization_ratio",
+    "gpu_memory_used_bytes": "memory_used_bytes",
+    "gpu_memory_total_bytes": "memory_total_bytes",
+    "gpu_power_watts": "power_watts",
+    "gpu_power_limit_watts": "power_limit_watts",
+    "gpu_temperature_celsius": "temperature_celsius",
+    "gpu_temperature_margin_celsius": "temperature_margin_celsius",
+}
+
+_Samples = dict[str, list[tuple[dict[str, str], float]]]
+
+
+def parse_status(body: str, now: float) -> Status:
+    """The status in a /metrics body of the text format.
+
+    Args:
+        body: as scraped.
+        now: Unix time of the scrape, by the exporter's clock.
+
+    Raises:
+        ValueError: it is not a page of this exporter.
+    """
+    samples: _Samples = defaultdict(list)
+    for family in text_string_to_metric_families(body):
+        for sample in family.samples:
+            samples[sample.name].append((sample.labels, sample.value))
+    if "gpu_sentinel_build_info" not in samples:
+        raise ValueError("no gpu_sentinel_build_info in it")
+    driver = samples["gpu_driver_info"][0][0] if samples["gpu_driver_info"] else {}
+    status = Status(
+        exporter_version=samples["gpu_sentinel_build_info"][0][0].get("version", ""),
+        nvml_up=_single(samples, "gpu_sentinel_nvml_up") == 1,
+        driver_version=driver.get("driver_version", ""),
+        cuda_version=driver.get("cuda_version", ""),
+        devices=_whole(_single(samples, "gpu_devices")),
+        expected_devices=_whole(_single(samples, "gpu_expected_devices")),
+    )
+    status.gpus = _gpus(samples, now)
+    return status
+
+
+def _single(samples: _Samples, name: str) -> float | None:
+    return samples[name][0][1] if samples[name] else None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _gpus(samples: _Samples, now: float) -> list[GpuStatus]:
+    gpus = {
+        labels["uuid"]: GpuStatus(
+            int(labels["gpu"]), labels["uuid"], state="lost" if lost else "not answering"
+        )
+        for labels, lost in samples["gpu_lost"]
+    }
+    for labels, _ in samples["gpu_info"]:
+        gpu = gpus[labels["uuid"]]
+        gpu.name, gpu.pci_bus_id = labels["name"], labels["pci_bus_id"]
+    for name, attribute in _READINGS.items():
+        for labels, value in samples[name]:
+            setattr(gpus[labels["uuid"]], attribute, value)
+    for labels, value in samples["gpu_clock_hertz"]:
+        if labels["clock"] == "sm":
+            gpus[labels["uuid"]].clock_sm_hertz = value
+    intervals = {
+        labels["uuid"]: value for labels, value in samples["gpu_sentinel_sample_interval_seconds"]
+    }
+    for labels, taken in samples["gpu_sentinel_last_sample_timestamp_seconds"]:
+        uuid = labels["uuid"]
+        limit = SILENT_SECONDS + 2 * intervals.get(uuid, 0.0)
+        if labels["tier"] == "fast" and gpus[uuid].state != "lost" and now - taken <= limit:
+            gpus[uuid].state = "ok"
+    return sorted(gpus.values(), key=lambda g: (g.gpu, g.uuid))

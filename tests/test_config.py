@@ -1,0 +1,180 @@
+"""Settings: where they come from, which of them wins, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpu_sentinel import durations
+from gpu_sentinel.config import (
+    SETTINGS,
+    ConfigError,
+    Settings,
+    changes_that_need_restart,
+    env_name,
+    load,
+)
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write(text: str) -> str:
+        path = tmp_path / "sentinel.yml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_defaults() -> None:
+    settings = load({}, {})
+    assert settings == Settings()
+    assert settings.sampler_interval == 0.25
+    assert settings.web_listen_address == (":9836",)
+    assert settings.web_telemetry_path == "/metrics"
+
+
+def test_a_flag_beats_the_environment_beats_the_file(write) -> None:
+    path = write("sampler: {interval: 1s, slow-interval: 20s}\nlog: {level: debug}\n")
+    settings = load(
+        {"config.file": path, "sampler.interval": "100ms"},
+        {"GPU_SENTINEL_SAMPLER_INTERVAL": "500ms", "GPU_SENTINEL_LOG_LEVEL": "error"},
+    )
+    assert settings.sampler_interval == 0.1
+    assert settings.log_level == "error"
+    assert settings.sampler_slow_interval == 20.0
+
+
+def test_the_environment_may_name_the_file(write) -> None:
+    path = write("web:\n  listen-address: ['127.0.0.1:1', '[::1]:2']\n  config: {file: web.yml}\n")
+    settings = load({}, {"GPU_SENTINEL_CONFIG_FILE": path})
+    assert settings.web_listen_address == ("127.0.0.1:1", "[::1]:2")
+    assert settings.web_config_file == Path("web.yml")
+
+
+def test_an_empty_file_changes_nothing(write) -> None:
+    path = write("")
+    assert load({"config.file": path}, {}).sampler_interval == 0.25
+
+
+def test_variables_that_kubernetes_sets_for_a_service_are_no_settings() -> None:
+    env = {
+        "GPU_SENTINEL_SERVICE_HOST": "10.0.0.1",
+        "GPU_SENTINEL_SERVICE_PORT_METRICS": "9836",
+        "GPU_SENTINEL_PORT": "tcp://10.0.0.1:9836",
+        "GPU_SENTINEL_PORT_9836_TCP_ADDR": "10.0.0.1",
+    }
+    assert load({}, env) == Settings()
+
+
+BAD_VALUES = [
+    ("sampler.interval", "250", "no duration"),
+    ("sampler.interval", 250, "250 has no unit"),
+    ("sampler.interval", "10ms", "from 50ms to 10s"),
+    ("sampler.interval", "11s", "from 50ms to 10s"),
+    ("sampler.interval", "-1s", "no duration"),
+    ("sampler.interval", True, "no duration"),
+    ("sampler.interval", None, "no duration"),
+    ("sampler.slow-interval", "", "no duration"),
+    ("web.listen-address", "9836", "':9836'"),
+    ("web.listen-address", "host:99999", "0 to 65535"),
+    ("web.listen-address", [], "':9836'"),
+    ("web.telemetry-path", "metrics", "'/metrics'"),
+    ("web.telemetry-path", "/-/healthy", "'/metrics'"),
+    ("web.telemetry-path", "/a b", "'/metrics'"),
+    ("web.max-connections", "none", "from 4 to 10000"),
+    ("web.enable-lifecycle", "perhaps", "neither true nor false"),
+    ("inventory.expected-gpus", "-1", "from 0 to 1024"),
+    ("log.level", "loud", "debug, info, warning, error"),
+    ("log.format", "xml", "logfmt, json"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "right"), BAD_VALUES)
+def test_a_bad_value_names_the_flag_and_what_would_be_right(name, value, right) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({name: value}, {})
+    message = str(caught.value)
+    assert message.startswith(f"--{name}: ")
+    assert right in message
+    assert "\n" not in message
+
+
+BAD_FILES = [
+    ("sampler: {intervall: 1s}", "sampler.intervall: no such setting: did you mean"),
+    ("samplers: {interval: 1s}", "samplers: no such setting"),
+    ("sampler: 5", "sampler: expected keys with values"),
+    ("- a\n- b", "expected keys with values"),
+    ("just text", "expected keys with values"),
+    ("sampler: {interval: 250}", "sampler.interval: 250 has no unit"),
+    ("config: {file: other.yml}", "a file cannot name another one"),
+    ("sampler: {interval: 1s}\nsampler: {interval: 2s}", "the key 'sampler' is there twice"),
+    ("a: b: c", "line 1, column 5"),
+    ("\tx: 1", "line 1"),
+    ("[" * 3000, "sentinel.yml"),
+    ("a: &a [*a]", "a: no such setting"),
+    ("a: !!python/object:os.system {}", "line 1"),
+    ("1: 2", "1: no such setting"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_FILES)
+def test_a_bad_file_is_named_with_the_place(write, text, message) -> None:
+    path = write(text)
+    with pytest.raises(ConfigError) as caught:
+        load({"config.file": path}, {})
+    assert str(caught.value).startswith(path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load({"config.file": str(tmp_path / "none.yml")}, {})
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "binary.yml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
+        load({"config.file": str(path)}, {})
+
+
+def test_an_unknown_variable_is_refused() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'GPU_SENTINEL_SAMPLER_INTERVAL'"):
+        load({}, {"GPU_SENTINEL_SAMPLER_INTERVALL": "1s"})
+
+
+def test_every_setting_has_a_variable_of_its_own() -> None:
+    assert len({env_name(name) for name in SETTINGS}) == len(SETTINGS)
+
+
+def test_what_needs_a_restart_is_found() -> None:
+    old = load({}, {})
+    new = load({"web.telemetry-path": "/m", "sampler.interval": "1s"}, {})
+    assert changes_that_need_restart(old, new) == ["web.telemetry-path"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("250ms", 0.25), ("1s", 1.0), ("1.5s", 1.5), ("1m30s", 90.0), ("2h", 7200.0), ("1d", 86400.0)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert durations.seconds(text) == seconds
+
+
+@given(st.integers(1, 10**7))
+def test_a_pretty_duration_reads_back(milliseconds: int) -> None:
+    value = milliseconds / 1000
+    assert durations.seconds(durations.pretty(value)) == pytest.approx(value)
+
+
+@given(st.text())
+def test_no_text_makes_durations_crash(text: str) -> None:
+    if not re.fullmatch(r"([0-9.]+(ms|s|m|h|d))+", text):
+        with pytest.raises(ValueError, match="is no duration"):
+            durations.seconds(text)
