@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gpu_sentinel.catalogue.clocks import CLOCK_EVENT_REASONS, VIOLATION_POLICIES
 from gpu_sentinel.catalogue.metric import (
     WINDOW_LABEL,
     WINDOW_SECONDS,
@@ -12,13 +13,9 @@ from gpu_sentinel.catalogue.metric import (
     Op,
     value_key,
 )
-from gpu_sentinel.catalogue.metrics import (
-    CLOCK_EVENT_REASONS,
-    METRICS,
-    SIGNALS,
-    THRESHOLDS,
-    VIOLATION_POLICIES,
-)
+from gpu_sentinel.catalogue.metrics import METRICS
+from gpu_sentinel.catalogue.temperature import THRESHOLDS
+from gpu_sentinel.catalogue.utilization import SIGNALS
 from gpu_sentinel.model import Tier
 
 

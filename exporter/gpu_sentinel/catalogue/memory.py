@@ -1,0 +1,43 @@
+"""Device memory."""
+
+from __future__ import annotations
+
+from gpu_sentinel.catalogue.declare import BYTES, gauge, window
+from gpu_sentinel.catalogue.metric import Op
+
+MEMORY = (
+    gauge(
+        "gpu_memory_total_bytes",
+        "memory.total",
+        "Device memory of the GPU.",
+        BYTES,
+        group="memory",
+        source="nvmlDeviceGetMemoryInfo_v2, else nvmlDeviceGetMemoryInfo",
+    ),
+    gauge(
+        "gpu_memory_used_bytes",
+        "memory.used",
+        "Device memory that is allocated (without what the driver reserves, "
+        "where the driver tells it).",
+        BYTES,
+        group="memory",
+        source="nvmlDeviceGetMemoryInfo_v2, else nvmlDeviceGetMemoryInfo",
+    ),
+    gauge(
+        "gpu_memory_free_bytes",
+        "memory.free",
+        "Device memory that is free.",
+        BYTES,
+        group="memory",
+        source="nvmlDeviceGetMemoryInfo_v2, else nvmlDeviceGetMemoryInfo",
+    ),
+    gauge(
+        "gpu_memory_reserved_bytes",
+        "memory.reserved",
+        "Device memory that driver and firmware keep for themselves.",
+        BYTES,
+        group="memory",
+        source="nvmlDeviceGetMemoryInfo_v2",
+    ),
+    window("gpu_memory_used_max_bytes", Op.MAX, "memory.used", "memory use", group="memory"),
+)

@@ -1,0 +1,66 @@
+"""Power and energy."""
+
+from __future__ import annotations
+
+from gpu_sentinel.catalogue.declare import JOULES, WATTS, gauge, window
+from gpu_sentinel.catalogue.metric import Kind, Metric, Op
+from gpu_sentinel.model import Tier
+
+POWER = (
+    gauge(
+        "gpu_power_watts",
+        "power.draw.instant",
+        "Power drawn now.",
+        WATTS,
+        group="power",
+        source="field 186 (POWER_INSTANT), else nvmlDeviceGetPowerUsage",
+    ),
+    gauge(
+        "gpu_power_average_watts",
+        "power.draw.average",
+        "Power drawn, averaged by the driver (over 1 s on Ampere and newer); nvidia-smi shows it.",
+        WATTS,
+        group="power",
+        source="field 185 (POWER_AVERAGE)",
+    ),
+    gauge(
+        "gpu_power_limit_watts",
+        "power.limit",
+        "Power limit that is enforced now.",
+        WATTS,
+        group="power",
+        tier=Tier.SLOW,
+        source="nvmlDeviceGetEnforcedPowerLimit",
+    ),
+    gauge(
+        "gpu_power_default_limit_watts",
+        "power.default_limit",
+        "Power limit of the board as delivered.",
+        WATTS,
+        group="power",
+        tier=Tier.STATIC,
+        source="nvmlDeviceGetPowerManagementDefaultLimit",
+    ),
+    window("gpu_power_min_watts", Op.MIN, "power.draw.instant", "power", group="power"),
+    window("gpu_power_max_watts", Op.MAX, "power.draw.instant", "power", group="power"),
+    Metric(
+        name="gpu_energy_joules_total",
+        kind=Kind.COUNTER,
+        group="power",
+        series={"": "energy.total"},
+        valid=JOULES,
+        help="Energy used: the GPU's own counter (since the driver was loaded), or the integral "
+        "of the power that we sampled; gpu_energy_source_info says which.",
+        source="nvmlDeviceGetTotalEnergyConsumption, else sampler, from power.draw.instant",
+    ),
+    Metric(
+        name="gpu_energy_source_info",
+        kind=Kind.INFO,
+        group="power",
+        op=Op.SAMPLER,
+        label="source",
+        series={"hardware": "energy.source.hardware", "integrated": "energy.source.integrated"},
+        help="Where gpu_energy_joules_total comes from. Always 1.",
+        source="sampler",
+    ),
+)
