@@ -66,7 +66,7 @@ class Daemon:
         self._server = WebServer(
             self.settings.web_listen_address,
             App(
-                metrics=MetricsPage(lambda: self.store.current, self_registry(collector)),
+                metrics=MetricsPage(lambda: self.store.current, self_registry(collector)).body,
                 telemetry_path=self.settings.web_telemetry_path,
                 ready=self._not_ready,
                 reload=self.reload if self.settings.web_enable_lifecycle else None,

@@ -1,0 +1,1 @@
+"""HTTP(S): the metrics, health and landing pages, and the web configuration file."""

@@ -1,0 +1,104 @@
+"""What is at which path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from gpu_sentinel.web.http import Request, Response
+from gpu_sentinel.web.landing import StatusPage, landing_page
+
+#: Accept and Accept-Encoding -> body, content type, content encoding or None.
+Metrics = Callable[[str, str], tuple[bytes, str, str | None]]
+
+_HTML_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+class App:
+    """Answers requests; safe to call from several threads."""
+
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        telemetry_path: str,
+        ready: Callable[[], str | None],
+        reload: Callable[[], str | None] | None,
+        status: Callable[[], StatusPage],
+    ) -> None:
+        """Put the routes together.
+
+        Args:
+            metrics: the metrics page.
+            telemetry_path: where it is.
+            ready: None once a scrape is worth its while, else why not yet.
+            reload: takes the configuration anew, and returns None or why it did not; None
+                where that is not allowed by HTTP.
+            status: what the landing page shows.
+        """
+        self._metrics = metrics
+        self._telemetry_path = telemetry_path
+        self._ready = ready
+        self._reload = reload
+        self._status = status
+        self._routes: dict[str, tuple[str, Callable[[Request], Response]]] = {
+            telemetry_path: ("GET", self._metrics_page),
+            "/": ("GET", self._landing_page),
+            "/-/healthy": ("GET", self._healthy),
+            "/-/ready": ("GET", self._readiness),
+            "/-/reload": ("POST", self._reloading),
+        }
+
+    def __call__(self, request: Request) -> Response:
+        """Answer one request."""
+        method, route = self._routes.get(request.path, ("", None))
+        if route is None:
+            return Response(
+                HTTPStatus.NOT_FOUND, f"not found; metrics are at {self._telemetry_path}\n".encode()
+            )
+        asked = "GET" if request.method == "HEAD" else request.method
+        if asked != method:
+            allowed = "GET, HEAD" if method == "GET" else method
+            return Response(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                f"use {allowed}\n".encode(),
+                headers={"Allow": allowed},
+            )
+        return route(request)
+
+    def _metrics_page(self, request: Request) -> Response:
+        body, content_type, encoding = self._metrics(
+            request.headers.get("accept", ""), request.headers.get("accept-encoding", "")
+        )
+        headers = {"Vary": "Accept, Accept-Encoding"}
+        if encoding:
+            headers["Content-Encoding"] = encoding
+        return Response(HTTPStatus.OK, body, content_type, headers)
+
+    def _landing_page(self, _request: Request) -> Response:
+        page = landing_page(self._status(), self._telemetry_path)
+        return Response(HTTPStatus.OK, page.encode(), "text/html; charset=utf-8", _HTML_HEADERS)
+
+    def _healthy(self, _request: Request) -> Response:
+        return Response(HTTPStatus.OK, b"healthy\n")
+
+    def _readiness(self, _request: Request) -> Response:
+        reason = self._ready()
+        if reason is None:
+            return Response(HTTPStatus.OK, b"ready\n")
+        return Response(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {reason}\n".encode())
+
+    def _reloading(self, _request: Request) -> Response:
+        if self._reload is None:
+            return Response(
+                HTTPStatus.FORBIDDEN, b"not enabled: start with --web.enable-lifecycle\n"
+            )
+        error = self._reload()
+        if error is None:
+            return Response(HTTPStatus.OK, b"reloaded\n")
+        return Response(HTTPStatus.INTERNAL_SERVER_ERROR, f"not reloaded: {error}\n".encode())

@@ -1,0 +1,120 @@
+"""The page at /: what a person wants to know at a glance, without scripts, light and dark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+REFRESH_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class GpuRow:
+    """One GPU; readings as they are shown, a dash where there is none."""
+
+    index: str
+    name: str
+    uuid: str
+    state: str
+    utilization: str = "-"
+    memory: str = "-"
+    power: str = "-"
+    temperature: str = "-"
+    margin: str = "-"
+    clock: str = "-"
+    utilization_ratio: float | None = None
+    memory_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusPage:
+    """What the page shows.
+
+    Attributes:
+        notes: what is unusual but not wrong, as that GPUs are simulated.
+        problems: what is wrong, one sentence each.
+    """
+
+    version: str
+    driver: str
+    gpus: tuple[GpuRow, ...] = ()
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+_STYLE = """
+:root{color-scheme:light dark;--line:#8884;--bad:#c0392b;--good:#2e8b57;--bar:#76b90066}
+body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem;margin:0}h1 small{font-weight:normal;opacity:.7;font-size:1rem}
+nav a{margin-right:1.2rem}table{border-collapse:collapse;width:100%;margin-top:1.2rem}
+caption{text-align:left;opacity:.7;padding-bottom:.3rem}.wide{overflow-x:auto}
+th,td{padding:.35rem .7rem;border-bottom:1px solid var(--line);text-align:right;
+white-space:nowrap;font-variant-numeric:tabular-nums}
+.text{text-align:left}code{font-size:.8em;opacity:.7}.ok{color:var(--good)}
+.bad{color:var(--bad);font-weight:600}
+meter{width:4.5rem;margin-left:.5rem;vertical-align:middle}
+p.note{border-left:4px solid var(--line);padding:.3rem .8rem}
+p.problem{border-left:4px solid var(--bad);padding:.3rem .8rem}
+"""
+
+_HEADER = (
+    ("GPU", False),
+    ("Name", True),
+    ("Utilisation", False),
+    ("Memory", False),
+    ("Power", False),
+    ("Temperature", False),
+    ("To slowdown", False),
+    ("SM clock", False),
+    ("State", True),
+)
+
+
+def _meter(text: str, ratio: float | None, what: str) -> str:
+    if ratio is None:
+        return escape(text)
+    value = min(max(ratio, 0.0), 1.0)
+    return f'{escape(text)}<meter value="{value:.3f}" aria-label="{what}">{escape(text)}</meter>'
+
+
+def _row(gpu: GpuRow) -> str:
+    cells = (
+        escape(gpu.index),
+        f"{escape(gpu.name)}<br><code>{escape(gpu.uuid)}</code>",
+        _meter(gpu.utilization, gpu.utilization_ratio, "utilisation"),
+        _meter(gpu.memory, gpu.memory_ratio, "memory in use"),
+        escape(gpu.power),
+        escape(gpu.temperature),
+        escape(gpu.margin),
+        escape(gpu.clock),
+        f'<span class="{"ok" if gpu.state == "ok" else "bad"}">{escape(gpu.state)}</span>',
+    )
+    return "<tr>" + "".join(map(_cell, cells, (text for _, text in _HEADER))) + "</tr>\n"
+
+
+def _cell(content: str, text: bool) -> str:
+    return f'<td class="text">{content}</td>' if text else f"<td>{content}</td>"
+
+
+def landing_page(page: StatusPage, telemetry_path: str) -> str:
+    """The page as HTML."""
+    header = "".join(
+        f'<th scope="col"{" class=text" if text else ""}>{name}</th>' for name, text in _HEADER
+    )
+    rows = "".join(map(_row, page.gpus))
+    table = (
+        f'<div class="wide"><table><caption>{escape(page.driver)}</caption>\n'
+        f"<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n"
+    )
+    problems = "".join(f'<p class="problem" role="alert">{escape(p)}</p>\n' for p in page.problems)
+    notes = "".join(f'<p class="note">{escape(n)}</p>\n' for n in page.notes)
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">\n'
+        f"<title>GPU Sentinel</title><style>{_STYLE}</style></head><body>\n"
+        f"<h1>GPU Sentinel <small>{escape(page.version)}</small></h1>\n"
+        f'<nav><a href="{escape(telemetry_path)}">Metrics</a>'
+        '<a href="/-/healthy">Healthy</a><a href="/-/ready">Ready</a></nav>\n'
+        f"{problems}{notes}{table}</body></html>\n"
+    )

@@ -1,0 +1,267 @@
+"""The web configuration file, in the format of Prometheus' exporter-toolkit.
+
+https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gpu_sentinel import yamlfile
+from gpu_sentinel.web import tls
+from gpu_sentinel.web.auth import BasicAuth, hash_problem
+
+log = logging.getLogger(__name__)
+
+#: Between two looks at whether the certificate files were replaced.
+LOOK_SECONDS = 1.0
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+class WebConfigError(ValueError):
+    """One line: the file, which key, what is wrong, what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    tls: tls.TlsSettings | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    users: Mapping[str, str] = field(default_factory=dict)
+
+
+class WebConfig:
+    """What the file asks for, and what was made of it; without a file plain HTTP for everyone.
+
+    `reload` replaces all of it or nothing; connections that are open keep what they have.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """Read the file.
+
+        Raises:
+            WebConfigError: it cannot be read, or something in it is wrong.
+        """
+        self._path = path
+        self._content = _Content()
+        self._context: ssl.SSLContext | None = None
+        self._stamps: object = None
+        self._looked = 0.0
+        self._auth: BasicAuth | None = None
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the file again; where it is bad, everything stays as it was.
+
+        Raises:
+            WebConfigError: as at the start.
+        """
+        if self._path is None:
+            return
+        content = _read(self._path)
+        context, stamps = None, None
+        if content.tls is not None:
+            try:
+                context, stamps = content.tls.context(), content.tls.stamps()
+            except (tls.TlsError, OSError) as error:
+                raise WebConfigError(f"{self._path}: tls_server_config.{error}") from None
+        if content.users != self._content.users:
+            self._auth = BasicAuth(content.users) if content.users else None
+        self._content, self._context, self._stamps = content, context, stamps
+
+    @property
+    def scheme(self) -> str:
+        """`https` or `http`."""
+        return "http" if self._content.tls is None else "https"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What every answer carries besides."""
+        return self._content.headers
+
+    def allows(self, authorization: str | None) -> bool:
+        """Whether a request with this `Authorization` header may be answered."""
+        auth = self._auth
+        return auth is None or auth.allows(authorization)
+
+    def context(self) -> ssl.SSLContext | None:
+        """The TLS context for a new connection; None for plain HTTP.
+
+        A certificate that was replaced on disk is taken up; one that does not load is not.
+        """
+        settings = self._content.tls
+        if settings is None:
+            return None
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self._take_up(settings)
+        return self._context
+
+    def _take_up(self, settings: tls.TlsSettings) -> None:
+        try:
+            stamps = settings.stamps()
+            if stamps == self._stamps:
+                return
+            self._stamps = stamps
+            self._context = settings.context()
+        except (tls.TlsError, OSError) as error:
+            log.error("certificate not replaced", extra={"fields": {"reason": str(error)}})  # noqa: TRY400 - one line
+        else:
+            log.info("certificate replaced", extra={"fields": {"file": str(settings.cert_file)}})
+
+    def accepts_client(self, certificate: Mapping[str, object] | None) -> bool:
+        """Whether the verified certificate of a client carries a name that is allowed."""
+        settings = self._content.tls
+        if settings is None or not settings.client_allowed_sans:
+            return True
+        return not settings.client_allowed_sans.isdisjoint(tls.names_of(certificate))
+
+
+def load_web_config(path: Path | None) -> WebConfig:
+    """The web configuration in a file; None asks for plain HTTP.
+
+    Raises:
+        WebConfigError: it cannot be read, or something in it is wrong.
+    """
+    return WebConfig(path)
+
+
+class _Section:
+    """A mapping of the file; takes its keys out one by one and complains with their names."""
+
+    def __init__(self, path: Path, name: str, content: object) -> None:
+        self.path = path
+        self.name = name
+        if not isinstance(content, dict):
+            raise WebConfigError(f"{path}: {name or 'the file'}: expected keys with values")
+        self.content: dict[str, Any] = {str(key): value for key, value in content.items()}
+
+    def error(self, key: str, problem: str) -> WebConfigError:
+        where = f"{self.name}.{key}" if self.name else key
+        return WebConfigError(f"{self.path}: {where}: {problem}")
+
+    def only(self, *known: str) -> None:
+        for key in self.content:
+            if key not in known:
+                raise self.error(key, f"no such key: {yamlfile.suggestion(key, known)}")
+
+    def text(self, key: str) -> str | None:
+        value = self.content.get(key)
+        if value is not None and not isinstance(value, str):
+            raise self.error(key, f"{value!r} is no text")
+        return value or None
+
+    def file(self, key: str) -> Path | None:
+        value = self.text(key)
+        return None if value is None else self.path.parent / value
+
+    def switch(self, key: str, default: bool) -> bool:
+        value = self.content.get(key, default)
+        if not isinstance(value, bool):
+            raise self.error(key, f"{value!r} is neither true nor false")
+        return value
+
+    def choice(self, key: str, known: Mapping[str, object], default: str) -> str:
+        value = self.text(key) or default
+        if value not in known:
+            raise self.error(key, f"{value!r} is none of {', '.join(known)}")
+        return value
+
+    def texts(self, key: str, known: tuple[str, ...] | None = None) -> tuple[str, ...]:
+        value = self.content.get(key) or []
+        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+            raise self.error(key, f"{value!r} is no list of texts")
+        for item in value:
+            if known is not None and item not in known:
+                raise self.error(key, f"{item!r} is not known here: known are {', '.join(known)}")
+        return tuple(value)
+
+
+def _read(path: Path) -> _Content:
+    try:
+        content = yamlfile.read(path)
+    except yamlfile.YamlError as error:
+        raise WebConfigError(str(error)) from None
+    top = _Section(path, "", content if content is not None else {})
+    top.only("tls_server_config", "http_server_config", "basic_auth_users")
+    settings = headers = None
+    if (section := top.content.get("tls_server_config")) is not None:
+        settings = _tls(_Section(path, "tls_server_config", section))
+    if (section := top.content.get("http_server_config")) is not None:
+        headers = _headers(_Section(path, "http_server_config", section))
+    users = _users(_Section(path, "basic_auth_users", top.content.get("basic_auth_users") or {}))
+    return _Content(settings, headers or {}, users)
+
+
+def _tls(section: _Section) -> tls.TlsSettings:
+    section.only(*tls.TlsSettings.__dataclass_fields__)
+    cert, key = section.file("cert_file"), section.file("key_file")
+    if cert is None or key is None:
+        missing = "cert_file" if cert is None else "key_file"
+        raise section.error(missing, "is missing: name a file in PEM form")
+    if (asked := section.text("client_auth_type")) in tls.UNVERIFIED_CLIENT_AUTH:
+        raise section.error(
+            "client_auth_type",
+            f"{asked} takes certificates without verifying them, which is not supported: "
+            "write RequireAndVerifyClientCert",
+        )
+    client_auth = section.choice("client_auth_type", tls.CLIENT_AUTH, "NoClientCert")
+    ca, sans = section.file("client_ca_file"), section.texts("client_allowed_sans")
+    if client_auth == "NoClientCert" and (ca or sans):
+        raise section.error(
+            "client_auth_type", "NoClientCert asks for no certificate: write another, or no CA"
+        )
+    if client_auth != "NoClientCert" and ca is None:
+        raise section.error("client_ca_file", f"is missing: {client_auth} needs it")
+    low = section.choice("min_version", tls.VERSIONS, "TLS12")
+    high = section.choice("max_version", tls.VERSIONS, "TLS13")
+    if tls.VERSIONS[low] > tls.VERSIONS[high]:
+        raise section.error("min_version", f"{low} is above max_version {high}")
+    curves = section.texts("curve_preferences", tuple(tls.CURVES))
+    if len(curves) > 1:
+        raise section.error("curve_preferences", "more than one is not supported: write one")
+    return tls.TlsSettings(
+        cert_file=cert,
+        key_file=key,
+        client_ca_file=ca,
+        client_auth_type=client_auth,
+        client_allowed_sans=frozenset(sans),
+        min_version=low,
+        max_version=high,
+        cipher_suites=section.texts("cipher_suites", (*tls.CIPHER_SUITES, *tls.TLS13_SUITES)),
+        curve_preferences=curves,
+        prefer_server_cipher_suites=section.switch("prefer_server_cipher_suites", default=True),
+    )
+
+
+def _headers(section: _Section) -> dict[str, str]:
+    section.only("http2", "headers")
+    section.switch("http2", default=True)  # may be offered, need not be: we speak HTTP/1.1
+    found = _Section(
+        section.path, "http_server_config.headers", section.content.get("headers") or {}
+    )
+    for name, value in found.content.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise found.error(name, "is no name of a header")
+        if not isinstance(value, str) or not value.isprintable() or not value.isascii():
+            raise found.error(name, f"{value!r} is no value of a header")
+    return found.content
+
+
+def _users(section: _Section) -> dict[str, str]:
+    for user, hashed in section.content.items():
+        if not user or ":" in user:
+            raise section.error(user, "a user's name is not empty and has no colon")
+        if problem := hash_problem(hashed):
+            raise section.error(
+                user, f"{problem}: make one with `htpasswd -nBC 10 {user}`, and write it in quotes"
+            )
+    return section.content
