@@ -69,10 +69,8 @@ def _row(device: DeviceSnapshot, now: float) -> GpuRow:
         uuid=device.id.uuid,
         state=_state(device, now),
         utilization=_show(read("utilization.gpu"), 100, "%"),
-        memory="-"
-        if ratio is None
-        else f"{_show(used, 2**-30, '')}/ {_show(total, 2**-30, 'GiB')}",
-        power=_show(power, 1, "W") if limit is None else f"{_show(power, 1, '')}/ {limit:.0f} W",
+        memory=_of(used, total, 2**-30, "GiB"),
+        power=_of(power, limit, 1, "W"),
         temperature=_show(read("temperature.gpu"), 1, "°C"),
         margin=_show(read("temperature.margin"), 1, "°C"),
         clock=_show(read("clocks.current.sm"), 1e-6, "MHz"),
@@ -89,3 +87,9 @@ def _state(device: DeviceSnapshot, now: float) -> str:
 
 def _show(value: float | None, scale: float, unit: str) -> str:
     return "-" if value is None else f"{value * scale:.0f} {unit}"
+
+
+def _of(value: float | None, limit: float | None, scale: float, unit: str) -> str:
+    if value is None or limit is None:
+        return _show(value, scale, unit)
+    return f"{value * scale:.0f} / {limit * scale:.0f} {unit}"
