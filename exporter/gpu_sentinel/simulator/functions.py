@@ -1,0 +1,426 @@
+"""What the functions of NVML do on simulated GPUs; signatures as in nvml.h.
+
+A function that is not here, but in the library of the simulated driver, answers NOT_SUPPORTED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from ctypes import c_char_p, c_int, c_uint, c_ulonglong, c_void_p, cast
+
+import pynvml
+
+from gpu_sentinel.simulator.gpu import SimulatedGpu
+from gpu_sentinel.simulator.library import (
+    NOT_SUPPORTED,
+    Call,
+    NvmlFailure,
+    function,
+    put,
+    put_text,
+    structure,
+)
+from gpu_sentinel.simulator.models import MIB
+
+_SAMPLING_PERIOD_US = 167_000
+_CLOCKS = (
+    pynvml.NVML_CLOCK_GRAPHICS,
+    pynvml.NVML_CLOCK_SM,
+    pynvml.NVML_CLOCK_MEM,
+    pynvml.NVML_CLOCK_VIDEO,
+)
+_EVENTS = pynvml.nvmlEventTypeXidCriticalError
+
+
+def _power_usage(gpu: SimulatedGpu, t: float) -> int | None:
+    """An average over a second where the board has fields 185 and 186, else what it is now."""
+    if gpu.model.instant_power and "power" not in gpu.overrides:
+        return round(gpu.state(t).average_watts * 1e3)
+    return gpu.reading("power", t)
+
+
+#: Functions that answer one unsigned number about a device; None is NOT_SUPPORTED.
+_NUMBERS: Mapping[str, Callable[[SimulatedGpu, float], int | None]] = {
+    "nvmlDeviceGetIndex": lambda g, _: g.index,
+    "nvmlDeviceGetMinorNumber": lambda g, _: g.index,
+    "nvmlDeviceGetArchitecture": lambda g, _: g.model.architecture,
+    "nvmlDeviceGetPowerUsage": _power_usage,
+    "nvmlDeviceGetEnforcedPowerLimit": lambda g, _: round(g.board.limit * 1e3),
+    "nvmlDeviceGetPowerManagementLimit": lambda g, _: round(g.board.limit * 1e3),
+    "nvmlDeviceGetPowerManagementDefaultLimit": lambda g, _: round(g.model.limits[1] * 1e3),
+    "nvmlDeviceGetPowerManagementMode": lambda _g, _t: 1,
+    "nvmlDeviceGetPersistenceMode": lambda _g, _t: 1,
+    "nvmlDeviceGetComputeMode": lambda _g, _t: 0,
+    "nvmlDeviceGetPerformanceState": lambda g, t: g.reading("pstate", t),
+    "nvmlDeviceGetPowerState": lambda g, t: g.reading("pstate", t),
+    "nvmlDeviceGetNumFans": lambda g, _: g.model.fans,
+    "nvmlDeviceGetFanSpeed": lambda g, t: g.reading("fan", t) if g.model.fans else None,
+    "nvmlDeviceGetCurrPcieLinkGeneration": lambda g, t: g.reading("pcie_generation", t),
+    "nvmlDeviceGetCurrPcieLinkWidth": lambda g, t: g.reading("pcie_width", t),
+    "nvmlDeviceGetMaxPcieLinkGeneration": lambda g, _: g.model.pcie_generation,
+    "nvmlDeviceGetMaxPcieLinkWidth": lambda g, _: g.model.pcie_width,
+    "nvmlDeviceGetPcieReplayCounter": lambda g, _: g.model.pcie_replays,
+}
+
+
+def _number(name: str, get: Callable[[SimulatedGpu, float], int | None]) -> None:
+    @function("dp", name)
+    def answer(call: Call, gpu: SimulatedGpu, out: int) -> None:
+        value = get(gpu, call.t)
+        if value is None:
+            raise NOT_SUPPORTED
+        put(c_uint, out, value)
+
+
+for _name, _get in _NUMBERS.items():
+    _number(_name, _get)
+
+
+@function("", "nvmlInit", "nvmlInit_v2", needs_init=False)
+def _init(call: Call) -> None:
+    call.library.initialized = call.library.simulation.generation
+
+
+@function("u", "nvmlInitWithFlags", needs_init=False)
+def _init_with_flags(call: Call, _flags: int) -> None:
+    _init(call)
+
+
+@function("", "nvmlShutdown")
+def _shutdown(call: Call) -> None:
+    call.library.initialized = 0
+    call.library.event_sets.clear()
+
+
+@function("pu", "nvmlSystemGetDriverVersion")
+def _driver_version(call: Call, out: int, length: int) -> None:
+    put_text(out, length, call.library.version.version)
+
+
+@function("pu", "nvmlSystemGetNVMLVersion")
+def _nvml_version(call: Call, out: int, length: int) -> None:
+    put_text(out, length, call.library.version.nvml)
+
+
+@function("p", "nvmlSystemGetCudaDriverVersion", "nvmlSystemGetCudaDriverVersion_v2")
+def _cuda_version(call: Call, out: int) -> None:
+    put(c_int, out, call.library.version.cuda)
+
+
+@function("p", "nvmlDeviceGetCount", "nvmlDeviceGetCount_v2")
+def _count(call: Call, out: int) -> None:
+    put(c_uint, out, len(call.library.simulation.gpus))
+
+
+@function("up", "nvmlDeviceGetHandleByIndex", "nvmlDeviceGetHandleByIndex_v2")
+def _handle_by_index(call: Call, index: int, out: int) -> None:
+    gpus = call.library.simulation.gpus
+    if index >= len(gpus):
+        raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+    _give_handle(call, gpus[index], out)
+
+
+@function("sp", "nvmlDeviceGetHandleByUUID")
+def _handle_by_uuid(call: Call, uuid: bytes | None, out: int) -> None:
+    for gpu in call.library.simulation.gpus:
+        if gpu.uuid.encode() == uuid:
+            return _give_handle(call, gpu, out)
+    raise NvmlFailure(pynvml.NVML_ERROR_NOT_FOUND)
+
+
+@function("sp", "nvmlDeviceGetHandleByPciBusId", "nvmlDeviceGetHandleByPciBusId_v2")
+def _handle_by_bus_id(call: Call, bus_id: bytes | None, out: int) -> None:
+    wanted = (bus_id or b"").decode(errors="replace").upper()
+    for gpu in call.library.simulation.gpus:
+        if wanted and gpu.bus_id.endswith(wanted):
+            return _give_handle(call, gpu, out)
+    raise NvmlFailure(pynvml.NVML_ERROR_NOT_FOUND)
+
+
+def _give_handle(call: Call, gpu: SimulatedGpu, out: int) -> None:
+    call.library.reach(gpu, "nvmlDeviceGetHandleByIndex_v2")
+    put(c_void_p, out, call.library.handle(gpu))
+
+
+@function("dpu", "nvmlDeviceGetName")
+def _device_name(_call: Call, gpu: SimulatedGpu, out: int, length: int) -> None:
+    put_text(out, length, gpu.model.name)
+
+
+@function("dpu", "nvmlDeviceGetUUID")
+def _uuid(_call: Call, gpu: SimulatedGpu, out: int, length: int) -> None:
+    put_text(out, length, gpu.uuid)
+
+
+@function("dpu", "nvmlDeviceGetSerial")
+def _serial(_call: Call, gpu: SimulatedGpu, out: int, length: int) -> None:
+    put_text(out, length, gpu.serial)
+
+
+@function("dpu", "nvmlDeviceGetVbiosVersion")
+def _vbios(_call: Call, gpu: SimulatedGpu, out: int, length: int) -> None:
+    put_text(out, length, gpu.model.vbios)
+
+
+@function("dp", "nvmlDeviceGetPciInfo", "nvmlDeviceGetPciInfo_v2", "nvmlDeviceGetPciInfo_v3")
+def _pci_info(_call: Call, gpu: SimulatedGpu, out: int) -> None:
+    info = structure(pynvml.nvmlPciInfo_t, out)
+    info.busIdLegacy = gpu.bus_id[4:].encode()
+    info.busId = gpu.bus_id.encode()
+    info.domain, info.bus, info.device = 0, gpu.bus, 0
+    info.pciDeviceId = gpu.model.pci_device_id
+    info.pciSubSystemId = gpu.model.pci_subsystem_id
+
+
+@function("dpp", "nvmlDeviceGetCudaComputeCapability")
+def _compute_capability(_call: Call, gpu: SimulatedGpu, major: int, minor: int) -> None:
+    put(c_int, major, gpu.model.compute_capability[0])
+    put(c_int, minor, gpu.model.compute_capability[1])
+
+
+@function("dp", "nvmlDeviceGetUtilizationRates")
+def _utilization(call: Call, gpu: SimulatedGpu, out: int) -> None:
+    rates = structure(pynvml.c_nvmlUtilization_t, out)
+    rates.gpu = gpu.reading("utilization", call.t)
+    rates.memory = gpu.reading("memory_utilization", call.t)
+
+
+@function("dpp", "nvmlDeviceGetEncoderUtilization")
+def _encoder(call: Call, gpu: SimulatedGpu, out: int, period: int) -> None:
+    put(c_uint, out, gpu.reading("encoder", call.t))
+    put(c_uint, period, _SAMPLING_PERIOD_US)
+
+
+@function("dpp", "nvmlDeviceGetDecoderUtilization")
+def _decoder(call: Call, gpu: SimulatedGpu, out: int, period: int) -> None:
+    put(c_uint, out, gpu.reading("decoder", call.t))
+    put(c_uint, period, _SAMPLING_PERIOD_US)
+
+
+@function("dp", "nvmlDeviceGetMemoryInfo")
+def _memory(call: Call, gpu: SimulatedGpu, out: int) -> None:
+    """The old structure counts what the driver keeps for itself as used."""
+    info = structure(pynvml.c_nvmlMemory_t, out)
+    info.total = gpu.memory_total()
+    info.used = (gpu.reading("memory_used", call.t) or 0) + gpu.model.reserved_mib * MIB
+    info.free = max(info.total - info.used, 0)
+
+
+@function("dp", "nvmlDeviceGetMemoryInfo_v2")
+def _memory_v2(call: Call, gpu: SimulatedGpu, out: int) -> None:
+    info = structure(pynvml.c_nvmlMemory_v2_t, out, pynvml.nvmlMemory_v2)
+    info.total = gpu.memory_total()
+    info.reserved = gpu.model.reserved_mib * MIB
+    info.used = gpu.reading("memory_used", call.t)
+    info.free = max(info.total - info.reserved - info.used, 0)
+
+
+@function("dp", "nvmlDeviceGetBAR1MemoryInfo")
+def _bar1(call: Call, gpu: SimulatedGpu, out: int) -> None:
+    info = structure(pynvml.c_nvmlBAR1Memory_t, out)
+    info.bar1Total = gpu.model.bar1_mib * MIB
+    info.bar1Used = (5 if gpu.state(call.t).working else 1) * MIB
+    info.bar1Free = info.bar1Total - info.bar1Used
+
+
+@function("dpp", "nvmlDeviceGetPowerManagementLimitConstraints")
+def _power_limits(_call: Call, gpu: SimulatedGpu, low: int, high: int) -> None:
+    put(c_uint, low, round(gpu.model.limits[0] * 1e3))
+    put(c_uint, high, round(gpu.model.limits[2] * 1e3))
+
+
+@function("dp", "nvmlDeviceGetTotalEnergyConsumption")
+def _energy(call: Call, gpu: SimulatedGpu, out: int) -> None:
+    put(c_ulonglong, out, gpu.millijoules(call.t))
+
+
+@function("dup", "nvmlDeviceGetTemperature")
+def _temperature(call: Call, gpu: SimulatedGpu, sensor: int, out: int) -> None:
+    if sensor != pynvml.NVML_TEMPERATURE_GPU:
+        raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+    put(c_uint, out, gpu.reading("temperature", call.t))
+
+
+@function("dup", "nvmlDeviceGetTemperatureThreshold")
+def _threshold(_call: Call, gpu: SimulatedGpu, which: int, out: int) -> None:
+    if which not in gpu.model.thresholds:
+        raise NOT_SUPPORTED
+    put(c_uint, out, gpu.model.thresholds[which])
+
+
+@function("dp", "nvmlDeviceGetMarginTemperature")
+def _margin(call: Call, gpu: SimulatedGpu, out: int) -> None:
+    if gpu.model.t_limits is None:
+        raise NOT_SUPPORTED
+    margin = structure(pynvml.c_nvmlMarginTemperature_v1_t, out, pynvml.nvmlMarginTemperature_v1)
+    margin.marginTemperature = gpu.margin(call.t)
+
+
+@function("dup", "nvmlDeviceGetClockInfo")
+def _clock(call: Call, gpu: SimulatedGpu, which: int, out: int) -> None:
+    if which not in _CLOCKS:
+        raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+    point = gpu.model.busy if gpu.state(call.t).working else gpu.model.idle
+    if which == pynvml.NVML_CLOCK_MEM:
+        put(c_uint, out, point.memory_mhz)
+    elif which == pynvml.NVML_CLOCK_VIDEO:
+        put(c_uint, out, point.video_mhz)
+    else:
+        put(c_uint, out, gpu.reading("sm_clock", call.t))
+
+
+@function("dup", "nvmlDeviceGetMaxClockInfo")
+def _max_clock(_call: Call, gpu: SimulatedGpu, which: int, out: int) -> None:
+    if which not in _CLOCKS:
+        raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+    sm, memory, video = gpu.model.max_mhz
+    known = {pynvml.NVML_CLOCK_MEM: memory, pynvml.NVML_CLOCK_VIDEO: video}
+    put(c_uint, out, known.get(which, sm))
+
+
+@function(
+    "dp", "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"
+)
+def _reasons(call: Call, gpu: SimulatedGpu, out: int) -> None:
+    put(c_ulonglong, out, gpu.reading("reasons", call.t))
+
+
+@function(
+    "dp", "nvmlDeviceGetSupportedClocksEventReasons", "nvmlDeviceGetSupportedClocksThrottleReasons"
+)
+def _supported_reasons(_call: Call, gpu: SimulatedGpu, out: int) -> None:
+    put(c_ulonglong, out, gpu.model.reasons)
+
+
+@function("dup", "nvmlDeviceGetFanSpeed_v2")
+def _fan(call: Call, gpu: SimulatedGpu, fan: int, out: int) -> None:
+    if fan >= gpu.model.fans:
+        raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+    put(c_uint, out, gpu.reading("fan", call.t))
+
+
+@function("duup", "nvmlDeviceGetTotalEccErrors")
+def _ecc(_call: Call, gpu: SimulatedGpu, kind: int, counter: int, out: int) -> None:
+    if not gpu.model.ecc:
+        raise NOT_SUPPORTED
+    errors = gpu.errors
+    corrected = kind == pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED
+    count = errors.corrected if corrected else errors.uncorrected
+    if counter == pynvml.NVML_AGGREGATE_ECC:
+        count += errors.corrected_before if corrected else errors.uncorrected_before
+    put(c_ulonglong, out, count)
+
+
+@function("dpp", "nvmlDeviceGetEccMode")
+def _ecc_mode(_call: Call, gpu: SimulatedGpu, current: int, pending: int) -> None:
+    if not gpu.model.ecc:
+        raise NOT_SUPPORTED
+    put(c_uint, current, 1)
+    put(c_uint, pending, 1)
+
+
+@function("dpp", "nvmlDeviceGetMigMode")
+def _mig_mode(_call: Call, gpu: SimulatedGpu, current: int, pending: int) -> None:
+    if not gpu.model.mig:
+        raise NOT_SUPPORTED
+    put(c_uint, current, 0)
+    put(c_uint, pending, 0)
+
+
+@function("dpppp", "nvmlDeviceGetRemappedRows")
+def _remapped(
+    _call: Call, gpu: SimulatedGpu, correctable: int, uncorrectable: int, pending: int, failed: int
+) -> None:
+    if gpu.model.remapping is None:
+        raise NOT_SUPPORTED
+    errors = gpu.errors
+    put(c_uint, correctable, errors.remapped["correctable"])
+    put(c_uint, uncorrectable, errors.remapped["uncorrectable"])
+    put(c_uint, pending, int(errors.remap_pending))
+    put(c_uint, failed, int(errors.remap_failure))
+
+
+@function("dp", "nvmlDeviceGetRowRemapperHistogram")
+def _histogram(_call: Call, gpu: SimulatedGpu, out: int) -> None:
+    if gpu.model.remapping is None:
+        raise NOT_SUPPORTED
+    histogram = structure(pynvml.c_nvmlRowRemapperHistogramValues, out)
+    used = sum(gpu.errors.remapped.values())
+    histogram.max = gpu.model.remapping - min(used, gpu.model.remapping)
+    histogram.high, histogram.partial, histogram.low, histogram.none = used, 0, 0, 0
+
+
+@function("dp", "nvmlDeviceGetSupportedEventTypes")
+def _event_types(_call: Call, _gpu: SimulatedGpu, out: int) -> None:
+    put(c_ulonglong, out, _EVENTS)
+
+
+@function("p", "nvmlEventSetCreate")
+def _event_set_create(call: Call, out: int) -> None:
+    sets = call.library.event_sets
+    handle = max(sets, default=0x5E7000) + 0x10
+    sets[handle] = ({}, [len(call.library.simulation.xids)])
+    put(c_void_p, out, handle)
+
+
+@function("dqp", "nvmlDeviceRegisterEvents")
+def _register(call: Call, gpu: SimulatedGpu, types: int, event_set: int) -> None:
+    if types & ~_EVENTS:
+        raise NOT_SUPPORTED
+    _event_set(call, event_set)[0][gpu.index] = types
+
+
+@function("ppu", "nvmlEventSetWait", "nvmlEventSetWait_v2")
+def _event_wait(call: Call, event_set: int, out: int, timeout_ms: int) -> None:
+    registered, cursor = _event_set(call, event_set)
+    simulation = call.library.simulation
+    found: list[tuple[SimulatedGpu, int]] = []
+
+    def nothing() -> bool:
+        for position, gpu, xid in simulation.xids_after(cursor[0]):
+            cursor[0] = position
+            if gpu.index in registered:
+                found.append((gpu, xid))
+                return False
+        return True
+
+    if not simulation.wait_while(nothing, timeout_ms / 1e3):
+        raise NvmlFailure(pynvml.NVML_ERROR_TIMEOUT)
+    gpu, xid = found[0]
+    data = structure(pynvml.c_nvmlEventData_t, out)
+    data.device = cast(call.library.handle(gpu), pynvml.c_nvmlDevice_t)
+    data.eventType, data.eventData = pynvml.nvmlEventTypeXidCriticalError, xid
+    data.gpuInstanceId = data.computeInstanceId = 0xFFFFFFFF
+
+
+@function("p", "nvmlEventSetFree")
+def _event_set_free(call: Call, event_set: int) -> None:
+    _event_set(call, event_set)
+    del call.library.event_sets[event_set]
+
+
+def _event_set(call: Call, handle: int | None) -> tuple[dict[int, int], list[int]]:
+    try:
+        return call.library.event_sets[handle or 0]
+    except KeyError:
+        raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT) from None
+
+
+def _no_processes(*names: str) -> None:
+    @function("dpp", *names)
+    def answer(_call: Call, _gpu: SimulatedGpu, count: int, _infos: int) -> None:
+        put(c_uint, count, 0)
+
+
+_no_processes(
+    *(
+        f"nvmlDeviceGet{kind}RunningProcesses{version}"
+        for kind in ("Compute", "Graphics", "MPSCompute")
+        for version in ("", "_v2", "_v3")
+    )
+)
+
+
+@function("us", "nvmlErrorString", needs_init=False)
+def _error_string(_call: Call, _code: int, _out: c_char_p) -> None:
+    raise NOT_SUPPORTED  # pynvml keeps texts of its own

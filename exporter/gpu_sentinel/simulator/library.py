@@ -1,0 +1,197 @@
+"""The stand-in for libnvidia-ml.so.1: C callbacks as attributes, and how a call gets through."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pynvml
+
+from gpu_sentinel.simulator.gpu import SimulatedGpu
+from gpu_sentinel.simulator.models import DriverVersion, symbols
+
+if TYPE_CHECKING:
+    from gpu_sentinel.simulator.simulation import Simulation
+
+log = logging.getLogger(__name__)
+
+_HANDLE, _HANDLE_STEP = 0x67700000, 0x100
+_C_TYPES: dict[str, Any] = {
+    "d": ctypes.c_void_p,  # a device
+    "p": ctypes.c_void_p,  # a pointer to what is answered, or to an event set
+    "s": ctypes.c_char_p,
+    "u": ctypes.c_uint,
+    "i": ctypes.c_int,
+    "q": ctypes.c_ulonglong,
+}
+
+
+class NvmlFailure(Exception):  # noqa: N818 - a return code of C, no error of ours
+    """The return code of a call that does not succeed."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+NOT_SUPPORTED = NvmlFailure(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+
+class Call(NamedTuple):
+    """The surroundings of one call; `t` is in seconds since the start of the simulation."""
+
+    library: Library
+    t: float
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of NVML: its arguments as letters of `_C_TYPES`, and what it does."""
+
+    arguments: str
+    run: Callable[..., None]
+    needs_init: bool = True
+
+
+#: By every name that the library has for it; filled by `functions`.
+FUNCTIONS: dict[str, Function] = {}
+
+
+def function(
+    arguments: str, *names: str, needs_init: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register what a function of NVML does, under all its names."""
+
+    def register(run: Callable[..., None]) -> Callable[..., None]:
+        for name in names:
+            FUNCTIONS[name] = Function(arguments, run, needs_init)
+        return run
+
+    return register
+
+
+class Library:
+    """One loaded library; pynvml takes it for a `ctypes.CDLL`."""
+
+    def __init__(self, simulation: Simulation, version: DriverVersion) -> None:
+        self.simulation = simulation
+        self.version = version
+        self.initialized = 0  # the driver's generation for which it is, 0 while it is not
+        self.event_sets: dict[int, tuple[dict[int, int], list[int]]] = {}
+        self._callbacks: dict[str, object] = {}
+        self._unsupported = ctypes.CFUNCTYPE(ctypes.c_int)(
+            lambda: int(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        )
+
+    def __getattr__(self, name: str) -> object:
+        """The C function of this name.
+
+        Raises:
+            AttributeError: this driver has no such function.
+        """
+        if name.startswith("_") or name not in symbols(self.version.symbols):
+            raise AttributeError(f"undefined symbol: {name}")
+        callback = self._callbacks.get(name)
+        if callback is None:
+            callback = self._callbacks[name] = self._callback(name)
+        return callback
+
+    def gpu(self, handle: int | None) -> SimulatedGpu:
+        """The GPU of a handle."""
+        index, rest = divmod((handle or 0) - _HANDLE, _HANDLE_STEP)
+        gpus = self.simulation.gpus
+        if rest or not 0 <= index < len(gpus):
+            raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+        return gpus[index]
+
+    @staticmethod
+    def handle(gpu: SimulatedGpu) -> int:
+        """What the caller gets to name a GPU with."""
+        return _HANDLE + gpu.index * _HANDLE_STEP
+
+    def reach(self, gpu: SimulatedGpu, name: str) -> None:
+        """Get through to a GPU, or fail as this one does."""
+        if gpu.hanging:
+            self.simulation.wait_while(lambda: gpu.hanging)
+        if gpu.lost:
+            raise NvmlFailure(pynvml.NVML_ERROR_GPU_IS_LOST)
+        if name in gpu.failing:
+            raise NvmlFailure(gpu.failing[name])
+
+    def _callback(self, name: str) -> object:
+        found = FUNCTIONS.get(name)
+        if found is None:
+            return self._unsupported
+        types = [_C_TYPES[letter] for letter in found.arguments]
+
+        def entry(*arguments: Any) -> int:
+            try:
+                self._enter(name, found, arguments)
+            except NvmlFailure as failure:
+                return failure.code
+            except Exception:
+                # An exception cannot pass through C; it would be printed and read as success.
+                log.exception("simulated function failed", extra={"fields": {"function": name}})
+                return int(pynvml.NVML_ERROR_UNKNOWN)
+            return int(pynvml.NVML_SUCCESS)
+
+        return ctypes.CFUNCTYPE(ctypes.c_int, *types)(entry)
+
+    def _enter(self, name: str, found: Function, arguments: tuple[Any, ...]) -> None:
+        simulation = self.simulation
+        t = simulation.catch_up()
+        if simulation.hanging:
+            simulation.wait_while(lambda: simulation.hanging)
+        self._check_driver(needs_init=found.needs_init)
+        call = Call(self, t)
+        if not found.arguments.startswith("d"):
+            found.run(call, *arguments)
+            return
+        gpu = self.gpu(arguments[0])
+        self.reach(gpu, name)
+        found.run(call, gpu, *arguments[1:])
+
+    def _check_driver(self, *, needs_init: bool) -> None:
+        driver = self.simulation.driver
+        if driver is None:
+            raise NvmlFailure(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+        if driver.version != self.version.version:
+            raise NvmlFailure(pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH)
+        if needs_init and self.initialized != self.simulation.generation:
+            raise NvmlFailure(pynvml.NVML_ERROR_UNINITIALIZED)
+
+
+def put(c_type: Any, pointer: int | None, value: object) -> None:
+    """Write a value where the caller wants it."""
+    if not pointer:
+        raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+    c_type.from_address(pointer).value = value
+
+
+def put_text(pointer: int | None, length: int, text: str | None) -> None:
+    """Write a text with its end mark; None where the device has none."""
+    if text is None:
+        raise NOT_SUPPORTED
+    data = text.encode() + b"\0"
+    if not pointer:
+        raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+    if len(data) > length:
+        raise NvmlFailure(pynvml.NVML_ERROR_INSUFFICIENT_SIZE)
+    ctypes.memmove(pointer, data, len(data))
+
+
+def structure(c_type: Any, pointer: int | None, version: int | None = None) -> Any:
+    """The caller's structure; its version must be the one that the driver knows."""
+    if not pointer:
+        raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+    found = c_type.from_address(pointer)
+    if version is not None and found.version != version:
+        raise NvmlFailure(pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH)
+    return found
+
+
+# The functions register themselves; they need what is defined above.
+from gpu_sentinel.simulator import fieldvalues, functions  # noqa: E402, F401

@@ -1,0 +1,106 @@
+"""What simulated GPUs work on: shares of the whole, as functions of the time since it began."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The work of one moment; `intensity` is how much power busy units take, 1 at most."""
+
+    utilization: float = 0.0
+    intensity: float = 1.0
+    memory: float = 0.0
+    memory_utilization: float = 0.0
+    encoder: float = 0.0
+    decoder: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A kind of work with its numbers.
+
+    Attributes:
+        kind: one of `KINDS`.
+        utilization: share of the time in which it computes.
+        memory: share of the memory that it takes.
+        period: seconds after which it repeats itself.
+    """
+
+    kind: str = "idle"
+    utilization: float = 0.0
+    memory: float = 0.0
+    period: float = 60.0
+
+    def at(self, t: float, noise: float) -> Work:
+        """The work `t` seconds after it began; `noise` is normally distributed around 0."""
+        return KINDS[self.kind](self, t, noise)
+
+
+def _share(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
+
+
+def _idle(load: Load, t: float, noise: float) -> Work:
+    del t, noise
+    return Work(memory=load.memory)
+
+
+def _steady(load: Load, t: float, noise: float) -> Work:
+    del t
+    utilization = _share(load.utilization + 0.01 * noise)
+    return Work(utilization, memory=load.memory, memory_utilization=_share(0.5 * utilization))
+
+
+def _training(load: Load, t: float, noise: float) -> Work:
+    """Loading, then steps of computing and exchanging, with a checkpoint now and then."""
+    loading = 4.0
+    if t < loading:
+        return Work(_share(0.05 + 0.02 * noise), memory=load.memory * t / loading)
+    checkpoint = 0.08 * load.period
+    if (t - loading) % load.period > load.period - checkpoint:
+        return Work(_share(0.04 + 0.02 * noise), memory=load.memory, memory_utilization=0.02)
+    step = (t - loading) % 1.6 / 1.6
+    exchanging = step > 0.85
+    utilization = _share(load.utilization + (0.01 if not exchanging else 0.03) * noise)
+    return Work(
+        utilization,
+        intensity=0.55 if exchanging else _share(0.97 + 0.02 * noise),
+        # Activations grow through the forward pass and are freed in the backward pass.
+        memory=_share(load.memory * (1 - 0.04 * abs(math.cos(math.pi * step)))),
+        memory_utilization=_share((0.25 if exchanging else 0.55) + 0.03 * noise),
+    )
+
+
+def _inference(load: Load, t: float, noise: float) -> Work:
+    """Requests come in waves; some of them are video."""
+    wave = 0.5 + 0.5 * math.sin(2 * math.pi * t / load.period)
+    utilization = _share(load.utilization * (0.2 + 0.8 * wave) + 0.12 * noise)
+    return Work(
+        utilization,
+        intensity=0.7,
+        memory=load.memory,
+        memory_utilization=_share(0.6 * utilization),
+        decoder=_share(0.3 * wave),
+        encoder=_share(0.15 * wave),
+    )
+
+
+def _leak(load: Load, t: float, noise: float) -> Work:
+    """Memory grows until there is none left; then the process dies and starts again."""
+    grown = t % load.period / load.period
+    utilization = _share(load.utilization + 0.02 * noise)
+    memory = load.memory + (1.0 - load.memory) * grown
+    return Work(utilization, 0.8, memory=memory, memory_utilization=_share(0.4 * utilization))
+
+
+KINDS: Mapping[str, Callable[[Load, float, float], Work]] = {
+    "idle": _idle,
+    "steady": _steady,
+    "training": _training,
+    "inference": _inference,
+    "leak": _leak,
+}

@@ -1,0 +1,227 @@
+"""GPU models and drivers: what the real ones answer, as read from them with nvidia-smi -q.
+
+H100 SXM with driver 590.48.01, L40S with 595.80 and RTX 4080 SUPER with 595.71.05 are as
+captured from such boards; A100 and T4 follow their data sheets and NVIDIA's forum posts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+
+import pynvml
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A working point: power in watts, temperatures in degrees Celsius, clocks in MHz."""
+
+    watts: float
+    celsius: float
+    memory_celsius: float | None
+    sm_mhz: int
+    memory_mhz: int
+    video_mhz: int
+    pstate: int
+    pcie_generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One board.
+
+    Attributes:
+        idle, busy: without work, and with as much as it can do for long.
+        limits: smallest, default and largest power limit in watts.
+        hottest: degrees at which the driver's T.Limit is 0.
+        t_limits: shutdown, slowdown, memory and GPU maximum, relative to T.Limit 0 (fields 193
+            to 196), where the board counts so; None where it has absolute thresholds.
+        thresholds: NVML_TEMPERATURE_THRESHOLD_* -> degrees, where it gives these.
+        reasons: bits of the clock event reasons that it can give.
+        instant_power: fields 185 and 186 answer.
+        remapping: banks of the row remapper's histogram; None without a remapper.
+        retirement: retires pages (before Ampere).
+    """
+
+    name: str
+    architecture: int
+    compute_capability: tuple[int, int]
+    pci_device_id: int
+    pci_subsystem_id: int
+    vbios: str
+    driver: str
+    memory_mib: int
+    reserved_mib: int
+    bar1_mib: int
+    idle: Point
+    busy: Point
+    max_mhz: tuple[int, int, int]  # SM and graphics, memory, video
+    limits: tuple[float, float, float]
+    hottest: float
+    thresholds: Mapping[int, int] = field(default_factory=dict)
+    t_limits: tuple[int, int, int, int] | None = None
+    reasons: int = 0x1FF
+    idle_memory_mib: int = 0
+    pcie_generation: int = 4
+    pcie_width: int = 16
+    pcie_replays: int = 0
+    serial: bool = True
+    fans: int = 0
+    instant_power: bool = True
+    ecc: bool = True
+    remapping: int | None = None
+    retirement: bool = False
+    mig: bool = False
+
+
+_SHUTDOWN = pynvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN
+_SLOWDOWN = pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
+_MEM_MAX = pynvml.NVML_TEMPERATURE_THRESHOLD_MEM_MAX
+_GPU_MAX = pynvml.NVML_TEMPERATURE_THRESHOLD_GPU_MAX
+
+MODELS: Mapping[str, Model] = {
+    "h100-sxm": Model(
+        name="NVIDIA H100 80GB HBM3",
+        architecture=pynvml.NVML_DEVICE_ARCH_HOPPER,
+        compute_capability=(9, 0),
+        pci_device_id=0x233010DE,
+        pci_subsystem_id=0x16C110DE,
+        vbios="96.00.A5.00.01",
+        driver="590.48.01",
+        memory_mib=81559,
+        reserved_mib=479,
+        bar1_mib=131072,
+        idle=Point(69.6, 41, 48, 345, 2619, 765, 0, 5),
+        busy=Point(629.0, 59, 55, 1980, 2619, 1545, 0, 5),
+        max_mhz=(1980, 2619, 1545),
+        limits=(200, 700, 700),
+        hottest=87,
+        t_limits=(-8, -2, 0, 0),
+        pcie_generation=5,
+        pcie_replays=9,
+        remapping=2560,
+        mig=True,
+    ),
+    "l40s": Model(
+        name="NVIDIA L40S",
+        architecture=pynvml.NVML_DEVICE_ARCH_ADA,
+        compute_capability=(8, 9),
+        pci_device_id=0x26B910DE,
+        pci_subsystem_id=0x185110DE,
+        vbios="95.02.66.00.02",
+        driver="595.80",
+        memory_mib=46068,
+        reserved_mib=609,
+        bar1_mib=65536,
+        idle=Point(37.0, 34, None, 210, 405, 1185, 8, 4),
+        busy=Point(330.0, 70, None, 2520, 9001, 1965, 0, 4),
+        max_mhz=(2520, 9001, 1965),
+        limits=(100, 350, 350),
+        hottest=88,
+        t_limits=(-5, -2, 0, 0),
+        remapping=192,
+    ),
+    "rtx-4080-super": Model(
+        name="NVIDIA GeForce RTX 4080 SUPER",
+        architecture=pynvml.NVML_DEVICE_ARCH_ADA,
+        compute_capability=(8, 9),
+        pci_device_id=0x270210DE,
+        pci_subsystem_id=0x51101462,
+        vbios="95.03.44.00.B2",
+        driver="595.71.05",
+        memory_mib=16376,
+        reserved_mib=434,
+        bar1_mib=16384,
+        idle=Point(26.0, 43, None, 210, 405, 1185, 8, 1),
+        busy=Point(300.0, 68, None, 2805, 11251, 2145, 2, 4),
+        max_mhz=(3165, 11501, 2415),
+        limits=(150, 320, 400),
+        hottest=90,
+        thresholds={_SHUTDOWN: 101, _SLOWDOWN: 96, _GPU_MAX: 90},
+        idle_memory_mib=596,
+        serial=False,
+        fans=2,
+        ecc=False,
+    ),
+    "a100-sxm": Model(
+        name="NVIDIA A100-SXM4-80GB",
+        architecture=pynvml.NVML_DEVICE_ARCH_AMPERE,
+        compute_capability=(8, 0),
+        pci_device_id=0x20B210DE,
+        pci_subsystem_id=0x147F10DE,
+        vbios="92.00.45.00.05",
+        driver="590.48.01",
+        memory_mib=81920,
+        reserved_mib=617,
+        bar1_mib=131072,
+        idle=Point(62.0, 33, 42, 210, 1593, 585, 0, 4),
+        busy=Point(370.0, 62, 71, 1410, 1593, 1275, 0, 4),
+        max_mhz=(1410, 1593, 1290),
+        limits=(100, 400, 400),
+        hottest=85,
+        thresholds={_SHUTDOWN: 92, _SLOWDOWN: 89, _GPU_MAX: 85, _MEM_MAX: 95},
+        remapping=640,
+        mig=True,
+    ),
+    "t4": Model(
+        name="Tesla T4",
+        architecture=pynvml.NVML_DEVICE_ARCH_TURING,
+        compute_capability=(7, 5),
+        pci_device_id=0x1EB810DE,
+        pci_subsystem_id=0x12A210DE,
+        vbios="90.04.38.00.03",
+        driver="450.248.02",
+        memory_mib=15109,
+        reserved_mib=0,
+        bar1_mib=256,
+        idle=Point(9.8, 36, None, 300, 405, 540, 8, 1),
+        busy=Point(67.0, 71, None, 1350, 5000, 1245, 0, 3),
+        max_mhz=(1590, 5001, 1470),
+        limits=(60, 70, 70),
+        hottest=85,
+        thresholds={_SHUTDOWN: 96, _SLOWDOWN: 93, _GPU_MAX: 85},
+        reasons=0x1FF,
+        pcie_generation=3,
+        instant_power=False,
+        retirement=True,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DriverVersion:
+    """A driver that can be installed.
+
+    Attributes:
+        cuda: as nvmlSystemGetCudaDriverVersion spells it.
+        symbols: whose list of the library's functions holds.
+        last_field: highest field of nvmlDeviceGetFieldValues that it knows.
+    """
+
+    version: str
+    cuda: int
+    nvml: str
+    symbols: str
+    last_field: int
+
+
+DRIVERS: Mapping[str, DriverVersion] = {
+    "590.48.01": DriverVersion("590.48.01", 13010, "13.590.48.01", "r590", 300),
+    "595.71.05": DriverVersion("595.71.05", 13020, "13.595.71.05", "r590", 300),
+    "595.80": DriverVersion("595.80", 13020, "13.595.80", "r590", 300),
+    "450.248.02": DriverVersion("450.248.02", 11000, "11.450.248.02", "r450", 160),
+}
+
+
+@lru_cache
+def symbols(name: str) -> frozenset[str]:
+    """The functions of a driver's library.
+
+    `r590` is as the library's dynamic symbols say, `r450` as the bindings of its time call them.
+    """
+    text = (resources.files(__package__) / "symbols" / f"{name}.txt").read_text(encoding="ascii")
+    return frozenset(text.split())

@@ -1,0 +1,156 @@
+"""How a simulated GPU's load, power, heat and clocks move, on a fixed grid of time.
+
+Every step depends on the step before and on the seed alone, so two runs are equal however often
+the driver is asked.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+from gpu_sentinel.simulator.loads import Load
+from gpu_sentinel.simulator.models import MIB, Model
+
+#: Seconds of one step.
+STEP = 0.1
+#: Power follows the load, and heat the power, with these time constants in seconds.
+_POWER_LAG = 0.15
+_HEAT_LAG = 12.0
+_AVERAGE_SECONDS = 1.0
+_COOLEST = 20.0
+
+GPU_IDLE, SW_POWER_CAP, SW_THERMAL, HW_THERMAL = 0x1, 0x4, 0x20, 0x40
+HW_SLOWDOWN = 0x8
+
+
+@dataclass(slots=True)
+class State:
+    """What the board is doing; units as in `models.Point`, shares from 0 to 1."""
+
+    watts: float
+    average_watts: float
+    celsius: float
+    memory_celsius: float
+    utilization: float = 0.0
+    memory_utilization: float = 0.0
+    encoder: float = 0.0
+    decoder: float = 0.0
+    memory_bytes: int = 0
+    sm_mhz: float = 0.0
+    working: bool = False
+    reasons: int = GPU_IDLE
+    joules: float = 0.0
+    power_capped_seconds: float = 0.0
+    thermal_seconds: float = 0.0
+
+
+class Board:
+    """One GPU's physics.
+
+    Attributes:
+        load: what it works on.
+        limit: power limit in watts.
+        cooling: 1 as designed, less where the air does not flow.
+    """
+
+    def __init__(self, model: Model, load: Load, seed: str) -> None:
+        self.model = model
+        self.load = load
+        self.load_since = 0.0
+        self.limit = model.limits[1]
+        self.cooling = 1.0
+        idle, busy = model.idle, model.busy
+        self._per_watt = (busy.celsius - idle.celsius) / (busy.watts - idle.watts)
+        self._ambient = idle.celsius - self._per_watt * idle.watts
+        self._random = random.Random(seed)  # noqa: S311 - noise that can be repeated
+        self._steps = 0
+        self.state = State(idle.watts, idle.watts, idle.celsius, idle.memory_celsius or 0.0)
+        self.state.sm_mhz = idle.sm_mhz
+
+    @property
+    def time(self) -> float:
+        """Seconds up to which the state is known."""
+        return self._steps * STEP
+
+    def advance(self, t: float) -> State:
+        """The state at `t` seconds after the start."""
+        while self.time + STEP <= t:
+            self._steps += 1
+            self._step(self.time)
+        return self.state
+
+    def joules(self, t: float) -> float:
+        """Energy used up to `t`, the power of the last step going on."""
+        return self.state.joules + self.state.watts * max(t - self.time, 0.0)
+
+    def set_load(self, load: Load, t: float) -> None:
+        """Work on something else from `t` on."""
+        self.load, self.load_since = load, t
+
+    def _step(self, t: float) -> None:
+        state, model = self.state, self.model
+        # One number a step, whatever the load, so that a change of load changes nothing else.
+        noise = self._random.gauss(0.0, 1.0)
+        work = self.load.at(t - self.load_since, noise)
+        state.working = work.utilization > 0.005
+        state.utilization = work.utilization
+        state.memory_utilization = work.memory_utilization
+        state.encoder, state.decoder = work.encoder, work.decoder
+        free = (model.memory_mib - model.reserved_mib) * MIB
+        state.memory_bytes = max(int(free * work.memory), model.idle_memory_mib * MIB)
+        slowed = self._slowdown()
+        wanted = self._wanted_watts(work.utilization * work.intensity, noise) * slowed**2
+        capped = wanted > self.limit
+        wanted = min(wanted, self.limit)
+        state.watts += (wanted - state.watts) * (1 - math.exp(-STEP / _POWER_LAG))
+        state.average_watts += (state.watts - state.average_watts) * STEP / _AVERAGE_SECONDS
+        state.joules += state.watts * STEP
+        self._heat()
+        self._clocks(slowed, capped)
+
+    def _wanted_watts(self, activity: float, noise: float) -> float:
+        idle, busy = self.model.idle, self.model.busy
+        swing = busy.watts - idle.watts
+        spread = (0.003 + 0.008 * activity) * busy.watts
+        return idle.watts + swing * float(activity**0.9) + noise * spread
+
+    def _heat(self) -> None:
+        state, idle, busy = self.state, self.model.idle, self.model.busy
+        share = 1 - math.exp(-STEP / _HEAT_LAG)
+        rise = self._per_watt * state.watts / self.cooling
+        state.celsius += (max(self._ambient + rise, _COOLEST) - state.celsius) * share
+        if idle.memory_celsius is not None and busy.memory_celsius is not None:
+            activity = (state.watts - idle.watts) / (busy.watts - idle.watts)
+            target = idle.memory_celsius + (busy.memory_celsius - idle.memory_celsius) * activity
+            target += max(state.celsius - busy.celsius, 0.0)
+            state.memory_celsius += (target - state.memory_celsius) * share
+
+    def _slowdown(self) -> float:
+        """By how much heat slows the clocks down: 1 not at all."""
+        over = self.state.celsius - self.model.hottest
+        if over <= 0:
+            return 1.0
+        return 0.5 if over >= self.slowdown_over else 1.0 - 0.02 * over
+
+    @property
+    def slowdown_over(self) -> float:
+        """Degrees above `hottest` at which the hardware slows itself down."""
+        model = self.model
+        if model.t_limits is not None:
+            return -float(model.t_limits[1])
+        return float(model.thresholds[1]) - model.hottest
+
+    def _clocks(self, slowed: float, capped: bool) -> None:
+        state, model = self.state, self.model
+        full = model.busy.sm_mhz if state.working else model.idle.sm_mhz
+        state.sm_mhz = full * slowed * ((self.limit / model.busy.watts) ** 0.3 if capped else 1.0)
+        state.sm_mhz = min(state.sm_mhz, model.max_mhz[0])
+        state.reasons = 0 if state.working else GPU_IDLE
+        if capped:
+            state.reasons |= SW_POWER_CAP
+            state.power_capped_seconds += STEP
+        if slowed < 1.0:
+            state.thermal_seconds += STEP
+            state.reasons |= SW_THERMAL if slowed > 0.5 else HW_THERMAL | HW_SLOWDOWN

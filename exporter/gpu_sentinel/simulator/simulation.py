@@ -1,0 +1,210 @@
+"""A machine with simulated GPUs: its clock, its driver, and the hand that makes things go wrong."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from gpu_sentinel.simulator.gpu import SimulatedGpu
+from gpu_sentinel.simulator.library import Library
+from gpu_sentinel.simulator.loads import Load
+from gpu_sentinel.simulator.models import DRIVERS, DriverVersion
+from gpu_sentinel.simulator.scenario import ERRORS, Event, Scenario, ScenarioError
+
+_POLL_SECONDS = 0.02
+
+
+class Simulation:
+    """Runs a scenario; tests do more to it by the methods named like the scenario's actions.
+
+    Any number of threads may call the driver meanwhile.
+
+    Attributes:
+        driver: the kernel module that is loaded, None while none is.
+        installed: the library that is installed, None while none is.
+        generation: grows whenever a module is loaded; what was initialised before is void.
+        hanging: every call to the driver hangs.
+        xids: what was reported, as (seconds, GPU, XID).
+    """
+
+    def __init__(self, scenario: Scenario, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._start = clock()
+        self.driver: DriverVersion | None = DRIVERS[scenario.driver]
+        self.installed: DriverVersion | None = self.driver
+        self.generation = 1
+        self.hanging = False
+        self.xids: list[tuple[float, SimulatedGpu, int]] = []
+        self.gpus = tuple(
+            SimulatedGpu(index, model, load, scenario.seed)
+            for index, (model, load) in enumerate(scenario.gpus)
+        )
+        self._order = itertools.count()
+        self._repeat = scenario.repeat
+        self._due = [(event.at, next(self._order), event) for event in scenario.events]
+        heapq.heapify(self._due)
+        self._lock = threading.RLock()
+
+    def now(self) -> float:
+        """Seconds since the start."""
+        return self._clock() - self._start
+
+    def library(self) -> Library:
+        """The driver's library as `dlopen` finds it.
+
+        Raises:
+            OSError: none is installed.
+        """
+        self.catch_up()
+        if self.installed is None:
+            raise OSError("libnvidia-ml.so.1: cannot open shared object file")
+        return Library(self, self.installed)
+
+    def pci_devices(self) -> int:
+        """Display devices on the bus; a lost one is still listed until the machine rescans."""
+        return len(self.gpus)
+
+    def catch_up(self) -> float:
+        """Let everything happen that is due by now; returns the seconds since the start."""
+        now = self.now()
+        if self._due and self._due[0][0] <= now:
+            with self._lock:
+                while self._due and self._due[0][0] <= now:
+                    at, _, event = heapq.heappop(self._due)
+                    self.do(event)
+                    if self._repeat is not None:
+                        heapq.heappush(self._due, (at + self._repeat, next(self._order), event))
+        return now
+
+    def wait_while(self, condition: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Block a call; False where `timeout` seconds were not enough."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while condition():
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+            self.catch_up()
+        return True
+
+    def do(self, event: Event) -> None:
+        """Let an event happen now."""
+        method = getattr(self, event.action.replace("-", "_"))
+        if event.action in ("hang", "unhang") or event.gpu is not None:
+            method(event.gpu, **event.parameters)
+        elif event.action.endswith("-driver"):
+            method(**event.parameters)
+        else:
+            for gpu in self.gpus:
+                method(gpu.index, **event.parameters)
+
+    # What a scenario can ask for; `gpu` is an index.
+
+    def load(self, gpu: int, load: Load) -> None:
+        """Let it work on something else."""
+        board = self.gpus[gpu].board
+        now = self.now()
+        self.gpus[gpu].state(now)
+        board.set_load(load, now)
+
+    def cooling(self, gpu: int, factor: float) -> None:
+        """1 is as designed, less is worse."""
+        self.gpus[gpu].board.cooling = factor
+
+    def power_limit(self, gpu: int, watts: float) -> None:
+        """Set another power limit, within what the board allows."""
+        low, _, high = self.gpus[gpu].model.limits
+        self.gpus[gpu].board.limit = min(max(watts, low), high)
+
+    def xid(self, gpu: int, xid: int) -> None:
+        """Report an XID to who waits for events."""
+        with self._lock:
+            self.xids.append((self.now(), self.gpus[gpu], xid))
+
+    def ecc(self, gpu: int, type: str, count: int = 1) -> None:  # noqa: A002 - the scenario's name
+        """Count memory errors."""
+        errors = self.gpus[gpu].errors
+        setattr(errors, type, getattr(errors, type) + count)
+
+    def remap(
+        self,
+        gpu: int,
+        type: str,  # noqa: A002 - the scenario's name
+        *,
+        pending: bool = True,
+        failure: bool = False,
+    ) -> None:
+        """Remap a row, at the next reset where `pending`."""
+        errors = self.gpus[gpu].errors
+        errors.remapped[type] += 1
+        errors.remap_pending = pending
+        errors.remap_failure |= failure
+
+    def retire(self, gpu: int, cause: str, *, pending: bool = True) -> None:
+        """Retire a page, at the next reset where `pending`."""
+        errors = self.gpus[gpu].errors
+        errors.retired[cause] += 1
+        errors.retirement_pending = pending
+
+    def set(self, gpu: int, reading: str, value: int) -> None:
+        """Give this instead of the true reading."""
+        self.gpus[gpu].overrides[reading] = value
+
+    def unset(self, gpu: int, reading: str) -> None:
+        """Give the true reading again."""
+        self.gpus[gpu].overrides.pop(reading, None)
+
+    def fail(self, gpu: int, function: str, error: str) -> None:
+        """Let a function fail."""
+        self.gpus[gpu].failing[function] = ERRORS[error]
+
+    def mend(self, gpu: int, function: str) -> None:
+        """Let it answer again."""
+        self.gpus[gpu].failing.pop(function, None)
+
+    def lose(self, gpu: int) -> None:
+        """It falls off the bus."""
+        self.gpus[gpu].lost = True
+
+    def restore(self, gpu: int) -> None:
+        """It is back."""
+        self.gpus[gpu].lost = False
+
+    def hang(self, gpu: int | None = None) -> None:
+        """Calls about this GPU, or to the driver at all, do not come back."""
+        if gpu is None:
+            self.hanging = True
+        else:
+            self.gpus[gpu].hanging = True
+
+    def unhang(self, gpu: int | None = None) -> None:
+        """The calls that hang come back, and later ones do."""
+        if gpu is None:
+            self.hanging = False
+        else:
+            self.gpus[gpu].hanging = False
+
+    def unload_driver(self) -> None:
+        """The kernel module is gone; its library stays."""
+        self.driver = None
+
+    def uninstall_driver(self) -> None:
+        """Neither module nor library are there."""
+        self.driver = self.installed = None
+
+    def load_driver(self, version: str | None = None) -> None:
+        """Install and load a driver: of this version, else of the one that was installed last."""
+        found = DRIVERS[version] if version else self.installed
+        if found is None:
+            raise ScenarioError("load-driver: version: is missing: no driver is installed")
+        self.installed = self.driver = found
+        self.generation += 1
+        for gpu in self.gpus:
+            gpu.errors.driver_loaded()
+
+    def xids_after(self, number: int) -> Iterator[tuple[int, SimulatedGpu, int]]:
+        """The XIDs from a position on: next position, GPU and XID."""
+        for position, (_, gpu, xid) in enumerate(self.xids[number:], number + 1):
+            yield position, gpu, xid
