@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gpu_sentinel.catalogue.declare import BYTES, gauge, window
 from gpu_sentinel.catalogue.metric import Op
+from gpu_sentinel.model import Tier
 
 MEMORY = (
     gauge(
@@ -38,6 +39,22 @@ MEMORY = (
         BYTES,
         group="memory",
         source="nvmlDeviceGetMemoryInfo_v2",
+    ),
+    *(
+        gauge(
+            f"gpu_bar1_memory_{which}_bytes",
+            f"bar1.{which}",
+            f"{what}, through which the host and other devices reach device memory.",
+            BYTES,
+            group="memory",
+            tier=Tier.SLOW,
+            source="nvmlDeviceGetBAR1MemoryInfo",
+        )
+        for which, what in (
+            ("total", "Size of the BAR1 aperture"),
+            ("used", "Used part of the BAR1 aperture"),
+            ("free", "Free part of the BAR1 aperture"),
+        )
     ),
     window("gpu_memory_used_max_bytes", Op.MAX, "memory.used", "memory use", group="memory"),
 )

@@ -47,9 +47,10 @@ class Status:
         """What is wrong, one sentence each."""
         found = [] if self.nvml_up else ["the driver does not answer (gpu_sentinel_nvml_up 0)"]
         found += [f"GPU {g.gpu} is {g.state}" for g in self.gpus if g.state != "ok"]
-        shown = sum(g.state != "lost" for g in self.gpus)
-        if self.devices is not None and self.devices > shown:
-            found.append(f"the driver lists {self.devices} GPUs, {shown} have answered")
+        if self.devices is not None and self.devices > len(self.gpus):
+            found.append(
+                f"the driver lists {self.devices} GPUs, {len(self.gpus)} have told who they are"
+            )
         if self.expected_devices is not None and self.nvml_up:
             missing = self.expected_devices - (self.devices or 0)
             if missing > 0:

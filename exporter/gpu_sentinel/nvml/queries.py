@@ -89,6 +89,11 @@ def _memory_v1(handle: Handle) -> Sequence[Answer]:
     return float(m.total), float(m.used), float(m.free)
 
 
+def _bar1(handle: Handle) -> Sequence[Answer]:
+    m = pynvml.nvmlDeviceGetBAR1MemoryInfo(handle)
+    return float(m.bar1Total), float(m.bar1Used), float(m.bar1Free)
+
+
 def _remapped_rows(handle: Handle) -> Sequence[Answer]:
     return [float(v) for v in pynvml.nvmlDeviceGetRemappedRows(handle)]
 
@@ -285,6 +290,7 @@ QUERIES: tuple[Query, ...] = (
         ["power.limit"],
         lambda h: (_milli(pynvml.nvmlDeviceGetEnforcedPowerLimit(h)),),
     ),
+    call("bar1", Tier.SLOW, ["bar1.total", "bar1.used", "bar1.free"], _bar1),
     Call("fan.speed", Tier.SLOW, ("fan.speed",), _fans),
     call(
         "fan.speed",

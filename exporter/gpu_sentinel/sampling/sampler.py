@@ -231,6 +231,8 @@ class DeviceSampler:
             return
         self.failure = error
         fields = self._fields() | {"query": self.asked, "error": error.name}
+        if isinstance(error, UnexpectedError):
+            fields["reason"] = str(error)
         log.warning("GPU is lost" if lost else "GPU fails", extra={"fields": fields})
 
     def _fields(self) -> dict[str, object]:

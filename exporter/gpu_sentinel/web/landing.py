@@ -43,7 +43,7 @@ class StatusPage:
 
 
 _STYLE = """
-:root{color-scheme:light dark;--line:#8884;--bad:#c0392b;--good:#2e8b57;--bar:#76b90066}
+:root{color-scheme:light dark;--line:#8884;--bad:#c0392b;--good:#2e8b57}
 body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin:0}h1 small{font-weight:normal;opacity:.7;font-size:1rem}
 nav a{margin-right:1.2rem}table{border-collapse:collapse;width:100%;margin-top:1.2rem}
@@ -57,6 +57,7 @@ p.note{border-left:4px solid var(--line);padding:.3rem .8rem}
 p.problem{border-left:4px solid var(--bad);padding:.3rem .8rem}
 """
 
+_TEXT_CLASS = ' class="text"'
 _HEADER = (
     ("GPU", False),
     ("Name", True),
@@ -99,7 +100,7 @@ def _cell(content: str, text: bool) -> str:
 def landing_page(page: StatusPage, telemetry_path: str) -> str:
     """The page as HTML."""
     header = "".join(
-        f'<th scope="col"{" class=text" if text else ""}>{name}</th>' for name, text in _HEADER
+        f'<th scope="col"{_TEXT_CLASS if text else ""}>{name}</th>' for name, text in _HEADER
     )
     rows = "".join(map(_row, page.gpus))
     table = (

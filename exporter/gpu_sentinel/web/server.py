@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 import socket
 import socketserver
 import threading
@@ -57,7 +58,8 @@ def _bind(address: str) -> socket.socket:
     except socket.gaierror as error:
         raise ListenError(f"{address}: {host!r} is no address: {error.strerror}") from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        # create_server adds prose of its own to the error's text.
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
         hint = {
             errno.EADDRINUSE: ": stop the other program, or choose another port",
             errno.EACCES: ": ports below 1024 need privileges: choose another port",
