@@ -18,7 +18,9 @@ def metrics(fmt: str) -> None:
         click.echo(json.dumps([described(m) for m in METRICS], indent=2))
         return
     if fmt == "markdown":
-        click.echo(markdown(), nl=False)
+        from gpu_sentinel.exposition import own_markdown  # noqa: PLC0415 - see cli.check
+
+        click.echo(markdown() + own_markdown(), nl=False)
         return
     for group in dict.fromkeys(m.group for m in METRICS):
         click.secho(f"\n{group}", bold=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
@@ -17,6 +18,86 @@ from gpu_sentinel.nvml import CallStats
 from gpu_sentinel.sampling.health import driver_due
 
 _GPU = ("gpu", "uuid")
+_Kind = type[GaugeMetricFamily] | type[CounterMetricFamily] | type[InfoMetricFamily]
+
+#: The families: type, help, labels.
+_OWN: Mapping[str, tuple[_Kind, str, tuple[str, ...]]] = {
+    "gpu_sentinel_build": (
+        InfoMetricFamily,
+        "Version of the exporter and of the Python it runs on. Always 1.",
+        ("version", "python_version"),
+    ),
+    "gpu_sentinel_nvml_up": (
+        GaugeMetricFamily,
+        "1 while NVML is initialised and has answered within the last 5 seconds.",
+        (),
+    ),
+    "gpu_sentinel_config_last_reload_successful": (
+        GaugeMetricFamily,
+        "Whether the last loading of the configuration succeeded.",
+        (),
+    ),
+    "gpu_sentinel_config_last_reload_success_timestamp_seconds": (
+        GaugeMetricFamily,
+        "Unix time of the last loading of the configuration that succeeded.",
+        (),
+    ),
+    "gpu_sentinel_last_sample_timestamp_seconds": (
+        GaugeMetricFamily,
+        "Unix time of the last pass that brought readings.",
+        (*_GPU, "tier"),
+    ),
+    "gpu_sentinel_samples": (
+        CounterMetricFamily,
+        "Passes of the fast tier that brought readings.",
+        _GPU,
+    ),
+    "gpu_sentinel_sample_interval_seconds": (
+        GaugeMetricFamily,
+        "Time between two passes of the fast tier, as set.",
+        _GPU,
+    ),
+    "gpu_sentinel_overruns": (
+        CounterMetricFamily,
+        "Passes of the fast tier that were left out because an earlier one took too long.",
+        _GPU,
+    ),
+    "gpu_sentinel_nvml_calls": (CounterMetricFamily, "Calls to the driver.", ("query",)),
+    "gpu_sentinel_nvml_call_seconds": (
+        CounterMetricFamily,
+        "Time spent in calls to the driver.",
+        ("query",),
+    ),
+    "gpu_sentinel_nvml_errors": (
+        CounterMetricFamily,
+        "Calls to the driver that failed; what a GPU does not support is not asked for.",
+        ("query", "error"),
+    ),
+    "gpu_sentinel_rejected_readings": (
+        CounterMetricFamily,
+        "Readings that were dropped because they cannot be true.",
+        ("query",),
+    ),
+}
+_SUFFIX = {CounterMetricFamily: "_total", InfoMetricFamily: "_info"}
+
+
+def _family(name: str) -> Any:
+    kind, help_, labels = _OWN[name]
+    return kind(name, help_, labels=labels)
+
+
+def own_markdown() -> str:
+    """The exporter's own metrics as a section of the reference page."""
+    parts = ["\n## The exporter itself\n"]
+    for name, (kind, help_, labels) in _OWN.items():
+        shown = ", ".join(f"`{label}`" for label in labels) or "none"
+        word = _SUFFIX.get(kind, "_gauge").split("_")[1].replace("total", "counter")
+        parts.append(
+            f"### `{name}{_SUFFIX.get(kind, '')}`\n\n{help_}\n\n- type: {word}\n- labels: {shown}\n"
+        )
+    parts.append("Beside these there are `process_*`: CPU time, memory, open files, start time.\n")
+    return "\n".join(parts)
 
 
 class ReloadState:
@@ -55,49 +136,29 @@ class SelfCollector(Collector):
     def collect(self) -> Iterable[Family]:
         """The families as of now."""
         snapshot = self._snapshot()
-        yield InfoMetricFamily(
-            "gpu_sentinel_build",
-            "Version of the exporter and of the Python it runs on. Always 1.",
-            value={"version": __version__, "python_version": platform.python_version()},
-        )
-        yield GaugeMetricFamily(
-            "gpu_sentinel_nvml_up",
-            "1 while NVML is initialised and has answered within the last 5 seconds.",
-            value=float(self._clock() <= driver_due(snapshot)),
-        )
-        yield GaugeMetricFamily(
-            "gpu_sentinel_config_last_reload_successful",
-            "Whether the last loading of the configuration succeeded.",
-            value=float(self._reload.error is None),
-        )
-        yield GaugeMetricFamily(
-            "gpu_sentinel_config_last_reload_success_timestamp_seconds",
-            "Unix time of the last loading of the configuration that succeeded.",
-            value=self._reload.timestamp,
-        )
+        build = _family("gpu_sentinel_build")
+        build.add_metric((__version__, platform.python_version()), {})
+        yield build
+        for name, value in (
+            ("gpu_sentinel_nvml_up", float(self._clock() <= driver_due(snapshot))),
+            ("gpu_sentinel_config_last_reload_successful", float(self._reload.error is None)),
+            (
+                "gpu_sentinel_config_last_reload_success_timestamp_seconds",
+                self._reload.timestamp,
+            ),
+        ):
+            family = _family(name)
+            family.add_metric((), value)
+            yield family
         yield from _sampler_families(snapshot.devices)
         yield from _driver_families(self._stats)
 
 
 def _sampler_families(devices: Iterable[DeviceSnapshot]) -> Iterable[Family]:
-    taken = GaugeMetricFamily(
-        "gpu_sentinel_last_sample_timestamp_seconds",
-        "Unix time of the last pass that brought readings.",
-        labels=(*_GPU, "tier"),
-    )
-    samples = CounterMetricFamily(
-        "gpu_sentinel_samples", "Passes of the fast tier that brought readings.", labels=_GPU
-    )
-    interval = GaugeMetricFamily(
-        "gpu_sentinel_sample_interval_seconds",
-        "Time between two passes of the fast tier, as set.",
-        labels=_GPU,
-    )
-    overruns = CounterMetricFamily(
-        "gpu_sentinel_overruns",
-        "Passes of the fast tier that were left out because an earlier one took too long.",
-        labels=_GPU,
-    )
+    taken = _family("gpu_sentinel_last_sample_timestamp_seconds")
+    samples = _family("gpu_sentinel_samples")
+    interval = _family("gpu_sentinel_sample_interval_seconds")
+    overruns = _family("gpu_sentinel_overruns")
     for device in devices:
         gpu = (str(device.id.index), device.id.uuid)
         for tier, sample in device.tiers.items():
@@ -110,24 +171,10 @@ def _sampler_families(devices: Iterable[DeviceSnapshot]) -> Iterable[Family]:
 
 def _driver_families(stats: CallStats) -> Iterable[Family]:
     total = stats.total()
-    calls = CounterMetricFamily(
-        "gpu_sentinel_nvml_calls", "Calls to the driver.", labels=("query",)
-    )
-    seconds = CounterMetricFamily(
-        "gpu_sentinel_nvml_call_seconds",
-        "Time spent in calls to the driver.",
-        labels=("query",),
-    )
-    errors = CounterMetricFamily(
-        "gpu_sentinel_nvml_errors",
-        "Calls to the driver that failed; what a GPU does not support is not asked for.",
-        labels=("query", "error"),
-    )
-    rejected = CounterMetricFamily(
-        "gpu_sentinel_rejected_readings",
-        "Readings that were dropped because they cannot be true.",
-        labels=("query",),
-    )
+    calls = _family("gpu_sentinel_nvml_calls")
+    seconds = _family("gpu_sentinel_nvml_call_seconds")
+    errors = _family("gpu_sentinel_nvml_errors")
+    rejected = _family("gpu_sentinel_rejected_readings")
     for query, count in sorted(total.calls.items()):
         calls.add_metric((query,), count)
         seconds.add_metric((query,), total.seconds[query])
