@@ -1,0 +1,122 @@
+"""Scenario files: those that come with the package are valid, bad ones are refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gpu_sentinel.simulator import ScenarioError, Simulation, load_scenario, scenario_names
+
+#: Promised by name.
+PROMISED = {
+    "steady",
+    "training",
+    "overheat",
+    "memory-leak",
+    "xid",
+    "lost-gpu",
+    "hung-gpu",
+    "driver-reload",
+}
+
+GOOD = """
+description: One GPU.
+gpus:
+  - {model: l40s, load: {kind: steady, utilization: 0.5, memory: 0.5}}
+events:
+  - {at: 1s, gpu: 0, do: set, reading: utilization, value: 808334905}
+"""
+
+
+def test_promised_scenarios_are_there():
+    assert set(scenario_names()) >= PROMISED
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_bundled_scenario_runs_through_all_its_events(name: str):
+    scenario = load_scenario(name)
+    clock = [0.0]
+    simulation = Simulation(scenario, clock=lambda: clock[0])
+    for _ in range(400):
+        clock[0] += 1.0
+        simulation.catch_up()
+    assert scenario.description
+
+
+def test_training_is_four_h100():
+    scenario = load_scenario("training")
+    assert [model.name for model, _ in scenario.gpus] == ["NVIDIA H100 80GB HBM3"] * 4
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_file_is_a_scenario(tmp_path: Path):
+    scenario = load_scenario(write(tmp_path / "mine.yml", GOOD))
+    assert scenario.name == "mine"
+    assert scenario.driver == "595.80"
+    assert scenario.events[0].parameters == {"reading": "utilization", "value": 808334905}
+
+
+EVENT = "  - {at: 1s, gpu: 0, do: set, reading: utilization, value: 808334905}"
+
+BAD = {
+    "model-unknown": (
+        GOOD.replace("l40s", "l40"),
+        "gpus[0].model: 'l40' is not known: did you mean 'l40s'?",
+    ),
+    "load-unknown": (GOOD.replace("kind: steady", "kind: stedy"), "did you mean 'steady'?"),
+    "share-above-one": (
+        GOOD.replace("utilization: 0.5", "utilization: 50"),
+        "gpus[0].load: utilization: 50 is out of range: from 0 to 1",
+    ),
+    "no-description": (GOOD.replace("description: One GPU.", ""), "description: is missing"),
+    "no-gpus": ("description: None.\ngpus: []\n", "gpus: there are 0: from 1 to 64"),
+    "key-unknown": (GOOD + "sead: 3\n", "sead: no such key: did you mean 'seed'?"),
+    "key-twice": (GOOD + "description: again\n", "the key 'description' is there twice"),
+    "time-without-unit": (GOOD.replace("at: 1s", "at: 1"), "events[0].at: 1 has no unit"),
+    "action-unknown": (GOOD.replace("do: set", "do: sett"), "did you mean 'set'?"),
+    "parameter-missing": (
+        GOOD.replace(", value: 808334905", ""),
+        "events[0].value: is missing",
+    ),
+    "parameter-unknown": (
+        GOOD.replace("reading: utilization", "reading: usage"),
+        "events[0].reading: 'usage' is not known",
+    ),
+    "gpu-missing": (GOOD.replace("gpu: 0, ", ""), "events[0].gpu: is missing"),
+    "gpu-not-there": (
+        GOOD.replace("gpu: 0", "gpu: 7"),
+        "events: there is no GPU 7: the last is 0",
+    ),
+    "driver-unknown": (GOOD + "driver: 1.2.3\n", "driver: '1.2.3' is not known: known are"),
+    "repeat-too-soon": (GOOD + "repeat: 1s\n", "repeat: must be later than the last"),
+    "not-a-mapping": ("- a\n- b\n", "expected keys with values"),
+    "not-yaml": ("description: [\n", "line 2"),
+    "empty": ("", "expected keys with values, not None"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_bad_scenario_is_refused(tmp_path: Path, fault: str):
+    text, said = BAD[fault]
+    path = write(tmp_path / f"{fault}.yml", text)
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(path)
+    message = str(caught.value)
+    assert message.startswith(path)
+    assert said in message
+    assert "\n" not in message
+
+
+def test_unknown_name_gets_a_suggestion():
+    with pytest.raises(ScenarioError, match="no scenario 'trainig': did you mean 'training'"):
+        load_scenario("trainig")
+
+
+def test_file_that_is_not_there():
+    with pytest.raises(ScenarioError, match=r"/nowhere/x.yml: cannot be read: No such file"):
+        load_scenario("/nowhere/x.yml")
