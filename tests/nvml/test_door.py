@@ -1,0 +1,253 @@
+"""The door: what each model answers, and what becomes of answers that are wrong or missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pynvml
+import pytest
+
+from gpu_sentinel.catalogue import query_keys
+from gpu_sentinel.model import Tier
+from gpu_sentinel.nvml import CallStats, Device, Driver, DriverGoneError, GpuLostError, NvmlError
+from gpu_sentinel.nvml import library as nvml_library
+from gpu_sentinel.simulator import Simulation, load_scenario
+
+Open = Callable[..., tuple[Simulation, Driver]]
+
+#: What the real boards do not have, by start of the key.
+ABSENT = {
+    ("one-of-each", 0): ["fan.", "retired_pages.", "temperature.threshold."],
+    ("one-of-each", 1): ["fan.", "retired_pages."],
+    ("one-of-each", 2): [
+        "fan.",
+        "retired_pages.",
+        "temperature.threshold.",
+        "temperature.memory",
+    ],
+    ("one-of-each", 3): [
+        "ecc.",
+        "retired_pages.",
+        "remapped_rows.",
+        "temperature.memory",
+        "temperature.threshold.memory_max",
+    ],
+    ("old-driver", 0): [
+        "fan.",
+        "remapped_rows.",
+        "temperature.memory",
+        "temperature.threshold.memory_max",
+        "power.draw.average",
+        "memory.reserved",
+    ],
+}
+#: nvml.h has them, but no GPU of today counts them.
+NOWHERE = ["violation.total_"]
+
+
+@pytest.fixture
+def stats() -> CallStats:
+    return CallStats()
+
+
+@pytest.fixture
+def open_driver(stats: CallStats) -> Iterator[Open]:
+    def start(scenario: str, at: float = 60.0) -> tuple[Simulation, Driver]:
+        clock = iter([0.0])
+        simulation = Simulation(load_scenario(scenario), lambda: next(clock, at))
+        driver = Driver(stats, simulation.library)
+        driver.open()
+        return simulation, driver
+
+    yield start
+    nvml_library.detach()
+
+
+def probed(driver: Driver, index: int = 0) -> Device:
+    device = driver.device(index)
+    device.probe()
+    return device
+
+
+@pytest.mark.parametrize(("scenario", "index"), ABSENT)
+def test_a_board_has_what_the_real_one_has(open_driver: Open, scenario: str, index: int):
+    _, driver = open_driver(scenario)
+    device = probed(driver, index)
+    have = {key for tier in Tier for key in device.read(tier)}
+    absent = (*ABSENT[scenario, index], *NOWHERE)
+    expected = {key for key in query_keys() if not key.startswith(tuple(absent))}
+    assert have == expected
+    assert not device.incomplete
+
+
+def test_identity(open_driver: Open):
+    _, driver = open_driver("one-of-each")
+    assert driver.device(0).identity() == {
+        "name": "NVIDIA H100 80GB HBM3",
+        "pci_bus_id": "00000000:08:00.0",
+        "serial": "1600100000000",
+        "vbios_version": "96.00.A5.00.01",
+        "architecture": "Hopper",
+        "compute_capability": "9.0",
+        "minor_number": "0",
+    }
+    assert driver.device(3).identity()["serial"] == ""
+
+
+def test_readings_are_in_base_units(open_driver: Open):
+    _, driver = open_driver("steady")
+    device = probed(driver)
+    fast, slow, static = (device.read(t) for t in (Tier.FAST, Tier.SLOW, Tier.STATIC))
+    assert 0.9 < fast["utilization.gpu"] < 1.0
+    assert 550 < fast["power.draw.instant"] < 700
+    assert 25_000 < fast["energy.total"] < 40_000, "a minute at some 600 W"
+    assert fast["memory.total"] == 81559 * 2**20
+    assert fast["clocks.current.sm"] == 1980e6
+    assert slow["power.limit"] == 700.0
+    assert static["pcie.link.gen.max"] == 5.0
+
+
+def test_margin_counts_down_to_the_slowdown(open_driver: Open):
+    _, driver = open_driver("one-of-each")
+    for index, slowdown in enumerate((89, 89, 90, 96)):
+        fast = probed(driver, index).read(Tier.FAST)
+        assert fast["temperature.margin"] == slowdown - fast["temperature.gpu"]
+
+
+GARBAGE = {
+    "utilization": (808_334_905, "utilization.gpu"),
+    "power": (4_000_000_000, "power.draw.instant"),
+    "temperature": (2_000_000_000, "temperature.gpu"),
+    "memory_temperature": (255, "temperature.memory"),
+    "memory_used": (2**63, "memory.used"),
+    "sm_clock": (4_294_967_295, "clocks.current.sm"),
+}
+
+
+@pytest.mark.parametrize("reading", GARBAGE)
+def test_garbage_is_dropped_and_counted(open_driver: Open, stats: CallStats, reading: str):
+    simulation, driver = open_driver("steady")
+    device = probed(driver)
+    before = device.read(Tier.FAST)
+    value, key = GARBAGE[reading]
+    simulation.set(0, reading, value)
+    during = device.read(Tier.FAST)
+    simulation.unset(0, reading)
+    after = device.read(Tier.FAST)
+    assert key in before
+    assert key not in during
+    assert key in after
+    assert stats.total().rejected[key] == 1
+
+
+def test_reasons_beyond_all_that_exist_are_garbage(open_driver: Open, stats: CallStats):
+    simulation, driver = open_driver("steady")
+    device = probed(driver)
+    simulation.set(0, "reasons", 2**64 - 1)
+    found = device.read(Tier.FAST)
+    assert not [key for key in found if key.startswith("clocks_event_reasons")]
+    assert stats.total().rejected["clocks_event_reasons.gpu_idle"] == 1
+
+
+def test_a_failing_function_costs_its_own_readings(open_driver: Open, stats: CallStats):
+    simulation, driver = open_driver("steady")
+    device = probed(driver)
+    before = device.read(Tier.FAST)
+    simulation.fail(0, "nvmlDeviceGetUtilizationRates", "UNKNOWN")
+    during = device.read(Tier.FAST)
+    assert set(before) - set(during) == {"utilization.gpu", "utilization.memory"}
+    assert stats.total().errors["utilization", "unknown"] == 1
+
+
+def test_a_function_that_fails_at_first_is_asked_again(open_driver: Open):
+    simulation, driver = open_driver("steady")
+    simulation.fail(0, "nvmlDeviceGetUtilizationRates", "TIMEOUT")
+    device = probed(driver)
+    assert device.incomplete
+    simulation.mend(0, "nvmlDeviceGetUtilizationRates")
+    device.probe()
+    assert not device.incomplete
+    assert "utilization.gpu" in device.read(Tier.FAST)
+
+
+def test_without_permission_a_reading_is_absent(open_driver: Open):
+    simulation, driver = open_driver("steady")
+    simulation.fail(0, "nvmlDeviceGetPcieReplayCounter", "NO_PERMISSION")
+    device = probed(driver)
+    assert not device.incomplete
+    assert "pcie.replays" not in device.read(Tier.SLOW)
+
+
+def test_when_all_fails_so_does_the_pass(open_driver: Open):
+    simulation, driver = open_driver("old-driver")
+    device = probed(driver)
+    for name in dir(pynvml):
+        if name.startswith("nvmlDeviceGet"):
+            simulation.fail(0, name, "UNKNOWN")
+    with pytest.raises(NvmlError) as caught:
+        device.read(Tier.FAST)
+    assert caught.value.name == "unknown"
+
+
+def test_lost_gpu(open_driver: Open, stats: CallStats):
+    simulation, driver = open_driver("training")
+    device = probed(driver, 1)
+    simulation.lose(1)
+    with pytest.raises(GpuLostError):
+        device.read(Tier.FAST)
+    with pytest.raises(GpuLostError):
+        driver.device(1)
+    assert stats.total().errors["fields.fast", "gpu_is_lost"] == 1
+
+
+def test_driver_that_goes_and_comes_back_in_another_version(open_driver: Open):
+    simulation, driver = open_driver("driver-reload", at=1.0)
+    device = probed(driver)
+    simulation.unload_driver()
+    with pytest.raises(DriverGoneError, match="kernel module is not loaded"):
+        device.read(Tier.FAST)
+    driver.close()
+    with pytest.raises(DriverGoneError):
+        driver.open()
+    simulation.load_driver("595.71.05")
+    assert driver.open().driver_version == "595.71.05"
+    assert probed(driver).read(Tier.FAST)
+
+
+def test_driver_replaced_below_an_open_library(open_driver: Open):
+    simulation, driver = open_driver("driver-reload", at=1.0)
+    device = probed(driver)
+    simulation.load_driver("595.71.05")
+    with pytest.raises(DriverGoneError, match="different versions"):
+        device.read(Tier.FAST)
+    driver.close()
+    assert driver.open().driver_version == "595.71.05"
+
+
+def test_no_library(open_driver: Open):
+    simulation, driver = open_driver("steady")
+    driver.close()
+    simulation.uninstall_driver()
+    with pytest.raises(DriverGoneError, match=r"libnvidia-ml.so.1 is not installed"):
+        driver.open()
+
+
+def test_without_a_simulator_a_missing_library_is_an_answer():
+    with pytest.raises(NvmlError) as caught:
+        Driver(CallStats(), loader=_no_library).open()
+    assert caught.value.name == "library_not_found"
+
+
+def _no_library() -> object:
+    raise OSError("libnvidia-ml.so.1: cannot open shared object file")
+
+
+def test_calls_are_counted_by_query(open_driver: Open, stats: CallStats):
+    _, driver = open_driver("steady")
+    device = probed(driver)
+    for _ in range(3):
+        device.read(Tier.FAST)
+    total = stats.total()
+    assert total.calls["memory"] == 3
+    assert 0 < total.seconds["memory"] < 1
+    assert not total.errors
