@@ -55,7 +55,7 @@ def number(value: float) -> str:
     return str(whole) if whole == value else repr(value)
 
 
-_QUALITY = re.compile(r";\s*q\s*=\s*([0-9.]+)")
+_QUALITY = re.compile(r";\s*q\s*=\s*([^;\s]*)")
 
 
 def _quality(header: str, *names: str) -> float:

@@ -1,0 +1,37 @@
+"""The device part of /metrics for every simulated model, as it was reviewed.
+
+`make docs` writes the golden files anew; look at the difference before you commit it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gpu_sentinel.exposition.formats import TEXT
+from gpu_sentinel.exposition.render import DeviceRenderer
+from gpu_sentinel.model import Snapshot
+
+GOLDEN = Path(__file__).parent / "golden"
+MODELS = {
+    "h100-sxm": ("one-of-each", 0),
+    "a100-sxm": ("one-of-each", 1),
+    "l40s": ("one-of-each", 2),
+    "rtx-4080-super": ("one-of-each", 3),
+    "t4": ("old-driver", 0),
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_golden(sampled: Callable[[str], Snapshot], model: str, request: pytest.FixtureRequest):
+    scenario, index = MODELS[model]
+    snapshot = sampled(scenario)
+    only = replace(snapshot, devices=(snapshot.devices[index],))
+    body, _ = DeviceRenderer().render(only, 60.0, TEXT)
+    path = GOLDEN / f"{model}.prom"
+    if request.config.getoption("--write-golden"):
+        path.write_text(body)
+    assert body.splitlines() == path.read_text().splitlines()
