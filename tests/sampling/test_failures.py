@@ -1,0 +1,204 @@
+"""Loss, hangs, late and replaced drivers: what fails costs itself alone, and comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from gpu_sentinel.model import Tier
+from gpu_sentinel.sampling.health import driver_due, hangs
+
+Run = Callable[..., object]
+RECOVERY = 10.0
+SCENARIO = "training"
+ALL = (0, 1, 2, 3)
+
+
+def stays_fresh(running, seconds: float, *indices: int) -> None:
+    """The GPUs stay fresh all the time; a single late look is the machine's, two are ours."""
+    end = time.monotonic() + seconds
+    late = 0
+    while time.monotonic() < end:
+        late = 0 if running.fresh(*indices) else late + 1
+        assert late < 3, [running.age(i) for i in indices]
+        time.sleep(0.02)
+
+
+def test_every_gpu_is_sampled(run: Run, eventually):
+    running = run(SCENARIO)
+    eventually(lambda: running.fresh(*ALL), 2, "all GPUs are fresh")
+    gpu = running.gpu(2)
+    assert gpu.identity is not None
+    assert gpu.identity["name"] == "NVIDIA H100 80GB HBM3"
+    assert set(gpu.tiers) == set(Tier)
+    assert running.current.driver.listed == 4
+    assert running.current.expected_devices == 4
+
+
+def test_lost_gpu_costs_itself_and_comes_back(run: Run, eventually):
+    running = run(SCENARIO)
+    eventually(lambda: running.fresh(*ALL), 2, "all GPUs are fresh")
+    energy = running.gpu(1).tiers[Tier.FAST].values["integral(utilization.gpu)"]
+    running.simulation.lose(1)
+    eventually(lambda: running.gpu(1).lost, 2, "the loss is seen")
+    assert running.gpu(1).identity
+    assert not running.gpu(1).tiers
+    stays_fresh(running, 1.5, 0, 2, 3)
+    running.simulation.restore(1)
+    eventually(lambda: running.fresh(*ALL), RECOVERY, "the GPU is back")
+    assert not running.gpu(1).lost
+    values = running.gpu(1).tiers[Tier.FAST].values
+    assert values["integral(utilization.gpu)"] >= energy, "counters go on"
+
+
+def test_gpu_lost_from_the_start_does_not_hide_the_others(run: Run, eventually):
+    running = run(SCENARIO, before=lambda r: r.simulation.lose(1))
+    eventually(lambda: running.fresh(0, 2, 3), 2, "the others are fresh")
+    assert [d.id.index for d in running.current.devices] == [0, 2, 3]
+    assert running.current.expected_devices == 4
+    running.simulation.restore(1)
+    eventually(lambda: running.fresh(*ALL), RECOVERY, "it is there")
+
+
+def test_hung_gpu_costs_itself_and_comes_back(run: Run, eventually):
+    running = run(SCENARIO)
+    eventually(lambda: running.fresh(*ALL), 2, "all GPUs are fresh")
+    running.simulation.hang(1)
+    stays_fresh(running, 6.5, 0, 2, 3)
+    assert hangs(running.gpu(1), time.monotonic())
+    assert running.age(1) > 5
+    assert time.monotonic() <= driver_due(running.current), "the driver is up"
+    running.simulation.unhang(1)
+    eventually(lambda: running.fresh(*ALL), RECOVERY, "the GPU is back")
+
+
+def test_gpu_that_hangs_from_the_start(run: Run, eventually):
+    running = run(SCENARIO, before=lambda r: r.simulation.hang(3))
+    eventually(lambda: running.fresh(0, 1, 2), 2, "the others are fresh")
+    stays_fresh(running, 1.0, 0, 1, 2)
+    running.simulation.unhang(3)
+    eventually(lambda: running.fresh(*ALL), RECOVERY, "it is there")
+
+
+def test_driver_that_hangs_as_a_whole(run: Run, eventually):
+    running = run(SCENARIO)
+    eventually(lambda: running.fresh(*ALL), 2, "all GPUs are fresh")
+    running.simulation.hang()
+    eventually(lambda: time.monotonic() > driver_due(running.current), 7, "it counts as down")
+    assert all(running.age(i) > 4 for i in ALL)
+    running.simulation.unhang()
+    eventually(lambda: running.fresh(*ALL), RECOVERY, "all are back")
+    assert time.monotonic() <= driver_due(running.current)
+
+
+def test_driver_that_hangs_from_the_start(run: Run, eventually):
+    running = run(SCENARIO, before=lambda r: r.simulation.hang())
+    time.sleep(0.5)
+    assert running.current.driver.info is None
+    running.simulation.unhang()
+    eventually(lambda: running.fresh(*ALL), RECOVERY, "all are there")
+
+
+@pytest.mark.parametrize("away", ["unload_driver", "uninstall_driver"])
+def test_late_driver_is_found(run: Run, eventually, away: str):
+    def take_away(running) -> None:
+        getattr(running.simulation, away)()
+
+    running = run(SCENARIO, before=take_away)
+    eventually(lambda: running.current.driver.error, 2, "the reason is known")
+    assert running.current.driver.info is None
+    assert running.inventory.tried.is_set()
+    running.simulation.load_driver("590.48.01")
+    eventually(lambda: running.fresh(*ALL), RECOVERY, "all are there")
+    assert running.current.driver.error is None
+
+
+@pytest.mark.parametrize("version", ["595.80", "595.71.05"])
+def test_reloaded_driver_is_taken_up(run: Run, eventually, version: str):
+    running = run("driver-reload")
+    eventually(lambda: running.fresh(0, 1), 2, "both are fresh")
+    uuids = [d.id.uuid for d in running.current.devices]
+    seconds = running.gpu(0).tiers[Tier.FAST].values["observed(power.draw.instant)"]
+    running.simulation.unload_driver()
+    eventually(lambda: not running.current.devices, RECOVERY, "the readings are gone")
+    assert "kernel module" in (running.current.driver.error or "")
+    running.simulation.load_driver(version)
+    eventually(lambda: running.fresh(0, 1), RECOVERY, "both are back")
+    info = running.current.driver.info
+    assert info is not None
+    assert info.driver_version == version
+    assert [d.id.uuid for d in running.current.devices] == uuids
+    after = running.gpu(0).tiers[Tier.FAST].values["observed(power.draw.instant)"]
+    assert after >= seconds, "counters go on"
+
+
+def test_driver_replaced_in_one_stroke(run: Run, eventually):
+    running = run("driver-reload")
+    eventually(lambda: running.fresh(0, 1), 2, "both are fresh")
+    running.simulation.load_driver("595.71.05")
+
+    def other_version() -> bool:
+        info = running.current.driver.info
+        return info is not None and info.driver_version == "595.71.05" and running.fresh(0, 1)
+
+    eventually(other_version, RECOVERY, "both are back with the other version")
+
+
+def test_gpu_that_fails_in_every_call_is_looked_up_again(run: Run, eventually):
+    running = run("old-driver")
+    eventually(lambda: running.fresh(0, 1), 2, "both are fresh")
+    functions = [name for name in _driver_functions() if name.startswith("nvmlDeviceGet")]
+    for name in functions:
+        running.simulation.fail(0, name, "UNKNOWN")
+    time.sleep(1.0)
+    stays_fresh(running, 1.0, 1)
+    assert not running.fresh(0)
+    for name in functions:
+        running.simulation.mend(0, name)
+    eventually(lambda: running.fresh(0, 1), RECOVERY, "it is back")
+
+
+def _driver_functions() -> frozenset[str]:
+    from gpu_sentinel.simulator.models import symbols  # noqa: PLC0415 - of this test alone
+
+    return symbols("r590")
+
+
+def test_clean_stop_is_quick(run: Run, eventually):
+    running = run(SCENARIO)
+    eventually(lambda: running.fresh(*ALL), 2, "all GPUs are fresh")
+    start = time.monotonic()
+    assert running.inventory.stop(5.0)
+    assert time.monotonic() - start < 1.0
+
+
+@pytest.mark.parametrize("gpu", [1, None])
+def test_stop_does_not_wait_for_a_call_that_hangs(run: Run, eventually, gpu: int | None):
+    running = run(SCENARIO)
+    eventually(lambda: running.fresh(*ALL), 2, "all GPUs are fresh")
+    running.simulation.hang(gpu)
+    time.sleep(2.5)
+    start = time.monotonic()
+    assert not running.inventory.stop(2.0)
+    assert time.monotonic() - start < 3.0
+
+
+def test_other_interval_is_taken_up_while_running(run: Run, eventually):
+    running = run(SCENARIO)
+    eventually(lambda: running.fresh(*ALL), 2, "all GPUs are fresh")
+    running.pace = type(running.pace)(0.5, 1.0)
+    eventually(lambda: running.gpu(0).interval == 0.5, 2, "the interval is shown")
+    before = running.gpu(0).samples
+    time.sleep(2.0)
+    assert 3 <= running.gpu(0).samples - before <= 5
+
+
+def test_expected_gpus_are_as_set(run: Run, eventually):
+    def expect(running) -> None:
+        running.expected = 8
+
+    running = run(SCENARIO, before=expect)
+    eventually(lambda: running.current.expected_devices == 8, 2, "the setting is shown")
+    assert running.current.pci_devices == 4
