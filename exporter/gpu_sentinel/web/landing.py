@@ -44,11 +44,11 @@ class StatusPage:
 
 _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--bad:#c0392b;--good:#2e8b57}
-body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}
+body{font:15px/1.5 system-ui,sans-serif;max-width:80rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin:0}h1 small{font-weight:normal;opacity:.7;font-size:1rem}
 nav a{margin-right:1.2rem}table{border-collapse:collapse;width:100%;margin-top:1.2rem}
 caption{text-align:left;opacity:.7;padding-bottom:.3rem}.wide{overflow-x:auto}
-th,td{padding:.35rem .7rem;border-bottom:1px solid var(--line);text-align:right;
+th,td{padding:.35rem .5rem;border-bottom:1px solid var(--line);text-align:right;
 white-space:nowrap;font-variant-numeric:tabular-nums}
 .text{text-align:left}code{font-size:.8em;opacity:.7}.ok{color:var(--good)}
 .bad{color:var(--bad);font-weight:600}
@@ -60,6 +60,7 @@ p.problem{border-left:4px solid var(--bad);padding:.3rem .8rem}
 _TEXT_CLASS = ' class="text"'
 _HEADER = (
     ("GPU", False),
+    ("State", True),
     ("Name", True),
     ("Utilisation", False),
     ("Memory", False),
@@ -67,7 +68,6 @@ _HEADER = (
     ("Temperature", False),
     ("To slowdown", False),
     ("SM clock", False),
-    ("State", True),
 )
 
 
@@ -81,6 +81,7 @@ def _meter(text: str, ratio: float | None, what: str) -> str:
 def _row(gpu: GpuRow) -> str:
     cells = (
         escape(gpu.index),
+        f'<span class="{"ok" if gpu.state == "ok" else "bad"}">{escape(gpu.state)}</span>',
         f"{escape(gpu.name)}<br><code>{escape(gpu.uuid)}</code>",
         _meter(gpu.utilization, gpu.utilization_ratio, "utilisation"),
         _meter(gpu.memory, gpu.memory_ratio, "memory in use"),
@@ -88,7 +89,6 @@ def _row(gpu: GpuRow) -> str:
         escape(gpu.temperature),
         escape(gpu.margin),
         escape(gpu.clock),
-        f'<span class="{"ok" if gpu.state == "ok" else "bad"}">{escape(gpu.state)}</span>',
     )
     return "<tr>" + "".join(map(_cell, cells, (text for _, text in _HEADER))) + "</tr>\n"
 
