@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -116,6 +117,30 @@ def test_scrape_query_and_alert(serve, prometheus, eventually):
     assert alert["labels"]["gpu"] == "1"
     assert alert["labels"]["host"] == HOST
     assert alert["annotations"]["summary"] == f"GPU 1 on {HOST} is lost"
+
+
+#: These find something only where something is wrong.
+SILENT = {"gpu_lost == 1", "gpu_expected_devices - gpu_devices > 0"}
+
+
+def test_queries_of_the_documentation(serve, prometheus, eventually, repository: Path):
+    page = (repository / "docs" / "queries.md").read_text()
+    queries = re.findall(r"^\| [^|]+ \| `(.+)` \|$", page, re.MULTILINE)
+    assert len(queries) > 12
+    server = prometheus(serve("training").port)
+    missing = set(queries) - SILENT
+
+    def all_answered() -> bool:
+        missing.difference_update({q for q in missing if server.query(q)})
+        return not missing
+
+    try:
+        eventually(all_answered, 30, "every query is answered")
+    except AssertionError:
+        pytest.fail(f"without an answer: {missing}")
+    for query in SILENT:
+        assert query in queries
+        assert server.query(query) == []
 
 
 def test_scrape_as_openmetrics_and_gzip(serve):

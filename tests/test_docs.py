@@ -1,0 +1,49 @@
+"""Documentation names what there is, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gpu_sentinel.config import SETTINGS
+from gpu_sentinel.simulator import load_scenario, scenario_names
+from gpu_sentinel.simulator.loads import KINDS
+from gpu_sentinel.simulator.models import DRIVERS, MODELS
+from gpu_sentinel.simulator.scenario import ACTIONS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_setting_is_documented(name: str):
+    assert f"| `{name}` |" in (ROOT / "docs" / "configuration.md").read_text()
+
+
+@pytest.mark.parametrize("name", [*scenario_names(), *ACTIONS, *KINDS, *MODELS, *DRIVERS])
+def test_simulator_page_knows(name: str):
+    assert f"`{name}`" in (ROOT / "docs" / "simulator.md").read_text()
+
+
+def test_scenario_of_the_page_is_valid(tmp_path: Path):
+    text = (ROOT / "docs" / "simulator.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    path = tmp_path / "my.yml"
+    path.write_text(block)
+    assert len(load_scenario(str(path)).gpus) == 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_yaml_blocks_are_yaml(page: Path):
+    for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL):
+        assert yaml.safe_load(block)
