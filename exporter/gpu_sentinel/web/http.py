@@ -45,6 +45,8 @@ class Handler(BaseHTTPRequestHandler):
     """Serves one connection until it is closed, idle for too long, or needed for another."""
 
     protocol_version = "HTTP/1.1"
+    # Of a request that is not understood, whose answer would have no status line otherwise.
+    default_request_version = "HTTP/1.0"
 
     def __init__(self, connection: Connection, app: App, config: WebConfig) -> None:
         self._connection = connection

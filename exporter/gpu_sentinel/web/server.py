@@ -158,9 +158,9 @@ class WebServer:
 
     @property
     def urls(self) -> list[str]:
-        """Where it listens; an address that stands for all is given as it was bound."""
+        """Where it listens, once it does; `localhost` stands for all addresses."""
         urls = []
-        for address, listener in zip(self._addresses, self._listeners, strict=True):
+        for address, listener in zip(self._addresses, self._listeners, strict=False):
             host = _split(address)[0] or "localhost"
             shown = f"[{host}]" if ":" in host else host
             port = listener.socket.getsockname()[1]

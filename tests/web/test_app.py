@@ -1,0 +1,89 @@
+"""What is at which path, and the landing page against hostile names."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import pytest
+
+from gpu_sentinel.web.app import App
+from gpu_sentinel.web.http import Request
+from gpu_sentinel.web.landing import GpuRow, StatusPage, landing_page
+
+PAGE = StatusPage("1.2.3", "Driver 590.48.01", (GpuRow("0", "H100", "GPU-1", "ok"),))
+
+
+def app(**more) -> App:
+    parts = {
+        "metrics": lambda _accept, encoding: (b"body\n", "text/x", encoding or None),
+        "telemetry_path": "/metrics",
+        "ready": lambda: None,
+        "reload": None,
+        "status": lambda: PAGE,
+    }
+    return App(**{**parts, **more})
+
+
+def ask(found: App, method: str, path: str, **headers: str):
+    return found(Request(method, path, headers))
+
+
+def test_metrics_in_the_encoding_that_was_asked_for():
+    plain = ask(app(), "GET", "/metrics")
+    assert (plain.body, plain.content_type) == (b"body\n", "text/x")
+    assert plain.headers == {"Vary": "Accept, Accept-Encoding"}
+    zipped = ask(app(), "GET", "/metrics", **{"accept-encoding": "gzip"})
+    assert zipped.headers["Content-Encoding"] == "gzip"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("HEAD", "/metrics", 200),
+        ("GET", "/-/healthy", 200),
+        ("GET", "/nowhere", 404),
+        ("GET", "/metrics/", 404),
+        ("POST", "/metrics", 405),
+        ("DELETE", "/", 405),
+        ("GET", "/-/reload", 405),
+        ("POST", "/-/reload", 403),
+    ],
+)
+def test_status(method: str, path: str, status: int):
+    answer = ask(app(), method, path)
+    assert answer.status == status
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        assert answer.headers["Allow"] == ("POST" if "reload" in path else "GET, HEAD")
+
+
+def test_readiness_says_why_not():
+    assert ask(app(), "GET", "/-/ready").status == 200
+    waiting = ask(app(ready=lambda: "the driver is slow"), "GET", "/-/ready")
+    assert (waiting.status, waiting.body) == (503, b"not ready: the driver is slow\n")
+
+
+def test_reload_says_why_not():
+    assert ask(app(reload=lambda: None), "POST", "/-/reload").status == 200
+    failed = ask(app(reload=lambda: "bad key"), "POST", "/-/reload")
+    assert (failed.status, failed.body) == (500, b"not reloaded: bad key\n")
+
+
+def test_page_runs_nothing():
+    policy = ask(app(), "GET", "/").headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "script" not in policy
+
+
+def test_names_are_text_and_no_markup():
+    evil = "<script>alert(1)</script>\"'"
+    row = GpuRow("0", evil, evil, evil, utilization=evil, utilization_ratio=0.5)
+    page = landing_page(StatusPage(evil, evil, (row,), (evil,), (evil,)), "/metrics")
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 7
+
+
+def test_problems_and_notes_are_shown():
+    page = landing_page(StatusPage("1", "No driver", (), ("a note",), ("a problem",)), "/m")
+    assert '<p class="note">a note</p>' in page
+    assert '<p class="problem" role="alert">a problem</p>' in page
+    assert 'href="/m"' in page

@@ -1,0 +1,191 @@
+"""Requests over real sockets: what is answered, what is refused."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from credentials import HASHED, PASSWORD
+
+from gpu_sentinel.web.http import Response
+from gpu_sentinel.web.server import ListenError, WebServer, probe_address
+from gpu_sentinel.web.webconfig import load_web_config
+
+
+def address(server: WebServer) -> tuple[str, int]:
+    parts = urlsplit(server.urls[0])
+    assert parts.hostname
+    assert parts.port
+    return parts.hostname, parts.port
+
+
+def raw(server: WebServer, request: bytes) -> bytes:
+    """What comes back for these bytes until the server ends the connection."""
+    with socket.create_connection(address(server), timeout=5) as sock:
+        sock.sendall(request)
+        answer = b""
+        while chunk := sock.recv(65536):
+            answer += chunk
+        return answer
+
+
+def test_get_head_and_keep_alive(start):
+    connection = http.client.HTTPConnection(*address(start()), timeout=5)
+    sockets = set()
+    for method, body in (("GET", b"GET /x\n"), ("HEAD", b""), ("GET", b"GET /x\n")):
+        connection.request(method, "/x?query=1")
+        response = connection.getresponse()
+        assert response.status == 200
+        assert response.read() == body
+        assert int(response.headers["Content-Length"]) in (7, 8)
+        assert "Server" not in response.headers
+        sockets.add(connection.sock)
+    assert len(sockets) == 1, "one connection for all"
+    connection.close()
+
+
+def test_http_1_0_ends_the_connection(start):
+    answer = raw(start(), b"GET /x HTTP/1.0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"GET /x\n")
+
+
+MALFORMED = {
+    "no-request": (b"rubbish\r\n\r\n", 400),
+    "no-version": (b"GET /x HTTP/x.y\r\n\r\n", 400),
+    "http-2": (b"GET /x HTTP/2.0\r\n\r\n", 505),
+    "long-line": (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
+    "many-headers": (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+    "method": (b"BREW / HTTP/1.1\r\n\r\n", 501),
+    "chunked": (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
+    "length-no-number": (b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+    "length-negative": (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+    "length-too-big": (b"POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", 413),
+    "length-absurd": (b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 413),
+}
+
+
+@pytest.mark.parametrize("fault", MALFORMED)
+def test_what_is_no_proper_request_is_refused(start, fault: str):
+    request, status = MALFORMED[fault]
+    server = start()
+    answer = raw(server, request)
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:100]
+    assert b"Server:" not in answer
+    assert requests.get(server.urls[0], timeout=5).ok
+
+
+def test_small_body_is_read_over(start):
+    server = start()
+    with requests.Session() as session:
+        for _ in range(2):
+            answer = session.post(server.urls[0] + "/x", data=b"y" * 1000, timeout=5)
+            assert answer.text == "POST /x\n"
+
+
+def test_application_that_fails_is_a_500(start):
+    def broken(request):
+        raise ValueError(request)
+
+    server = start(broken)
+    for _ in range(2):
+        answer = requests.get(server.urls[0], timeout=5)
+        assert (answer.status_code, answer.text) == (500, "internal error\n")
+
+
+def test_headers_of_the_file_are_on_every_answer(start, web_file):
+    server = start(config=web_file("http_server_config: {headers: {X-Frame-Options: deny}}\n"))
+    assert requests.get(server.urls[0], timeout=5).headers["X-Frame-Options"] == "deny"
+    assert b"X-Frame-Options: deny" in raw(server, b"rubbish\r\n\r\n")
+
+
+def test_passwords(start, web_file):
+    server = start(config=web_file(f"basic_auth_users: {{bob: '{HASHED}'}}\n"))
+    refused = requests.get(server.urls[0], timeout=5)
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"].startswith("Basic ")
+    assert requests.get(server.urls[0], auth=("bob", "no"), timeout=5).status_code == 401
+    assert requests.get(server.urls[0], auth=("bob", PASSWORD), timeout=5).status_code == 200
+
+
+def test_port_in_use(start):
+    host, port = address(start())
+    taken = f"{host}:{port}"
+    with pytest.raises(ListenError) as caught:
+        probe_address(taken)
+    assert str(caught.value) == (
+        f"{taken}: cannot listen: address already in use: "
+        "stop the other program, or choose another port"
+    )
+    second = WebServer(
+        ("127.0.0.1:0", taken),
+        lambda _: Response(HTTPStatus.OK, b""),
+        load_web_config(None),
+        max_connections=4,
+    )
+    with pytest.raises(ListenError):
+        second.start()
+    assert second.urls == [], "the first port was given back"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [("nowhere.invalid:0", "is no address"), ("192.0.2.1:0", "an address of this machine")],
+)
+def test_address_that_is_none_of_ours(wrong: str, said: str):
+    with pytest.raises(ListenError, match=said):
+        probe_address(wrong)
+
+
+def test_without_a_host_all_addresses_are_served(start):
+    server = start(addresses=(":0",))
+    _, port = address(server)
+    assert requests.get(f"http://127.0.0.1:{port}/x", timeout=5).ok
+
+
+def test_ipv6(start):
+    try:
+        probe_address("[::1]:0")
+    except ListenError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    server = start(addresses=("[::1]:0", "127.0.0.1:0"))
+    assert server.urls[0].startswith("http://[::1]:")
+    for url in server.urls:
+        assert requests.get(url + "/x", timeout=5).text == "GET /x\n"
+
+
+def test_stop_does_not_wait_for_idle_clients(start):
+    server = start()
+    idle = [socket.create_connection(address(server)) for _ in range(5)]
+    with requests.Session() as session:
+        assert session.get(server.urls[0], timeout=5).ok
+        begun = time.monotonic()
+        server.stop(4.0)
+        assert time.monotonic() - begun < 2.0
+    for sock in idle:
+        sock.close()
+
+
+def test_stop_lets_an_answer_finish(start):
+    entered, answers = threading.Event(), []
+
+    def slow(_request):
+        entered.set()
+        time.sleep(0.5)
+        return Response(HTTPStatus.OK, b"done\n")
+
+    server = start(slow)
+    client = threading.Thread(
+        target=lambda: answers.append(requests.get(server.urls[0], timeout=5).text)
+    )
+    client.start()
+    assert entered.wait(5)
+    server.stop(3.0)
+    client.join(5)
+    assert answers == ["done\n"]
