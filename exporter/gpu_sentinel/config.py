@@ -264,7 +264,7 @@ def _flatten(path: Path, prefix: str, content: object, found: dict[str, object])
     """`web: {listen-address: x}` -> `web.listen-address: x`."""
     if not isinstance(content, dict):
         where = f"{path}: {prefix.rstrip('.')}" if prefix else str(path)
-        raise ConfigError(f"{where}: expected keys with values, not {content!r}")
+        raise ConfigError(f"{where}: expected keys with values, not {yamlfile.kind(content)}")
     for key, value in content.items():
         name = f"{prefix}{key}"
         if name in SETTINGS:

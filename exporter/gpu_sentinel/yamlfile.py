@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Hashable
+import reprlib
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,12 @@ def suggestion(word: str, known: Collection[str]) -> str:
     """`did you mean …?`, or else everything that is known."""
     close = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
+
+
+def kind(value: object) -> str:
+    """What a value is, for a message that must not repeat the whole of it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return "keys with values"
+    return "a list" if isinstance(value, list) else reprlib.repr(value)

@@ -96,7 +96,7 @@ BAD = {
     "repeat-too-soon": (GOOD + "repeat: 1s\n", "repeat: must be later than the last"),
     "not-a-mapping": ("- a\n- b\n", "expected keys with values"),
     "not-yaml": ("description: [\n", "line 2"),
-    "empty": ("", "expected keys with values, not None"),
+    "empty": ("", "expected keys with values, not nothing"),
 }
 
 

@@ -43,8 +43,8 @@ def run(args: list[str] | None = None) -> int:
         if isinstance(error, click.exceptions.NoArgsIsHelpError):
             click.echo(error.format_message(), err=True)
         else:
-            message = " ".join(error.format_message().split())
-            click.echo(f"{where}: {message} See {where} --help.", err=True)
+            message = " ".join(error.format_message().split()).rstrip(".")
+            click.echo(f"{where}: {message}. See {where} --help.", err=True)
         return WRONG_USAGE
     except ConfigError as error:
         click.echo(f"gpu-sentinel: {error}", err=True)

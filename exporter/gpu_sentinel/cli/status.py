@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from urllib.parse import urlsplit
 
 import click
 
@@ -14,14 +15,37 @@ from gpu_sentinel.exposition.reader import GpuStatus, Status, parse_status
 DEFAULT_URL = "http://127.0.0.1:9836/metrics"
 
 
+def _checked_url(_ctx: click.Context, _option: click.Parameter, url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise click.BadParameter(f"{url!r} is no URL: write as {DEFAULT_URL}")
+    return url
+
+
 @click.command()
-@click.option("--url", default=DEFAULT_URL, show_default=True, help="Metrics page of the exporter.")
+@click.option(
+    "--url",
+    default=DEFAULT_URL,
+    show_default=True,
+    callback=_checked_url,
+    help="Metrics page of the exporter.",
+)
 @click.option(
     "--ca-file",
     type=click.Path(exists=True, dir_okay=False),
     help="Certificates to trust for https.",
 )
-@click.option("--timeout", default=5.0, show_default=True, help="Seconds to wait for the answer.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 600),
+    default=5.0,
+    show_default=True,
+    help="Seconds to wait for the answer.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For a program.")
 @click.pass_context
 def status(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from gpu_sentinel.config import DEFAULT_SCENARIO
+from gpu_sentinel.config import DEFAULT_SCENARIO, ConfigError
 
 DEFAULT_DATA = Path("~/.local/share/gpu-sentinel")
 
@@ -41,11 +41,24 @@ def up(simulate: str | None, data_dir: Path, exporter_port: int, prometheus_port
     plan = stack.Plan(
         data_dir.expanduser().resolve(), simulate, why, exporter_port, prometheus_port
     )
+    if simulate is not None:
+        _check_scenario(simulate)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
         stack.run(plan, click.echo, stop)
-    except (ComponentError, OSError) as error:
+    except ComponentError as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or data_dir}: {error.strerror}") from None
     click.echo("Stopped.")
+
+
+def _check_scenario(name: str) -> None:
+    from gpu_sentinel.simulator import ScenarioError, load_scenario  # noqa: PLC0415 - as above
+
+    try:
+        load_scenario(name)
+    except ScenarioError as error:
+        raise ConfigError(f"--simulate: {error}") from None

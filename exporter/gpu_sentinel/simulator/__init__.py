@@ -5,6 +5,8 @@ real C callbacks, one for each function that the simulated driver has, so wrappe
 versions and return codes are exercised as with a real driver.
 """
 
+# The functions register themselves.
+from gpu_sentinel.simulator import devicecalls, eventcalls, fieldvalues, systemcalls  # noqa: F401
 from gpu_sentinel.simulator.scenario import Scenario, ScenarioError, load_scenario, scenario_names
 from gpu_sentinel.simulator.simulation import Simulation
 

@@ -56,7 +56,7 @@ class Function:
     needs_init: bool = True
 
 
-#: By every name that the library has for it; filled by `functions`.
+#: By every name that the library has for it; filled by the modules `*calls` and `fieldvalues`.
 FUNCTIONS: dict[str, Function] = {}
 
 
@@ -191,7 +191,3 @@ def structure(c_type: Any, pointer: int | None, version: int | None = None) -> A
     if version is not None and found.version != version:
         raise NvmlFailure(pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH)
     return found
-
-
-# The functions register themselves; they need what is defined above.
-from gpu_sentinel.simulator import fieldvalues, functions  # noqa: E402, F401

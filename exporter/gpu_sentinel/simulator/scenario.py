@@ -251,7 +251,9 @@ def _gpu_index(value: object) -> object:
 def _list(parse: _Parse) -> _Parse:
     def parse_all(value: object) -> list[Any]:
         if not isinstance(value, list):
-            raise ValueError(f"{value!r} is no list")  # noqa: TRY004 - one kind of error
+            raise ValueError(  # noqa: TRY004 - one kind of error
+                f"expected a list, not {yamlfile.kind(value)}"
+            )
         found = []
         for number, item in enumerate(value):
             try:
@@ -272,7 +274,9 @@ def _fields(
         ValueError: starts with the name of the key that is wrong.
     """
     if not isinstance(value, Mapping):
-        raise ValueError(f"expected keys with values, not {value!r}")  # noqa: TRY004 - one kind
+        raise ValueError(  # noqa: TRY004 - one kind of error
+            f"expected keys with values, not {yamlfile.kind(value)}"
+        )
     found = {}
     for key, item in value.items():
         if key not in known:

@@ -141,7 +141,9 @@ class _Section:
         self.path = path
         self.name = name
         if not isinstance(content, dict):
-            raise WebConfigError(f"{path}: {name or 'the file'}: expected keys with values")
+            where = f"{path}: {name}" if name else str(path)
+            found = yamlfile.kind(content)
+            raise WebConfigError(f"{where}: expected keys with values, not {found}")
         self.content: dict[str, Any] = {str(key): value for key, value in content.items()}
 
     def error(self, key: str, problem: str) -> WebConfigError:

@@ -1,4 +1,4 @@
-"""What the functions of NVML do on simulated GPUs; signatures as in nvml.h.
+"""What the functions about one GPU answer; signatures as in nvml.h.
 
 A function that is not here, but in the library of the simulated driver, answers NOT_SUPPORTED.
 """
@@ -6,7 +6,7 @@ A function that is not here, but in the library of the simulated driver, answers
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from ctypes import c_char_p, c_int, c_uint, c_ulonglong, c_void_p, cast
+from ctypes import c_int, c_uint, c_ulonglong
 
 import pynvml
 
@@ -29,7 +29,6 @@ _CLOCKS = (
     pynvml.NVML_CLOCK_MEM,
     pynvml.NVML_CLOCK_VIDEO,
 )
-_EVENTS = pynvml.nvmlEventTypeXidCriticalError
 
 
 def _power_usage(gpu: SimulatedGpu, t: float) -> int | None:
@@ -74,72 +73,6 @@ def _number(name: str, get: Callable[[SimulatedGpu, float], int | None]) -> None
 
 for _name, _get in _NUMBERS.items():
     _number(_name, _get)
-
-
-@function("", "nvmlInit", "nvmlInit_v2", needs_init=False)
-def _init(call: Call) -> None:
-    call.library.initialized = call.library.simulation.generation
-
-
-@function("u", "nvmlInitWithFlags", needs_init=False)
-def _init_with_flags(call: Call, _flags: int) -> None:
-    _init(call)
-
-
-@function("", "nvmlShutdown")
-def _shutdown(call: Call) -> None:
-    call.library.initialized = 0
-    call.library.event_sets.clear()
-
-
-@function("pu", "nvmlSystemGetDriverVersion")
-def _driver_version(call: Call, out: int, length: int) -> None:
-    put_text(out, length, call.library.version.version)
-
-
-@function("pu", "nvmlSystemGetNVMLVersion")
-def _nvml_version(call: Call, out: int, length: int) -> None:
-    put_text(out, length, call.library.version.nvml)
-
-
-@function("p", "nvmlSystemGetCudaDriverVersion", "nvmlSystemGetCudaDriverVersion_v2")
-def _cuda_version(call: Call, out: int) -> None:
-    put(c_int, out, call.library.version.cuda)
-
-
-@function("p", "nvmlDeviceGetCount", "nvmlDeviceGetCount_v2")
-def _count(call: Call, out: int) -> None:
-    put(c_uint, out, len(call.library.simulation.gpus))
-
-
-@function("up", "nvmlDeviceGetHandleByIndex", "nvmlDeviceGetHandleByIndex_v2")
-def _handle_by_index(call: Call, index: int, out: int) -> None:
-    gpus = call.library.simulation.gpus
-    if index >= len(gpus):
-        raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
-    _give_handle(call, gpus[index], out)
-
-
-@function("sp", "nvmlDeviceGetHandleByUUID")
-def _handle_by_uuid(call: Call, uuid: bytes | None, out: int) -> None:
-    for gpu in call.library.simulation.gpus:
-        if gpu.uuid.encode() == uuid:
-            return _give_handle(call, gpu, out)
-    raise NvmlFailure(pynvml.NVML_ERROR_NOT_FOUND)
-
-
-@function("sp", "nvmlDeviceGetHandleByPciBusId", "nvmlDeviceGetHandleByPciBusId_v2")
-def _handle_by_bus_id(call: Call, bus_id: bytes | None, out: int) -> None:
-    wanted = (bus_id or b"").decode(errors="replace").upper()
-    for gpu in call.library.simulation.gpus:
-        if wanted and gpu.bus_id.endswith(wanted):
-            return _give_handle(call, gpu, out)
-    raise NvmlFailure(pynvml.NVML_ERROR_NOT_FOUND)
-
-
-def _give_handle(call: Call, gpu: SimulatedGpu, out: int) -> None:
-    call.library.reach(gpu, "nvmlDeviceGetHandleByIndex_v2")
-    put(c_void_p, out, call.library.handle(gpu))
 
 
 @function("dpu", "nvmlDeviceGetName")
@@ -350,62 +283,6 @@ def _histogram(_call: Call, gpu: SimulatedGpu, out: int) -> None:
     histogram.high, histogram.partial, histogram.low, histogram.none = used, 0, 0, 0
 
 
-@function("dp", "nvmlDeviceGetSupportedEventTypes")
-def _event_types(_call: Call, _gpu: SimulatedGpu, out: int) -> None:
-    put(c_ulonglong, out, _EVENTS)
-
-
-@function("p", "nvmlEventSetCreate")
-def _event_set_create(call: Call, out: int) -> None:
-    sets = call.library.event_sets
-    handle = max(sets, default=0x5E7000) + 0x10
-    sets[handle] = ({}, [len(call.library.simulation.xids)])
-    put(c_void_p, out, handle)
-
-
-@function("dqp", "nvmlDeviceRegisterEvents")
-def _register(call: Call, gpu: SimulatedGpu, types: int, event_set: int) -> None:
-    if types & ~_EVENTS:
-        raise NOT_SUPPORTED
-    _event_set(call, event_set)[0][gpu.index] = types
-
-
-@function("ppu", "nvmlEventSetWait", "nvmlEventSetWait_v2")
-def _event_wait(call: Call, event_set: int, out: int, timeout_ms: int) -> None:
-    registered, cursor = _event_set(call, event_set)
-    simulation = call.library.simulation
-    found: list[tuple[SimulatedGpu, int]] = []
-
-    def nothing() -> bool:
-        for position, gpu, xid in simulation.xids_after(cursor[0]):
-            cursor[0] = position
-            if gpu.index in registered:
-                found.append((gpu, xid))
-                return False
-        return True
-
-    if not simulation.wait_while(nothing, timeout_ms / 1e3):
-        raise NvmlFailure(pynvml.NVML_ERROR_TIMEOUT)
-    gpu, xid = found[0]
-    data = structure(pynvml.c_nvmlEventData_t, out)
-    data.device = cast(call.library.handle(gpu), pynvml.c_nvmlDevice_t)
-    data.eventType, data.eventData = pynvml.nvmlEventTypeXidCriticalError, xid
-    data.gpuInstanceId = data.computeInstanceId = 0xFFFFFFFF
-
-
-@function("p", "nvmlEventSetFree")
-def _event_set_free(call: Call, event_set: int) -> None:
-    _event_set(call, event_set)
-    del call.library.event_sets[event_set]
-
-
-def _event_set(call: Call, handle: int | None) -> tuple[dict[int, int], list[int]]:
-    try:
-        return call.library.event_sets[handle or 0]
-    except KeyError:
-        raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT) from None
-
-
 def _no_processes(*names: str) -> None:
     @function("dpp", *names)
     def answer(_call: Call, _gpu: SimulatedGpu, count: int, _infos: int) -> None:
@@ -419,8 +296,3 @@ _no_processes(
         for version in ("", "_v2", "_v3")
     )
 )
-
-
-@function("us", "nvmlErrorString", needs_init=False)
-def _error_string(_call: Call, _code: int, _out: c_char_p) -> None:
-    raise NOT_SUPPORTED  # pynvml keeps texts of its own
