@@ -101,13 +101,35 @@ _MEMBERS = {
 }
 
 
-def _answer(field: Field, value: Any) -> Answer:
-    if value.nvmlReturn != pynvml.NVML_SUCCESS:
-        return cast("Exception", pynvml.NVMLError(value.nvmlReturn))
-    member = field.member or _MEMBERS.get(value.valueType)
+def _field_reader(handle: Handle, fields: Sequence[Field]) -> Read:
+    """Reads fields into a buffer of its own; one thread at a time.
+
+    pynvml's wrapper builds array and structures anew in every call, which costs several times
+    what the driver needs to answer.
+    """
+    buffer = (pynvml.c_nvmlFieldValue_t * len(fields))()
+    for item, field in zip(buffer, fields, strict=True):
+        item.fieldId = field.id
+    # What the fields are, and where their answers will stand.
+    slots = [(f, item, item.value) for f, item in zip(fields, buffer, strict=True)]
+    function = pynvml._nvmlGetFunctionPointer("nvmlDeviceGetFieldValues")  # noqa: SLF001 - its cache
+
+    def read() -> Sequence[Answer]:
+        code = function(handle, len(slots), buffer)
+        if code != pynvml.NVML_SUCCESS:
+            raise pynvml.NVMLError(code)
+        return [_answer(*slot) for slot in slots]
+
+    return read
+
+
+def _answer(field: Field, item: Any, union: Any) -> Answer:
+    if item.nvmlReturn != pynvml.NVML_SUCCESS:
+        return cast("Exception", pynvml.NVMLError(item.nvmlReturn))
+    member = field.member or _MEMBERS.get(item.valueType)
     if member is None:
         return cast("Exception", pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN))
-    return field.convert(getattr(value.value, member))
+    return field.convert(getattr(union, member))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +152,7 @@ class FieldBatch:
         kept = [f for f, v in zip(asked, values, strict=True) if v.nvmlReturn not in UNSUPPORTED]
         if not kept:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-        ids = [f.id for f in kept]
-
-        def read() -> Sequence[Answer]:
-            values = pynvml.nvmlDeviceGetFieldValues(handle, ids)
-            return [_answer(f, v) for f, v in zip(kept, values, strict=True)]
-
-        return Reader(self.name, self.tier, tuple(f.key for f in kept), read)
+        return Reader(self.name, self.tier, tuple(f.key for f in kept), _field_reader(handle, kept))
 
 
 def signed_field(handle: Handle, field_id: int) -> float:

@@ -1,0 +1,233 @@
+"""Measures GPU Sentinel and nvitop-exporter side by side; see README.md."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import platform
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from measure import BenchmarkError, Round, Subject, call_costs, measure, percentile
+
+LIBRARY = "libnvidia-ml.so.1"
+CACHE = Path(__file__).resolve().parent.parent / ".cache" / "bench"
+OURS = Path(sys.executable).parent / "gpu-sentinel"
+#: The ratios in the table: columns of ours and theirs.
+RATIOS = ((0, 3, "both at their default"), (2, 3, "both at 1 s"), (0, 4, "both at 250 ms"))
+
+Results = Sequence[Sequence[Round]]
+Figure = Callable[[Sequence[Round]], float]
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main() -> None:
+    """Measure, and print a Markdown page.  Exit code 2: bad arguments; 1: no figures."""
+    parser = arguments()
+    args = parser.parse_args()
+    check(parser, args)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        peer = args.peer or install_peer()
+        page = report(args, peer, run(args, subjects(peer)))
+    except BenchmarkError as error:
+        sys.exit(f"{parser.prog}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    if args.output:
+        args.output.write_text(page)
+    else:
+        print(page, end="")
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = Parser(prog="benchmarks/run.py", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("--nvml-dir", type=Path, metavar="DIR", help=f"put the {LIBRARY} of this directory first")
+    add("--peer", type=Path, metavar="PATH", help="nvitop-exporter; default: install it in .cache")
+    add("--gpus", type=int, default=8, help="number of GPUs (FAKE_NVML_GPUS of the stand-in)")
+    add("--seconds", type=float, default=10, help="idle and scraped in each round (default: 10)")
+    add("--rounds", type=int, default=5, help="processes of each setting (default: 5)")
+    add("--scrapes", type=int, default=200, help="in a row, in each round (default: 200)")
+    add("--output", type=Path, metavar="FILE", help="write the page there; default: stdout")
+    return parser
+
+
+def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for name, least in (("gpus", 1), ("seconds", 1), ("rounds", 1), ("scrapes", 2)):
+        if not least <= getattr(args, name) <= 86400:
+            parser.error(f"argument --{name}: must be at least {least}")
+    if args.peer and not os.access(args.peer, os.X_OK):
+        parser.error(f"argument --peer: {args.peer} cannot be executed")
+    if args.output and not args.output.absolute().parent.is_dir():
+        parser.error(f"argument --output: {args.output.parent} is no directory")
+    try:
+        ctypes.CDLL(str(args.nvml_dir.resolve() / LIBRARY) if args.nvml_dir else LIBRARY)
+    except OSError:
+        where = (
+            f"no {LIBRARY} in {args.nvml_dir}" if args.nvml_dir else f"needed: no {LIBRARY} here"
+        )
+        parser.error(f"argument --nvml-dir: {where}")
+
+
+def install_peer() -> Path:
+    """nvitop-exporter in a virtual environment of its own."""
+    command = CACHE / "bin" / "nvitop-exporter"
+    if not command.exists():
+        venv.create(CACHE, with_pip=True)
+        pip = [str(CACHE / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+        done = subprocess.run(
+            [*pip, "nvitop-exporter"], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise BenchmarkError(f"pip: {done.stderr.strip().rpartition(chr(10))[2]}")
+    return command
+
+
+def subjects(peer: Path) -> list[Subject]:
+    serve = [str(OURS), "serve", "--web.listen-address", "127.0.0.1:{port}", "--sampler.interval"]
+    other = [
+        str(peer),
+        "--bind-address",
+        "127.0.0.1",
+        "--port",
+        "{port}",
+        "--hostname",
+        "localhost",
+    ]
+    ours, theirs = "gpu-sentinel", "nvitop-exporter"
+    return [
+        Subject(ours, "250 ms (default)", [*serve, "250ms"], "gpu_power_watts"),
+        Subject(ours, "50 ms", [*serve, "50ms"], "gpu_power_watts"),
+        Subject(ours, "1 s", [*serve, "1s"], "gpu_power_watts"),
+        Subject(theirs, "1 s (default)", other, "gpu_power_usage_W"),
+        Subject(theirs, "250 ms (least)", [*other, "--interval", "0.25"], "gpu_power_usage_W"),
+    ]
+
+
+def run(args: argparse.Namespace, all_: Sequence[Subject]) -> Results:
+    """Rounds by subject; the subjects take turns, one process at a time."""
+    env = dict(os.environ) | {"FAKE_NVML_GPUS": str(args.gpus)}
+    if args.nvml_dir:
+        paths = [str(args.nvml_dir.resolve()), env.get("LD_LIBRARY_PATH", "")]
+        env["LD_LIBRARY_PATH"] = ":".join(filter(None, paths))
+    results: list[list[Round]] = [[] for _ in all_]
+    for number in range(1, args.rounds + 1):
+        for subject, rounds in zip(all_, results, strict=True):
+            print(f"{number}/{args.rounds} {subject.title} {subject.interval}", file=sys.stderr)
+            rounds.append(measure(subject, env, args.gpus, args.seconds, args.scrapes))
+    return results
+
+
+def median(figure: Callable[[Round], float]) -> Figure:
+    return lambda rounds: statistics.median(map(figure, rounds))
+
+
+def mean(figure: Callable[[Round], float]) -> Figure:
+    """For CPU: /proc counts in ticks of 10 ms, which are coarse in a single window."""
+    return lambda rounds: statistics.mean(map(figure, rounds))
+
+
+def pooled(times: Callable[[Round], list[float]], percent: int) -> Figure:
+    return lambda rounds: 1000 * percentile([t for r in rounds for t in times(r)], percent)
+
+
+FIGURES: Sequence[tuple[str, Figure, int]] = (
+    ("CPU idle, % of a core", mean(lambda r: r.idle), 2),
+    ("CPU with a scrape every 1 s, % of a core", mean(lambda r: r.scraped), 2),
+    ("Resident memory (VmRSS), MiB", median(lambda r: r.rss), 1),
+    ("Proportional memory (PSS), MiB", median(lambda r: r.pss), 1),
+    ("Scrape every 1 s, median, ms", pooled(lambda r: r.paced, 50), 2),
+    ("Scrape every 1 s, 99th percentile, ms", pooled(lambda r: r.paced, 99), 2),
+    ("Scrapes in a row, median, ms", pooled(lambda r: r.plain, 50), 2),
+    ("Scrapes in a row, 99th percentile, ms", pooled(lambda r: r.plain, 99), 2),
+    ("Body, KiB", median(lambda r: len(r.body.encode()) / 1024), 1),
+    ("Body as sent to Prometheus (gzip), KiB", median(lambda r: r.sent / 1024), 1),
+    ("Series", median(lambda r: r.series), 0),
+    ("Start to first answer, ms", median(lambda r: 1000 * r.answer), 0),
+    ("Start to power readings of all GPUs, ms", median(lambda r: 1000 * r.readings), 0),
+)
+
+
+def report(args: argparse.Namespace, peer: Path, results: Results) -> str:
+    all_ = subjects(peer)
+    head = ["Interval", *(f"{s.title}, {s.interval}" for s in all_)]
+    rows = [[*head, *(f"ours / theirs, {title}" for _, _, title in RATIOS)]]
+    for name, figure, digits in FIGURES:
+        values = [figure(rounds) for rounds in results]
+        ratios = [f"{values[a] / values[b]:.2f}" if values[b] else "-" for a, b, _ in RATIOS]
+        rows.append([name, *(f"{value:.{digits}f}" for value in values), *ratios])
+    parts = [facts(args, peer, results), table(rows), costs(args, results[0])]
+    return "\n".join(parts)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *("---:" for _ in rows[0][1:])]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (rows[0], rule, *rows[1:]))
+
+
+def costs(args: argparse.Namespace, rounds: Sequence[Round]) -> str:
+    """What each query of GPU Sentinel costs, at its default interval."""
+    rows = [["Query (gpu-sentinel, 250 ms)", "Calls in a round", "Microseconds a call", "Share"]]
+    found = call_costs([r.body for r in rounds])
+    total = sum(seconds for _, _, seconds in found)
+    for query, calls, seconds in found:
+        each, share = 1e6 * seconds / calls, 100 * seconds / total
+        rows.append([query, f"{calls / args.rounds:.0f}", f"{each:.1f}", f"{share:.1f} %"])
+    return table(rows)
+
+
+def facts(args: argparse.Namespace, peer: Path, results: Results) -> str:
+    """What was measured on: nothing that tells whose machine it is."""
+    system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    others = [r.others for rounds in results for r in rounds]
+    kept = "no" if any(r.reconnected for r in results[3]) else "yes"
+    stand_in = " (as a stand-in tells)" if args.nvml_dir else ""
+    each = f"{args.seconds:g} s"
+    lines = (
+        f"{cpu_model()}, {os.cpu_count()} cores; {system}, Linux {platform.release()}",
+        f"gpu-sentinel {version(OURS)}, Python {label(results[0], 'python_version')}",
+        f"nvitop-exporter {version(peer)}, Python {label(results[3], 'version', 'python_info')}",
+        f"nvitop-exporter keeps connections: {kept}",
+        f"{args.gpus} GPUs; driver {label(results[0], 'driver_version')}{stand_in}",
+        f"{args.rounds} rounds: {each} idle, {each} scraped, {args.scrapes} scrapes in a row",
+        (
+            f"CPU used by other processes: {statistics.median(others):.1f} % of a core (median),"
+            f" {max(others):.1f} % at most"
+        ),
+    )
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def cpu_model() -> str:
+    found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found[1] if found else platform.machine()
+
+
+def version(command: Path) -> str:
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=False)
+    return next(iter(done.stdout.split()[1:]), "?")
+
+
+def label(rounds: Sequence[Round], name: str, metric: str = "") -> str:
+    """The value of a label, from the exporter's own answer."""
+    found = re.search(rf'^{metric}.*[{{,]{name}="([^"]*)"', rounds[0].body, re.MULTILINE)
+    return found[1] if found else "?"
+
+
+if __name__ == "__main__":
+    main()
