@@ -8,8 +8,10 @@ missing=""
 # word splitting is wanted: pairs of program and Debian package
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need prometheus prometheus
+command -v alertmanager >/dev/null 2>&1 || need prometheus-alertmanager prometheus-alertmanager
 if [ "$purpose" = test ]; then
     need promtool prometheus
+    need amtool prometheus-alertmanager
     need openssl openssl
     command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || missing="$missing chromium"
 fi

@@ -33,7 +33,11 @@ class Prometheus:
 
     def alerts(self) -> list[dict[str, object]]:
         found = requests.get(f"{self.url}/api/v1/alerts", timeout=5).json()["data"]["alerts"]
-        return [alert for alert in found if alert["state"] == "firing"]
+        return [
+            alert
+            for alert in found
+            if alert["state"] == "firing" and alert["labels"]["alertname"] != "Watchdog"
+        ]
 
 
 @pytest.fixture
@@ -57,6 +61,7 @@ def prometheus(
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         target = {"targets": [f"127.0.0.1:{exporter_port}"], "labels": {"host": HOST}}
+        (folder / "alertmanagers" / "local.yml").unlink()
         (folder / "targets" / "gpu-sentinel.yml").write_text(yaml.safe_dump([target]))
         address = f"127.0.0.1:{free_port()}"
         with (tmp_path / "prometheus.log").open("wb") as log:
@@ -159,4 +164,4 @@ def test_configuration_is_valid(tool: Callable[..., str], repository: Path):
         check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "1 rules found" in checked.stdout
+    assert checked.stdout.count("rules found") == 5

@@ -1,4 +1,4 @@
-"""`gpu-sentinel up`: exporter and Prometheus together, from nothing to stopped."""
+"""`gpu-sentinel up`: the whole stack, from nothing to stopped."""
 
 from __future__ import annotations
 
@@ -6,24 +6,64 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
+from gpu_sentinel.config import ConfigError
+from gpu_sentinel.stack.plan import notifications
 
-def up(data: Path, exporter: int, prometheus: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "gpu_sentinel", "up", "--simulate", "steady"),
-            *("--data-dir", str(data)),
-            *("--exporter-port", str(exporter), "--prometheus-port", str(prometheus)),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
+
+class Up:
+    """`gpu-sentinel up` on free ports."""
+
+    def __init__(self, data: Path, ports: list[int], *arguments: str) -> None:
+        self.data = data
+        self.ports = dict(zip(("exporter", "prometheus", "alertmanager"), ports, strict=True))
+        options = [f"--{name}-port={port}" for name, port in self.ports.items()]
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "gpu_sentinel", "up", "--simulate", "steady"),
+                *("--data-dir", str(data), *options, *arguments),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+
+    def lines(self) -> list[str]:
+        """One a component, and where the data is."""
+        assert self.process.stdout is not None
+        return [self.process.stdout.readline() for _ in range(5)]
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    def refuses(self) -> bool:
+        return all(refuses(port) for port in self.ports.values())
+
+
+@pytest.fixture
+def up(tool, free_port, tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    tool("prometheus")
+    tool("alertmanager", "prometheus-alertmanager")
+    started: list[Up] = []
+
+    def start(*arguments: str, **ports: int) -> Up:
+        chosen = [ports.get(n) or free_port() for n in ("exporter", "prometheus", "alertmanager")]
+        started.append(Up(tmp_path / "data", chosen, *arguments))
+        return started[-1]
+
+    yield start
+    for running in started:
+        if running.process.poll() is None:
+            running.process.terminate()
+            running.process.wait(20)
+        running.process.communicate()
 
 
 def refuses(port: int) -> bool:
@@ -35,55 +75,106 @@ def refuses(port: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_starts_and_stops(tool, free_port, eventually, tmp_path: Path, number: signal.Signals):
-    tool("prometheus")
-    exporter, prometheus = free_port(), free_port()
-    process = up(tmp_path / "data", exporter, prometheus)
-    try:
-        assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(3)]
-        assert f"http://127.0.0.1:{exporter}/" in lines[0]
-        assert "simulated GPUs, scenario steady" in lines[0]
-        assert f"http://127.0.0.1:{prometheus}/" in lines[1]
-        assert str(tmp_path / "data") in lines[2]
+def test_starts_and_stops(up, eventually, number: signal.Signals):
+    stack = up()
+    exporter, alertmanager, prometheus, grafana, data = stack.lines()
+    assert f"{stack.url('exporter')}/  simulated GPUs, scenario steady" in exporter
+    assert f"{stack.url('alertmanager')}/#/alerts  alerts are shown here" in alertmanager
+    assert f"{stack.url('prometheus')}/graph" in prometheus
+    assert grafana.startswith("Grafana ")
+    assert str(stack.data) in data
 
-        def scraped() -> bool:
-            query = {"query": 'up{job="gpu-sentinel"}'}
-            url = f"http://127.0.0.1:{prometheus}/api/v1/query"
-            result = requests.get(url, params=query, timeout=5).json()["data"]["result"]
-            return bool(result) and result[0]["value"][1] == "1"
+    def answer(path: str) -> dict[str, Any]:
+        return requests.get(stack.url("prometheus") + path, timeout=5).json()["data"]
 
-        eventually(scraped, 20, "Prometheus scrapes the exporter")
-    finally:
-        process.send_signal(number)
-        out, errors = process.communicate(timeout=20)
-    assert process.returncode == 0, errors
+    def scraped() -> bool:
+        result = answer('/api/v1/query?query=up{job="gpu-sentinel"}')["result"]
+        return bool(result) and result[0]["value"][1] == "1"
+
+    eventually(scraped, 20, "Prometheus scrapes the exporter")
+    eventually(lambda: answer("/api/v1/alertmanagers")["activeAlertmanagers"], 20, "it is found")
+    stack.process.send_signal(number)
+    out, errors = stack.process.communicate(timeout=20)
+    assert stack.process.returncode == 0, errors
     assert out.endswith("Stopped.\n")
-    assert refuses(exporter)
-    assert refuses(prometheus)
+    assert stack.refuses()
 
 
-def test_port_that_is_taken_is_named(tool, serve, free_port, tmp_path: Path):
-    tool("prometheus")
-    taken = serve("steady")
-    process = up(tmp_path / "data", taken.port, free_port())
-    _, errors = process.communicate(timeout=40)
-    assert process.returncode == 1
+@pytest.mark.parametrize("name", ["exporter", "prometheus", "alertmanager"])
+def test_port_that_is_taken_is_named(up, serve, name: str):
+    stack = up(**{name: serve("steady").port})
+    _, errors = stack.process.communicate(timeout=40)
+    assert stack.process.returncode == 1
     assert len(errors.splitlines()) == 1, errors
     assert "address already in use" in errors
+    assert name in errors.lower()
 
 
-def test_component_that_dies_ends_the_rest(tool, free_port, eventually, tmp_path: Path):
-    tool("prometheus")
-    exporter, prometheus = free_port(), free_port()
-    process = up(tmp_path / "data", exporter, prometheus)
-    assert process.stdout is not None
-    for _ in range(3):
-        process.stdout.readline()
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    (killed,) = [c for c in children if "prometheus" in Path(f"/proc/{c}/comm").read_text()]
+@pytest.mark.parametrize("name", ["exporter", "prometheus", "alertmanager"])
+def test_component_that_dies_ends_the_rest_and_is_named(up, eventually, name: str):
+    stack = up()
+    stack.lines()
+    pid = stack.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    # What each is called by comes first on its command line.
+    word = {"exporter": "gpu_sentinel\0serve"}.get(name, f"/{name}\0")
+    commands = {c: Path(f"/proc/{c}/cmdline").read_text() for c in children}
+    called = {c: command.replace("/prometheus-alert", "/alert") for c, command in commands.items()}
+    (killed,) = [c for c, command in called.items() if word in command]
     os.kill(int(killed), signal.SIGKILL)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert "Prometheus" in errors
-    eventually(lambda: refuses(exporter), 5, "the exporter is stopped too")
+    _, errors = stack.process.communicate(timeout=20)
+    assert stack.process.returncode == 1
+    assert errors.lower().startswith(f"gpu-sentinel: {name} has ended with -9")
+    eventually(stack.refuses, 5, "the others are stopped too")
+
+
+def test_data_directory_that_cannot_be_written(up, tmp_path: Path):
+    (tmp_path / "data").write_text("a file")
+    stack = up()
+    _, errors = stack.process.communicate(timeout=20)
+    assert stack.process.returncode in (1, 2)
+    assert len(errors.splitlines()) == 1
+
+
+def test_prometheus_that_is_too_old(up, tmp_path: Path, monkeypatch):
+    old = tmp_path / "bin" / "prometheus"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho 'prometheus, version 2.24.1+ds (branch: debian/sid)'\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
+    stack = up()
+    _, errors = stack.process.communicate(timeout=30)
+    assert stack.process.returncode == 1
+    assert errors == f"gpu-sentinel: Prometheus: {old} is version 2.24: install 2.42 or newer\n"
+    assert stack.refuses()
+
+
+WRONG = {
+    "mail-without-server": (["--email-to", "a@b"], "email-to needs smtp-smarthost"),
+    "server-without-port": (
+        ["--email-to", "a@b", "--smtp-smarthost", "mail"],
+        "'mail' has no port: write as mail.example:587",
+    ),
+    "webhook-no-url": (["--webhook-url", "here"], "'here' is no URL of http or https"),
+    "file-not-there": (["--notifications", "/nowhere.yml"], "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_wrong_notifications_are_one_line(up, fault: str):
+    arguments, said = WRONG[fault]
+    stack = up(*arguments)
+    _, errors = stack.process.communicate(timeout=20)
+    assert stack.process.returncode == 2
+    assert said in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_notifications_from_a_file(tmp_path: Path):
+    file = tmp_path / "notify.yml"
+    file.write_text("email-to: a@example.org\nsmtp-smarthost: mail.example:587\n")
+    found = notifications({"email-to": "b@example.org"}, file)
+    assert (found.email_to, found.smtp_smarthost) == ("b@example.org", "mail.example:587")
+    file.write_text("emial-to: a@example.org\n")
+    with pytest.raises(ConfigError, match="emial-to: no such key: did you mean 'email-to'"):
+        notifications({}, file)

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from gpu_sentinel.config import DEFAULT_SCENARIO, ConfigError
 
 DEFAULT_DATA = Path("~/.local/share/gpu-sentinel")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _port(name: str, default: int) -> Callable[[F], F]:
+    return click.option(
+        f"--{name}-port", type=click.IntRange(1, 65535), default=default, show_default=True
+    )
+
+
+def _notification_options(function: F) -> F:
+    from gpu_sentinel.stack.plan import NOTIFICATION_HELP  # noqa: PLC0415 - see below
+
+    for name, help_ in reversed(NOTIFICATION_HELP.items()):
+        function = click.option(f"--{name}", help=help_)(function)
+    return function
 
 
 @click.command()
@@ -28,21 +46,55 @@ DEFAULT_DATA = Path("~/.local/share/gpu-sentinel")
     show_default=True,
     help="Where metrics, logs and configuration are kept.",
 )
-@click.option("--exporter-port", type=click.IntRange(1, 65535), default=9836, show_default=True)
-@click.option("--prometheus-port", type=click.IntRange(1, 65535), default=9090, show_default=True)
-def up(simulate: str | None, data_dir: Path, exporter_port: int, prometheus_port: int) -> None:
-    """Run exporter and Prometheus on this machine's loopback, until Ctrl-C or TERM."""
+@_port("exporter", 9836)
+@_port("prometheus", 9090)
+@_port("alertmanager", 9093)
+@_port("grafana", 3000)
+@click.option(
+    "--notifications",
+    "notifications_file",
+    type=click.Path(path_type=Path),
+    help="YAML file with the following options as keys.",
+)
+@_notification_options
+def up(
+    *,
+    simulate: str | None,
+    data_dir: Path,
+    notifications_file: Path | None,
+    exporter_port: int,
+    prometheus_port: int,
+    alertmanager_port: int,
+    grafana_port: int,
+    **receivers: str | None,
+) -> None:
+    """Run the whole stack on this machine's loopback, until Ctrl-C or TERM.
+
+    The exporter, Prometheus, Alertmanager and Grafana, as far as they are installed. Without
+    --email-to and --webhook-url, alerts are shown in this terminal.
+    """
     from gpu_sentinel.stack import up as stack  # noqa: PLC0415 - the other commands start faster
+    from gpu_sentinel.stack.plan import Plan, notifications  # noqa: PLC0415
     from gpu_sentinel.stack.process import ComponentError  # noqa: PLC0415
 
     why = ""
     if simulate is None and not stack.has_gpu():
         simulate, why = DEFAULT_SCENARIO, "no NVIDIA GPU on this machine"
-    plan = stack.Plan(
-        data_dir.expanduser().resolve(), simulate, why, exporter_port, prometheus_port
-    )
     if simulate is not None:
         _check_scenario(simulate)
+    plan = Plan(
+        data=data_dir.expanduser().resolve(),
+        simulate=simulate,
+        why=why,
+        exporter_port=exporter_port,
+        prometheus_port=prometheus_port,
+        alertmanager_port=alertmanager_port,
+        grafana_port=grafana_port,
+        notifications=notifications(
+            {name.replace("_", "-"): value for name, value in receivers.items()},
+            notifications_file,
+        ),
+    )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,12 +22,14 @@ class Component:
 
     Attributes:
         ready: a URL that answers 200 once the program is ready.
+        environment: variables beside those of this process.
     """
 
     name: str
     command: list[str]
     log: Path
     ready: str
+    environment: Mapping[str, str] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def start(self) -> None:
@@ -45,6 +48,7 @@ class Component:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    env=os.environ | dict(self.environment),
                 )
             except OSError as error:
                 raise ComponentError(f"{self.name}: {self.command[0]}: {error.strerror}") from None

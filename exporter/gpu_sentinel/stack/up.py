@@ -2,107 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-import yaml
 
 from gpu_sentinel.host import count_gpus
-from gpu_sentinel.stack.process import Component, ComponentError
+from gpu_sentinel.stack import programs
+from gpu_sentinel.stack.catcher import Catcher
+from gpu_sentinel.stack.plan import Plan
+from gpu_sentinel.stack.process import Component
 
-RETENTION = "30d"
 _READY_SECONDS = 30.0
 _GPU_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to run, and where.
-
-    Attributes:
-        simulate: scenario for the exporter, None on real GPUs.
-        why: why GPUs are simulated, for the person who started it.
-    """
-
-    data: Path
-    simulate: str | None
-    why: str = ""
-    exporter_port: int = 9836
-    prometheus_port: int = 9090
+Say = Callable[[str], None]
 
 
 def has_gpu() -> bool:
     """Whether this machine seems to have an NVIDIA GPU, with or without a working driver."""
     counted = count_gpus()
     return bool(counted and counted[0]) or any(node.exists() for node in _GPU_NODES)
-
-
-def configuration_source() -> Path:
-    """The folder `prometheus/` of the repository, or its copy in an installed package.
-
-    Raises:
-        ComponentError: neither is there.
-    """
-    here = Path(__file__).resolve()
-    for folder in (here.parent / "prometheus", here.parents[3] / "prometheus"):
-        if (folder / "prometheus.yml").is_file():
-            return folder
-    raise ComponentError("Prometheus: prometheus/prometheus.yml was not found beside the package")
-
-
-def write_configuration(plan: Plan) -> Path:
-    """Copy Prometheus' configuration under the data directory, with this machine's targets."""
-    folder = plan.data / "config" / "prometheus"
-    if folder.exists():
-        shutil.rmtree(folder)
-    shutil.copytree(configuration_source(), folder, ignore=shutil.ignore_patterns("targets"))
-    targets = folder / "targets"
-    targets.mkdir()
-    entry = {
-        "targets": [f"127.0.0.1:{plan.exporter_port}"],
-        "labels": {"host": socket.gethostname()},
-    }
-    (targets / "gpu-sentinel.yml").write_text(yaml.safe_dump([entry]), encoding="utf-8")
-    return folder / "prometheus.yml"
-
-
-def exporter(plan: Plan) -> Component:
-    """The exporter as a component."""
-    address = f"127.0.0.1:{plan.exporter_port}"
-    simulate = ["--simulate", plan.simulate] if plan.simulate else []
-    serve = ["serve", "--web.listen-address", address, *simulate]
-    return Component(
-        "exporter",
-        [sys.executable, "-m", "gpu_sentinel", *serve],
-        plan.data / "logs" / "exporter.log",
-        f"http://{address}/-/ready",
-    )
-
-
-def prometheus(plan: Plan) -> Component | None:
-    """Prometheus as a component; None where it is not installed."""
-    program = shutil.which("prometheus")
-    if program is None:
-        return None
-    address = f"127.0.0.1:{plan.prometheus_port}"
-    return Component(
-        "Prometheus",
-        [
-            program,
-            f"--config.file={write_configuration(plan)}",
-            f"--storage.tsdb.path={plan.data / 'prometheus'}",
-            f"--storage.tsdb.retention.time={RETENTION}",
-            f"--web.listen-address={address}",
-        ],
-        plan.data / "logs" / "prometheus.log",
-        f"http://{address}/-/ready",
-    )
 
 
 def _answers(url: str) -> bool:
@@ -112,7 +33,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def run(plan: Plan, say: Callable[[str], None], stop: threading.Event) -> None:
+def run(plan: Plan, say: Say, stop: threading.Event) -> None:
     """Start everything, say where it is, and stop everything once `stop` is set.
 
     Raises:
@@ -120,8 +41,9 @@ def run(plan: Plan, say: Callable[[str], None], stop: threading.Event) -> None:
     """
     plan.data.mkdir(parents=True, exist_ok=True)
     running: list[Component] = []
+    catcher = Catcher(say)
     try:
-        for component, line in _components(plan):
+        for component, line in _components(plan, catcher):
             if component is not None:
                 running.append(component)
                 component.start()
@@ -134,20 +56,48 @@ def run(plan: Plan, say: Callable[[str], None], stop: threading.Event) -> None:
     finally:
         for component in reversed(running):
             component.stop()
+        catcher.stop()
 
 
-def _components(plan: Plan) -> Iterator[tuple[Component | None, str]]:
-    gpus = f"simulated GPUs, scenario {plan.simulate}" if plan.simulate else "the GPUs of this host"
-    why = f" ({plan.why})" if plan.why else ""
-    yield (
-        exporter(plan),
-        f"exporter    http://127.0.0.1:{plan.exporter_port}/  {gpus}{why}",
+def _components(plan: Plan, catcher: Catcher) -> Iterator[tuple[Component | None, str]]:
+    yield programs.exporter(plan), _line("exporter", plan.exporter_port, "", _gpus(plan))
+    found = programs.alertmanager_program() and (
+        programs.alertmanager(plan, catcher.start() if plan.notifications.caught else ("", ""))
     )
-    found = prometheus(plan)
+    yield _or_install(
+        found or None, "Alertmanager", plan.alertmanager_port, "#/alerts", _receivers(plan)
+    )
     query = "graph?g0.expr=gpu_power_watts&g0.tab=0&g0.range_input=5m"
-    yield (
-        found,
-        f"Prometheus  http://127.0.0.1:{plan.prometheus_port}/{query}"
-        if found
-        else "Prometheus  not installed: apt-get install -y --no-install-recommends prometheus",
-    )
+    yield _or_install(programs.prometheus(plan), "Prometheus", plan.prometheus_port, query, "")
+    dashboards = programs.grafana(plan)
+    if dashboards is None:
+        yield None, "Grafana       not installed: https://grafana.com/grafana/download"
+    else:
+        password = f"user admin, password in {programs.grafana_password(plan)}"
+        yield dashboards, _line("Grafana", plan.grafana_port, "d/gpu-fleet", password)
+
+
+def _line(name: str, port: int, path: str, more: str) -> str:
+    return f"{name:12}  http://127.0.0.1:{port}/{path}  {more}".rstrip()
+
+
+def _or_install(
+    component: Component | None, name: str, port: int, path: str, more: str
+) -> tuple[Component | None, str]:
+    if component is not None:
+        return component, _line(name, port, path, more)
+    package = {"Alertmanager": "prometheus-alertmanager"}.get(name, name.lower())
+    install = f"apt-get install -y --no-install-recommends {package}"
+    return None, f"{name:12}  not installed: {install}"
+
+
+def _gpus(plan: Plan) -> str:
+    gpus = f"simulated GPUs, scenario {plan.simulate}" if plan.simulate else "the GPUs of this host"
+    return f"{gpus} ({plan.why})" if plan.why else gpus
+
+
+def _receivers(plan: Plan) -> str:
+    given = plan.notifications
+    if given.caught:
+        return "alerts are shown here (--email-to and --webhook-url send them out)"
+    return "alerts go to " + " and ".join(filter(None, (given.email_to, given.webhook_url)))

@@ -1,0 +1,100 @@
+"""A mail server and a webhook on loopback that print what they get, for who has named none."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+import socket
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from gpu_sentinel.stack.process import ComponentError
+
+Say = Callable[[str], None]
+
+
+class Catcher:
+    """Takes every message and prints it in a few lines; loopback only, free ports."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._mail: Any = None
+        self._web: ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> tuple[str, str]:
+        """`host:port` of the mail server, and the URL of the webhook.
+
+        Raises:
+            ComponentError: the library for the mail server is not installed.
+        """
+        try:
+            from aiosmtpd.controller import Controller  # noqa: PLC0415 - `up` alone needs it
+        except ImportError:
+            raise ComponentError(
+                "notifications: name --email-to or --webhook-url, or install the local catcher: "
+                "pip install 'gpu-sentinel-pro[up]'"
+            ) from None
+        handler = type("Handler", (), {"handle_DATA": self._take_mail})()
+        # The controller connects to itself once, so it has to be told a port that is free.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            smtp_port = free.getsockname()[1]
+        self._mail = Controller(handler, hostname="127.0.0.1", port=smtp_port)
+        self._mail.start()
+        self._web = ThreadingHTTPServer(("127.0.0.1", 0), self._web_handler())
+        self._thread = threading.Thread(
+            target=self._web.serve_forever, args=(0.2,), name="catcher", daemon=True
+        )
+        self._thread.start()
+        return f"127.0.0.1:{smtp_port}", f"http://127.0.0.1:{self._web.server_port}/"
+
+    def stop(self) -> None:
+        """Close both ports."""
+        if self._mail is not None:
+            self._mail.stop()
+        if self._web is not None:
+            self._web.shutdown()
+            self._web.server_close()
+        if self._thread is not None:
+            self._thread.join(5)
+
+    async def _take_mail(self, _server: Any, _session: Any, envelope: Any) -> str:
+        self._say(mail_lines(envelope.content))
+        return "250 Message accepted"
+
+    def _web_handler(self) -> type[BaseHTTPRequestHandler]:
+        say = self._say
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                self.send_response(200)
+                self.end_headers()
+                say(webhook_line(body))
+
+            def log_message(self, *_: object) -> None:
+                """What arrives is printed already."""
+
+        return Handler
+
+
+def mail_lines(content: bytes) -> str:
+    """A mail for the terminal: to whom, the subject, and the text part."""
+    message = email.message_from_bytes(content, policy=email.policy.default)
+    body = message.get_body(("plain",))
+    text = body.get_content().strip() if body else "(no text)"
+    indented = "\n".join(f"    {line}".rstrip() for line in text.splitlines())
+    return f"\nE-mail to {message['To']}: {message['Subject']}\n{indented}\n"
+
+
+def webhook_line(body: bytes) -> str:
+    """A notification as Alertmanager's webhook sends it, on one line."""
+    try:
+        content = json.loads(body)
+        names = ", ".join(a["annotations"].get("summary", "?") for a in content["alerts"])
+        return f"Webhook: {content['status']}: {names}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"Webhook: {len(body)} bytes that are no notification of Alertmanager"

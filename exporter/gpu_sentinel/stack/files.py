@@ -1,0 +1,107 @@
+"""The configuration files of the stack, copied under the data directory and made to fit."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gpu_sentinel.stack.plan import Notifications, Plan
+from gpu_sentinel.stack.process import ComponentError
+
+
+def source(name: str) -> Path:
+    """A folder at the top of the repository, or its copy in an installed package.
+
+    Raises:
+        ComponentError: neither is there.
+    """
+    here = Path(__file__).resolve()
+    for folder in (here.parent / name, here.parents[3] / name):
+        if folder.is_dir():
+            return folder
+    raise ComponentError(f"the folder {name}/ was not found beside the package")
+
+
+def _copy(plan: Plan, name: str) -> Path:
+    folder = plan.data / "config" / name
+    if folder.exists():
+        shutil.rmtree(folder)
+    shutil.copytree(source(name), folder)
+    return folder
+
+
+def _write(path: Path, content: Any) -> None:
+    path.parent.mkdir(exist_ok=True)
+    text = "# Written by `gpu-sentinel up`; made anew at every start.\n"
+    path.write_text(text + yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def prometheus_file(plan: Plan) -> Path:
+    """Prometheus' configuration with this machine's targets and Alertmanager."""
+    folder = _copy(plan, "prometheus")
+    for discovered in ("targets", "alertmanagers"):
+        shutil.rmtree(folder / discovered)
+    target = {
+        "targets": [f"127.0.0.1:{plan.exporter_port}"],
+        "labels": {"host": socket.gethostname()},
+    }
+    _write(folder / "targets" / "gpu-sentinel.yml", [target])
+    alertmanager = {"targets": [f"127.0.0.1:{plan.alertmanager_port}"]}
+    _write(folder / "alertmanagers" / "local.yml", [alertmanager])
+    return folder / "prometheus.yml"
+
+
+def alertmanager_file(plan: Plan, catcher: tuple[str, str]) -> Path:
+    """Alertmanager's configuration with the receivers that the plan asks for.
+
+    Args:
+        plan: where notifications go.
+        catcher: `host:port` of the local mail server and URL of the local webhook, for a plan
+            that names none.
+    """
+    folder = _copy(plan, "alertmanager")
+    path = folder / "alertmanager.yml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    smarthost, url = catcher
+    given = plan.notifications
+    if given.caught:
+        given = Notifications(
+            "operators@localhost", smarthost, "gpu-sentinel@localhost", "", "", url
+        )
+    _address(config, given, tls=not plan.notifications.caught)
+    _write(path, config)
+    return path
+
+
+def _address(config: dict[str, Any], given: Notifications, *, tls: bool) -> None:
+    (operators,) = (r for r in config["receivers"] if r["name"] == "operators")
+    settings = config["global"]
+    if given.email_to:
+        settings["smtp_smarthost"] = given.smtp_smarthost
+        settings["smtp_from"] = given.smtp_from or given.email_to
+        # Alertmanager asks for STARTTLS; mail servers on loopback rarely have it.
+        settings["smtp_require_tls"] = tls and not given.smtp_smarthost.startswith(
+            ("127.", "localhost:", "[::1]:")
+        )
+        if given.smtp_username:
+            settings["smtp_auth_username"] = given.smtp_username
+        if given.smtp_password_file:
+            settings["smtp_auth_password_file"] = str(
+                Path(given.smtp_password_file).expanduser().resolve()
+            )
+        operators["email_configs"][0]["to"] = given.email_to
+    else:
+        del operators["email_configs"]
+    if given.webhook_url:
+        operators["webhook_configs"][0]["url"] = given.webhook_url
+    else:
+        del operators["webhook_configs"]
+
+
+def grafana_folder(plan: Plan) -> Path:
+    """Grafana's data sources and dashboards."""
+    return _copy(plan, "grafana")

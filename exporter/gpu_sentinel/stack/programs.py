@@ -1,0 +1,143 @@
+"""The programs of the stack as components: how each is called."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from gpu_sentinel.stack import files
+from gpu_sentinel.stack.plan import RETENTION_SIZE, RETENTION_TIME, Plan
+from gpu_sentinel.stack.process import Component, ComponentError
+
+#: Older ones refuse `keep_firing_for`.
+OLDEST_PROMETHEUS = (2, 42)
+_GRAFANA_HOMES = (Path("/usr/share/grafana"), Path("/opt/grafana"))
+
+
+def exporter(plan: Plan) -> Component:
+    """The exporter, from the package that runs this."""
+    address = f"127.0.0.1:{plan.exporter_port}"
+    simulate = ["--simulate", plan.simulate] if plan.simulate else []
+    serve = ["serve", "--web.listen-address", address, *simulate]
+    return Component(
+        "exporter",
+        [sys.executable, "-m", "gpu_sentinel", *serve],
+        plan.log("exporter"),
+        f"http://{address}/-/ready",
+    )
+
+
+def prometheus(plan: Plan) -> Component | None:
+    """Prometheus; None where it is not installed.
+
+    Raises:
+        ComponentError: it is too old.
+    """
+    program = shutil.which("prometheus")
+    if program is None:
+        return None
+    _check_version(program)
+    address = f"127.0.0.1:{plan.prometheus_port}"
+    return Component(
+        "Prometheus",
+        [
+            program,
+            f"--config.file={files.prometheus_file(plan)}",
+            f"--storage.tsdb.path={plan.data / 'prometheus'}",
+            f"--storage.tsdb.retention.time={RETENTION_TIME}",
+            f"--storage.tsdb.retention.size={RETENTION_SIZE}",
+            f"--web.listen-address={address}",
+            f"--web.external-url=http://{address}/",
+        ],
+        plan.log("prometheus"),
+        f"http://{address}/-/ready",
+    )
+
+
+def _check_version(program: str) -> None:
+    try:
+        result = subprocess.run(  # noqa: S603 - found on the PATH
+            [program, "--version"], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ComponentError(f"Prometheus: {program} cannot be run: {error}") from None
+    found = re.search(r"version (\d+)\.(\d+)", result.stdout + result.stderr)
+    if found is None or (int(found[1]), int(found[2])) >= OLDEST_PROMETHEUS:
+        return
+    wanted = ".".join(map(str, OLDEST_PROMETHEUS))
+    raise ComponentError(
+        f"Prometheus: {program} is version {found[1]}.{found[2]}: install {wanted} or newer"
+    )
+
+
+def alertmanager_program() -> str | None:
+    """Where Alertmanager is; Debian gives it a longer name."""
+    return shutil.which("alertmanager") or shutil.which("prometheus-alertmanager")
+
+
+def alertmanager(plan: Plan, catcher: tuple[str, str]) -> Component | None:
+    """Alertmanager; None where it is not installed."""
+    program = alertmanager_program()
+    if program is None:
+        return None
+    address = f"127.0.0.1:{plan.alertmanager_port}"
+    return Component(
+        "Alertmanager",
+        [
+            program,
+            f"--config.file={files.alertmanager_file(plan, catcher)}",
+            f"--storage.path={plan.data / 'alertmanager'}",
+            # How long silences are kept after their end: who acknowledged what, and why.
+            "--data.retention=720h",
+            f"--web.listen-address={address}",
+            f"--web.external-url=http://{address}/",
+            "--cluster.listen-address=",
+        ],
+        plan.log("alertmanager"),
+        f"http://{address}/-/ready",
+    )
+
+
+def grafana(plan: Plan) -> Component | None:
+    """Grafana; None where it is not installed. Its admin password is made at the first start."""
+    program = shutil.which("grafana")
+    home = next((h for h in _GRAFANA_HOMES if h.is_dir()), None)
+    if program is None or home is None:
+        return None
+    folder = files.grafana_folder(plan)
+    settings = {
+        "GF_SERVER_HTTP_ADDR": "127.0.0.1",
+        "GF_SERVER_HTTP_PORT": str(plan.grafana_port),
+        "GF_PATHS_DATA": str(plan.data / "grafana"),
+        "GF_PATHS_PROVISIONING": str(folder / "provisioning"),
+        "GF_SECURITY_ADMIN_PASSWORD__FILE": str(grafana_password(plan)),
+        "GF_AUTH_ANONYMOUS_ENABLED": "false",
+        "GF_ANALYTICS_REPORTING_ENABLED": "false",
+        "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+        "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+        "SENTINEL_PROMETHEUS_URL": f"http://127.0.0.1:{plan.prometheus_port}",
+        "SENTINEL_ALERTMANAGER_URL": f"http://127.0.0.1:{plan.alertmanager_port}",
+        "SENTINEL_DASHBOARDS": str(folder / "dashboards"),
+    }
+    return Component(
+        "Grafana",
+        [program, "server", f"--homepath={home}"],
+        plan.log("grafana"),
+        f"http://127.0.0.1:{plan.grafana_port}/api/health",
+        environment=settings,
+    )
+
+
+def grafana_password(plan: Plan) -> Path:
+    """A file with the password of Grafana's `admin`, which only this user can read."""
+    path = plan.data / "grafana-password"
+    if not path.exists():
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(18))
+    return path
