@@ -37,14 +37,14 @@ class Inbox:
         self._thread = threading.Thread(target=self._web.serve_forever, args=(0.1,))
         self._thread.start()
 
-    async def handle_MAIL(self, _server, _session, envelope, address, options) -> str:
+    async def handle_MAIL(self, _server, _session, envelope, address, options) -> str:  # noqa: N802
         if self.refuse:
             return "451 come back later"
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 OK"
 
-    async def handle_DATA(self, _server, _session, envelope) -> str:
+    async def handle_DATA(self, _server, _session, envelope) -> str:  # noqa: N802 - aiosmtpd's name
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         self.mails.append((time.time(), message))
         return "250 OK"

@@ -88,7 +88,8 @@ def test_alertmanager_killed_in_mid_alert_loses_nothing(stack, inbox, eventually
     running.kill("alertmanager")
     inbox.refuse = False
     running.start("alertmanager")
-    eventually(lambda: inbox.mail(f"GPU 1 on {HOST} is lost"), 60, "the mail is there")
+    # Prometheus sends an alert that goes on again every minute.
+    eventually(lambda: inbox.mail(f"GPU 1 on {HOST} is lost"), 90, "the mail is there")
     eventually(lambda: inbox.hook("firing", "GpuLost"), 30, "the webhook is called")
 
 
