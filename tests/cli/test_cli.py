@@ -182,6 +182,10 @@ class TestStatus:
         assert "gpu-sentinel serve" in result.stderr
         assert len(result.stderr.splitlines()) == 1
 
+    def test_a_password_is_never_shown(self, free_port):
+        url = f"http://bob:secret@127.0.0.1:{free_port()}/metrics"
+        assert "secret" not in run("status", "--url", url).stderr
+
     @pytest.mark.parametrize("path", ["/", "/-/healthy", "/nowhere"])
     def test_another_page(self, serve, path: str):
         exporter = serve("steady")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import click
 
+from gpu_sentinel.cli.table import lines
 from gpu_sentinel.exposition.reader import GpuStatus, Status, parse_status
 
 DEFAULT_URL = "http://127.0.0.1:9836/metrics"
@@ -66,34 +66,46 @@ def status(
 def _ask(url: str, ca_file: str | None, timeout: float) -> Status:
     import requests  # noqa: PLC0415 - 19 MiB that the exporter itself does without
 
+    shown = _without_password(url)
     try:
         response = requests.get(
             url, timeout=timeout, verify=ca_file or True, headers={"Accept": "text/plain"}
         )
         response.raise_for_status()
     except requests.HTTPError as error:
-        raise click.ClickException(f"{url} answers {error.response.status_code}") from None
+        code = error.response.status_code
+        hint = (
+            ": give a user and a password in the URL" if code == requests.codes.unauthorized else ""
+        )
+        raise click.ClickException(f"{shown} answers {code}{hint}") from None
     except requests.exceptions.SSLError as error:
         raise click.ClickException(
-            f"{url}: the certificate is not trusted ({error.args[0]}): name its CA with --ca-file"
+            f"{shown}: no trusted TLS ({_cause(error)}): name the CA with --ca-file"
         ) from None
     except requests.Timeout:
-        raise click.ClickException(f"{url}: no answer within {timeout:g} s") from None
+        raise click.ClickException(f"{shown}: no answer within {timeout:g} s") from None
     except (requests.RequestException, ValueError) as error:
         raise click.ClickException(
-            f"no exporter answers at {url} ({_cause(error)}): "
+            f"no exporter answers at {shown} ({_cause(error)}): "
             "start one with `gpu-sentinel serve`, or name another with --url"
         ) from None
     try:
         return parse_status(response.text, time.time())
     except (ValueError, KeyError) as error:
-        raise click.ClickException(f"{url} is no page of gpu-sentinel: {error}") from None
+        raise click.ClickException(f"{shown} is no page of gpu-sentinel: {error}") from None
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _cause(error: BaseException) -> str:
     """The innermost reason, as `Connection refused`."""
     text = str(error).rstrip(")'\"")
-    return text.rpartition("] ")[2] or text
+    for mark in ("] ", "failed: ", ", '", ": "):
+        text = text.rpartition(mark)[2] or text
+    return text.partition(" (")[0]
 
 
 def _print(found: Status) -> None:
@@ -104,20 +116,11 @@ def _print(found: Status) -> None:
     )
     click.echo(f"gpu-sentinel {found.exporter_version}, {driver}, {len(found.gpus)} GPUs\n")
     header = ("GPU", "NAME", "UTIL", "MEMORY", "POWER", "TEMP", "MARGIN", "SM CLOCK", "STATE")
-    rows = [_row(gpu) for gpu in found.gpus]
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    for row in (header, *rows):
-        click.echo("  ".join(_cells(row, widths)).rstrip())
+    left = {1, len(header) - 1}  # the name and the state; numbers stand to the right
+    for line in lines([header, *map(_row, found.gpus)], left):
+        click.echo(line)
     for problem in found.problems:
         click.secho(f"! {problem}", fg="red")
-
-
-def _cells(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    left = {1, len(row) - 1}  # the name and the state; numbers stand to the right
-    return [
-        cell.ljust(width) if i in left else cell.rjust(width)
-        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
 
 
 def _row(gpu: GpuStatus) -> tuple[str, ...]:
