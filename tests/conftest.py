@@ -17,6 +17,8 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+pytest_plugins = ("stackfixtures",)
+
 REPOSITORY = Path(__file__).parents[1]
 
 

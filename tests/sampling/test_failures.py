@@ -9,6 +9,7 @@ import pytest
 
 from gpu_sentinel.model import Tier
 from gpu_sentinel.sampling.health import driver_due, hangs
+from gpu_sentinel.sampling.sampler import DeviceSampler
 
 Run = Callable[..., object]
 RECOVERY = 10.0
@@ -202,3 +203,19 @@ def test_expected_gpus_are_as_set(run: Run, eventually):
     running = run(SCENARIO, before=expect)
     eventually(lambda: running.current.expected_devices == 8, 2, "the setting is shown")
     assert running.current.pci_devices == 4
+
+
+def test_nothing_is_left_of_drivers_that_are_gone(run: Run, eventually):
+    """Whatever was made for one driver can be freed once the next one is there."""
+    import gc  # noqa: PLC0415 - of this test alone
+
+    running = run("driver-reload")
+    for _ in range(3):
+        eventually(lambda: running.fresh(0, 1), RECOVERY, "both are fresh")
+        running.simulation.unload_driver()
+        eventually(lambda: not running.current.devices, RECOVERY, "the readings are gone")
+        running.simulation.load_driver()
+    eventually(lambda: running.fresh(0, 1), RECOVERY, "both are fresh")
+    gc.collect()
+    alive = [o for o in gc.get_objects() if isinstance(o, DeviceSampler)]
+    assert len([s for s in alive if s._driver is running.inventory._driver]) == 2

@@ -12,10 +12,10 @@ import pynvml
 
 from gpu_sentinel.simulator.gpu import SimulatedGpu
 from gpu_sentinel.simulator.library import (
-    NOT_SUPPORTED,
     Call,
     NvmlFailure,
     function,
+    not_supported,
     put,
     put_text,
     structure,
@@ -67,7 +67,7 @@ def _number(name: str, get: Callable[[SimulatedGpu, float], int | None]) -> None
     def answer(call: Call, gpu: SimulatedGpu, out: int) -> None:
         value = get(gpu, call.t)
         if value is None:
-            raise NOT_SUPPORTED
+            raise not_supported()
         put(c_uint, out, value)
 
 
@@ -177,14 +177,14 @@ def _temperature(call: Call, gpu: SimulatedGpu, sensor: int, out: int) -> None:
 @function("dup", "nvmlDeviceGetTemperatureThreshold")
 def _threshold(_call: Call, gpu: SimulatedGpu, which: int, out: int) -> None:
     if which not in gpu.model.thresholds:
-        raise NOT_SUPPORTED
+        raise not_supported()
     put(c_uint, out, gpu.model.thresholds[which])
 
 
 @function("dp", "nvmlDeviceGetMarginTemperature")
 def _margin(call: Call, gpu: SimulatedGpu, out: int) -> None:
     if gpu.model.t_limits is None:
-        raise NOT_SUPPORTED
+        raise not_supported()
     margin = structure(pynvml.c_nvmlMarginTemperature_v1_t, out, pynvml.nvmlMarginTemperature_v1)
     margin.marginTemperature = gpu.margin(call.t)
 
@@ -235,7 +235,7 @@ def _fan(call: Call, gpu: SimulatedGpu, fan: int, out: int) -> None:
 @function("duup", "nvmlDeviceGetTotalEccErrors")
 def _ecc(_call: Call, gpu: SimulatedGpu, kind: int, counter: int, out: int) -> None:
     if not gpu.model.ecc:
-        raise NOT_SUPPORTED
+        raise not_supported()
     errors = gpu.errors
     corrected = kind == pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED
     count = errors.corrected if corrected else errors.uncorrected
@@ -247,7 +247,7 @@ def _ecc(_call: Call, gpu: SimulatedGpu, kind: int, counter: int, out: int) -> N
 @function("dpp", "nvmlDeviceGetEccMode")
 def _ecc_mode(_call: Call, gpu: SimulatedGpu, current: int, pending: int) -> None:
     if not gpu.model.ecc:
-        raise NOT_SUPPORTED
+        raise not_supported()
     put(c_uint, current, 1)
     put(c_uint, pending, 1)
 
@@ -255,7 +255,7 @@ def _ecc_mode(_call: Call, gpu: SimulatedGpu, current: int, pending: int) -> Non
 @function("dpp", "nvmlDeviceGetMigMode")
 def _mig_mode(_call: Call, gpu: SimulatedGpu, current: int, pending: int) -> None:
     if not gpu.model.mig:
-        raise NOT_SUPPORTED
+        raise not_supported()
     put(c_uint, current, 0)
     put(c_uint, pending, 0)
 
@@ -265,7 +265,7 @@ def _remapped(
     _call: Call, gpu: SimulatedGpu, correctable: int, uncorrectable: int, pending: int, failed: int
 ) -> None:
     if gpu.model.remapping is None:
-        raise NOT_SUPPORTED
+        raise not_supported()
     errors = gpu.errors
     put(c_uint, correctable, errors.remapped["correctable"])
     put(c_uint, uncorrectable, errors.remapped["uncorrectable"])
@@ -276,7 +276,7 @@ def _remapped(
 @function("dp", "nvmlDeviceGetRowRemapperHistogram")
 def _histogram(_call: Call, gpu: SimulatedGpu, out: int) -> None:
     if gpu.model.remapping is None:
-        raise NOT_SUPPORTED
+        raise not_supported()
     histogram = structure(pynvml.c_nvmlRowRemapperHistogramValues, out)
     used = sum(gpu.errors.remapped.values())
     histogram.max = gpu.model.remapping - min(used, gpu.model.remapping)

@@ -8,7 +8,6 @@ import pynvml
 
 from gpu_sentinel.simulator.gpu import SimulatedGpu
 from gpu_sentinel.simulator.library import (
-    NOT_SUPPORTED,
     Call,
     NvmlFailure,
     function,
@@ -35,7 +34,7 @@ def _event_set_create(call: Call, out: int) -> None:
 @function("dqp", "nvmlDeviceRegisterEvents")
 def _register(call: Call, gpu: SimulatedGpu, types: int, event_set: int) -> None:
     if types & ~_EVENTS:
-        raise NOT_SUPPORTED
+        raise not_supported()
     _event_set(call, event_set)[0][gpu.index] = types
 
 

@@ -37,7 +37,9 @@ class NvmlFailure(Exception):  # noqa: N818 - a return code of C, no error of ou
         self.code = code
 
 
-NOT_SUPPORTED = NvmlFailure(pynvml.NVML_ERROR_NOT_SUPPORTED)
+def not_supported() -> NvmlFailure:
+    """To be raised; a new one each time, because an exception keeps the frames it passed."""
+    return NvmlFailure(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
 
 class Call(NamedTuple):
@@ -174,7 +176,7 @@ def put(c_type: Any, pointer: int | None, value: object) -> None:
 def put_text(pointer: int | None, length: int, text: str | None) -> None:
     """Write a text with its end mark; None where the device has none."""
     if text is None:
-        raise NOT_SUPPORTED
+        raise not_supported()
     data = text.encode() + b"\0"
     if not pointer:
         raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)

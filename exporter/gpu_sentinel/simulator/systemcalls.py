@@ -7,7 +7,7 @@ from ctypes import c_char_p, c_int, c_uint, c_void_p
 import pynvml
 
 from gpu_sentinel.simulator.gpu import SimulatedGpu
-from gpu_sentinel.simulator.library import NOT_SUPPORTED, Call, NvmlFailure, function, put, put_text
+from gpu_sentinel.simulator.library import Call, NvmlFailure, function, not_supported, put, put_text
 
 
 @function("", "nvmlInit", "nvmlInit_v2", needs_init=False)
@@ -78,4 +78,4 @@ def _give_handle(call: Call, gpu: SimulatedGpu, out: int) -> None:
 
 @function("us", "nvmlErrorString", needs_init=False)
 def _error_string(_call: Call, _code: int, _out: c_char_p) -> None:
-    raise NOT_SUPPORTED  # pynvml keeps texts of its own
+    raise not_supported()  # pynvml keeps texts of its own
