@@ -47,3 +47,14 @@ def test_links_lead_somewhere(page: Path):
 def test_yaml_blocks_are_yaml(page: Path):
     for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL):
         assert yaml.safe_load(block)
+
+
+def test_alerts_are_listed():
+    page = (ROOT / "docs" / "alerting.md").read_text()
+    names = {
+        (rule["alert"], rule["labels"]["severity"])
+        for path in (ROOT / "prometheus" / "alerts").glob("*.yml")
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+    }
+    assert set(re.findall(r"^\| `(\w+)` \| (\w+) \|", page, re.MULTILINE)) == names

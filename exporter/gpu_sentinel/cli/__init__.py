@@ -9,6 +9,7 @@ import click
 
 from gpu_sentinel import __version__
 from gpu_sentinel.cli.alerts import alerts
+from gpu_sentinel.cli.catcher import catcher
 from gpu_sentinel.cli.check import check
 from gpu_sentinel.cli.metrics import metrics
 from gpu_sentinel.cli.serve import serve
@@ -26,7 +27,7 @@ def cli() -> None:
     """Watch NVIDIA GPUs: sample them fast, expose what happened to Prometheus."""
 
 
-for _command in (serve, up, check, status, metrics, alerts):
+for _command in (serve, up, check, status, metrics, alerts, catcher):
     cli.add_command(_command)
 
 

@@ -11,6 +11,7 @@ from gpu_sentinel.simulator.library import (
     Call,
     NvmlFailure,
     function,
+    not_supported,
     put,
     structure,
 )

@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 
 
 class Catcher:
-    """Takes every message and prints it in a few lines; loopback only, free ports."""
+    """Takes every message and prints it in a few lines; loopback only."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
@@ -25,11 +25,11 @@ class Catcher:
         self._web: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
 
-    def start(self) -> tuple[str, str]:
-        """`host:port` of the mail server, and the URL of the webhook.
+    def start(self, smtp_port: int = 0, http_port: int = 0) -> tuple[str, str]:
+        """`host:port` of the mail server, and the URL of the webhook; port 0 takes a free one.
 
         Raises:
-            ComponentError: the library for the mail server is not installed.
+            ComponentError: the library for the mail server is missing, or a port is taken.
         """
         try:
             from aiosmtpd.controller import Controller  # noqa: PLC0415 - `up` alone needs it
@@ -40,11 +40,13 @@ class Catcher:
             ) from None
         handler = type("Handler", (), {"handle_DATA": self._take_mail})()
         # The controller connects to itself once, so it has to be told a port that is free.
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            smtp_port = free.getsockname()[1]
+        smtp_port = smtp_port or _free_port()
         self._mail = Controller(handler, hostname="127.0.0.1", port=smtp_port)
-        self._mail.start()
-        self._web = ThreadingHTTPServer(("127.0.0.1", 0), self._web_handler())
+        try:
+            self._mail.start()
+            self._web = ThreadingHTTPServer(("127.0.0.1", http_port), self._web_handler())
+        except OSError as error:
+            raise ComponentError(f"catcher: cannot listen: {error.strerror}") from None
         self._thread = threading.Thread(
             target=self._web.serve_forever, args=(0.2,), name="catcher", daemon=True
         )
@@ -79,6 +81,11 @@ class Catcher:
                 """What arrives is printed already."""
 
         return Handler
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def mail_lines(content: bytes) -> str:

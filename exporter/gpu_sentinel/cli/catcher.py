@@ -1,0 +1,33 @@
+"""`gpu-sentinel catcher`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import click
+
+
+@click.command()
+@click.option("--smtp-port", type=click.IntRange(1, 65535), default=1025, show_default=True)
+@click.option("--http-port", type=click.IntRange(1, 65535), default=1080, show_default=True)
+def catcher(smtp_port: int, http_port: int) -> None:
+    """Print the mails and webhooks that reach this machine's loopback, until Ctrl-C or TERM.
+
+    These are the addresses that alertmanager/alertmanager.yml has until you change them.
+    """
+    from gpu_sentinel.stack.catcher import Catcher  # noqa: PLC0415 - the other commands start faster
+    from gpu_sentinel.stack.process import ComponentError  # noqa: PLC0415
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    taker = Catcher(click.echo)
+    try:
+        smarthost, url = taker.start(smtp_port, http_port)
+        click.echo(f"Taking mail at {smarthost} and webhooks at {url}. Stop with Ctrl-C.")
+        stop.wait()
+    except ComponentError as error:
+        raise click.ClickException(str(error)) from None
+    finally:
+        taker.stop()
