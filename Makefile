@@ -4,10 +4,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up test lint docs bench clean
+.PHONY: help up test test-containers lint docs bench clean
 
 help: ## this text
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml scripts/install-python.sh
 	@sh scripts/install-python.sh $(VENV)
@@ -23,6 +23,11 @@ test: $(STAMP) ## all tests, types and style
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest $(ARGS)
+
+test-containers: $(STAMP) ## the compose file and the image, built and run for real (as root)
+	@sh scripts/install-tools.sh containers
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[containers]'
+	$(BIN)/pytest -m containers tests/containers $(ARGS)
 
 lint: $(STAMP) ## put style right where that needs no thought
 	$(BIN)/ruff check --fix .

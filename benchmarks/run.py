@@ -71,10 +71,12 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     for name, least in (("gpus", 1), ("seconds", 1), ("rounds", 1), ("scrapes", 2)):
         if not least <= getattr(args, name) <= 86400:
             parser.error(f"argument --{name}: must be at least {least}")
-    if args.peer and not os.access(args.peer, os.X_OK):
+    if args.peer and not (args.peer.is_file() and os.access(args.peer, os.X_OK)):
         parser.error(f"argument --peer: {args.peer} cannot be executed")
     if args.output and not args.output.absolute().parent.is_dir():
         parser.error(f"argument --output: {args.output.parent} is no directory")
+    if args.output and args.output.is_dir():
+        parser.error(f"argument --output: {args.output} is a directory")
     try:
         ctypes.CDLL(str(args.nvml_dir.resolve() / LIBRARY) if args.nvml_dir else LIBRARY)
     except OSError:

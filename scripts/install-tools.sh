@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs the programs beside Python that `make up` (run) and `make test` (test) use, where they
-# are missing. Asks nothing: as root it installs, else it prints the command and goes on.
+# Installs the programs beside Python that `make up` (run), `make test` (test) and
+# `make test-containers` (containers) use, where they are missing. Asks nothing: as root it
+# installs, else it prints the command and goes on.
 set -eu
 purpose=$1
 
@@ -14,6 +15,10 @@ if [ "$purpose" = test ]; then
     need amtool prometheus-alertmanager
     need openssl openssl
     command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || missing="$missing chromium"
+fi
+if [ "$purpose" = containers ]; then
+    need dockerd docker.io
+    need debootstrap debootstrap
 fi
 [ -n "$missing" ] || exit 0
 
