@@ -32,6 +32,10 @@ def compose_binary() -> str | None:
     return str(plugin) if plugin.is_file() else None
 
 
+class EngineRefusedError(Exception):
+    """This machine lets no container engine run; the last line of what dockerd said."""
+
+
 class Engine:
     """dockerd with its data in a directory, reached by a socket there."""
 
@@ -46,6 +50,11 @@ class Engine:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        """Waits until it answers.
+
+        Raises:
+            EngineRefusedError: it ended, or did not answer in 30 s.
+        """
         with (self.directory / "dockerd.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
@@ -62,8 +71,8 @@ class Engine:
             )
         deadline = time.monotonic() + 30
         while self.run("docker", "info", check=False).returncode:
-            assert self._process.poll() is None, self.log()
-            assert time.monotonic() < deadline, self.log()
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise EngineRefusedError(self.log().strip().splitlines()[-1])
             time.sleep(0.2)
 
     def stop(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 
 from gpu_sentinel.config import ConfigError
 from gpu_sentinel.stack.plan import notifications
@@ -149,7 +151,46 @@ def test_prometheus_that_is_too_old(up, tmp_path: Path, monkeypatch):
     assert stack.refuses()
 
 
+def test_prometheus_that_refuses_its_configuration(up, tool, tmp_path: Path, monkeypatch):
+    """As one does that knows less than the file says: the line in its log is ours to tell."""
+    wrapper = tmp_path / "bin" / "prometheus"
+    wrapper.parent.mkdir()
+    config = tmp_path / "data" / "config" / "prometheus" / "prometheus.yml"
+    wrapper.write_text(
+        f"""#!/bin/sh
+[ "$1" = --version ] || echo 'newer_than_this: true' >> '{config}'
+exec '{tool("prometheus")}' "$@"
+"""
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
+    stack = up()
+    _, errors = stack.process.communicate(timeout=30)
+    assert stack.process.returncode == 1
+    assert len(errors.splitlines()) == 1, errors
+    assert errors.startswith("gpu-sentinel: Prometheus has ended with ")
+    assert "newer_than_this" in errors
+    assert stack.refuses()
+
+
+def test_exporters_on_other_machines(up, serve, eventually, tmp_path: Path):
+    other = serve("steady")
+    fleet = tmp_path / "fleet.yml"
+    group = {"targets": [f"127.0.0.1:{other.port}"], "labels": {"host": "node-9"}}
+    fleet.write_text(yaml.safe_dump([group]))
+    stack = up("--targets", str(fleet))
+    stack.lines()
+
+    def hosts() -> set[str]:
+        url = stack.url("prometheus") + "/api/v1/query?query=up{job='gpu-sentinel'}==1"
+        found = requests.get(url, timeout=5).json()["data"]["result"]
+        return {series["metric"]["host"] for series in found}
+
+    eventually(lambda: hosts() == {"node-9", socket.gethostname()}, 20, "both are scraped")
+
+
 WRONG = {
+    "malformed-targets": (["--targets", "/dev/null"], "the name must end in .yml"),
     "mail-without-server": (["--email-to", "a@b"], "email-to needs smtp-smarthost"),
     "server-without-port": (
         ["--email-to", "a@b", "--smtp-smarthost", "mail"],

@@ -46,6 +46,11 @@ def _notification_options(function: F) -> F:
     show_default=True,
     help="Where metrics, logs and configuration are kept.",
 )
+@click.option(
+    "--targets",
+    type=click.Path(path_type=Path),
+    help="Discovery file of Prometheus with exporters on other machines.",
+)
 @_port("exporter", 9836)
 @_port("prometheus", 9090)
 @_port("alertmanager", 9093)
@@ -61,6 +66,7 @@ def up(
     *,
     simulate: str | None,
     data_dir: Path,
+    targets: Path | None,
     notifications_file: Path | None,
     exporter_port: int,
     prometheus_port: int,
@@ -73,7 +79,8 @@ def up(
     The exporter, Prometheus, Alertmanager and Grafana, as far as they are installed. Without
     --email-to and --webhook-url, alerts are shown in this terminal.
     """
-    from gpu_sentinel.stack import up as stack  # noqa: PLC0415 - the other commands start faster
+    from gpu_sentinel.stack import targets as discovery  # noqa: PLC0415 - others start faster
+    from gpu_sentinel.stack import up as stack  # noqa: PLC0415
     from gpu_sentinel.stack.plan import Plan, notifications  # noqa: PLC0415
     from gpu_sentinel.stack.process import ComponentError  # noqa: PLC0415
 
@@ -90,6 +97,7 @@ def up(
         prometheus_port=prometheus_port,
         alertmanager_port=alertmanager_port,
         grafana_port=grafana_port,
+        targets=discovery.check(targets) if targets else None,
         notifications=notifications(
             {name.replace("_", "-"): value for name, value in receivers.items()},
             notifications_file,

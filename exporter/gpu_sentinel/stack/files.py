@@ -52,7 +52,14 @@ def prometheus_file(plan: Plan) -> Path:
     _write(folder / "targets" / "gpu-sentinel.yml", [target])
     alertmanager = {"targets": [f"127.0.0.1:{plan.alertmanager_port}"]}
     _write(folder / "alertmanagers" / "local.yml", [alertmanager])
-    return folder / "prometheus.yml"
+    path = folder / "prometheus.yml"
+    if plan.targets is not None:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        (discovery,) = config["scrape_configs"][0]["file_sd_configs"]
+        # Where it is: Prometheus follows its changes.
+        discovery["files"].append(str(plan.targets))
+        _write(path, config)
+    return path
 
 
 def alertmanager_file(plan: Plan, catcher: tuple[str, str]) -> Path:

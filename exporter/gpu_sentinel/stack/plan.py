@@ -90,6 +90,7 @@ class Plan:
         data: directory of everything that is written.
         simulate: scenario for the exporter, None on real GPUs.
         why: why GPUs are simulated, for the person who started it.
+        targets: discovery file with exporters beside this machine's own, checked.
     """
 
     data: Path
@@ -99,6 +100,7 @@ class Plan:
     prometheus_port: int = 9090
     alertmanager_port: int = 9093
     grafana_port: int = 3000
+    targets: Path | None = None
     notifications: Notifications = field(default_factory=Notifications)
 
     def log(self, name: str) -> Path:

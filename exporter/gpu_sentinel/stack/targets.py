@@ -1,0 +1,63 @@
+"""Checking a discovery file of Prometheus before it is used.
+
+Prometheus itself starts with a bad one, says so in its log alone, and scrapes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from gpu_sentinel import yamlfile
+from gpu_sentinel.config import ConfigError
+
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_ADDRESS = re.compile(r"[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
+#: What Prometheus reads by the name of the file.
+_SUFFIXES = (".yml", ".yaml", ".json")
+
+
+def check(path: Path) -> Path:
+    """The path made absolute, when the file is what Prometheus' `file_sd_configs` reads.
+
+    Raises:
+        ConfigError: one line with what is wrong, and where in the file.
+    """
+    if path.suffix not in _SUFFIXES:
+        raise ConfigError(f"targets: {path}: the name must end in {', '.join(_SUFFIXES)}")
+    try:
+        content = yamlfile.read(path)
+    except yamlfile.YamlError as error:
+        raise ConfigError(f"targets: {error}") from None
+    if not isinstance(content, list):
+        raise ConfigError(
+            f"targets: {path}: expected a list of groups, not {yamlfile.kind(content)}"
+        )
+    for number, group in enumerate(content, 1):
+        if problem := _problem(group):
+            raise ConfigError(f"targets: {path}: group {number}: {problem}")
+    return path.resolve()
+
+
+def _problem(group: Any) -> str | None:
+    if not isinstance(group, dict):
+        return f"expected targets and labels, not {yamlfile.kind(group)}"
+    for key in group:
+        if key not in ("targets", "labels"):
+            return f"{key}: no such key: {yamlfile.suggestion(str(key), ('targets', 'labels'))}"
+    targets = group.get("targets")
+    if not isinstance(targets, list) or not targets:
+        return f"targets: expected a list of HOST:PORT, not {yamlfile.kind(targets)}"
+    for target in targets:
+        if not isinstance(target, str) or not _ADDRESS.fullmatch(target):
+            return f"targets: {yamlfile.kind(target)} is no HOST:PORT, as 'node-7:9836' would be"
+    labels = group.get("labels")
+    if not isinstance(labels, dict) or "host" not in labels:
+        return "labels: the label `host` is needed: rules and dashboards tell machines apart by it"
+    for name, value in labels.items():
+        if not isinstance(name, str) or not _LABEL.fullmatch(name):
+            return f"labels: {yamlfile.kind(name)} is no name of a label"
+        if not isinstance(value, str) or not value:
+            return f"labels: {name}: {yamlfile.kind(value)} is no text"
+    return None
