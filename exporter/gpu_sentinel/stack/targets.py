@@ -46,13 +46,19 @@ def _problem(group: Any) -> str | None:
     for key in group:
         if key not in ("targets", "labels"):
             return f"{key}: no such key: {yamlfile.suggestion(str(key), ('targets', 'labels'))}"
-    targets = group.get("targets")
+    return _wrong_targets(group.get("targets")) or _wrong_labels(group.get("labels"))
+
+
+def _wrong_targets(targets: Any) -> str | None:
     if not isinstance(targets, list) or not targets:
         return f"targets: expected a list of HOST:PORT, not {yamlfile.kind(targets)}"
     for target in targets:
         if not isinstance(target, str) or not _ADDRESS.fullmatch(target):
             return f"targets: {yamlfile.kind(target)} is no HOST:PORT, as 'node-7:9836' would be"
-    labels = group.get("labels")
+    return None
+
+
+def _wrong_labels(labels: Any) -> str | None:
     if not isinstance(labels, dict) or "host" not in labels:
         return "labels: the label `host` is needed: rules and dashboards tell machines apart by it"
     for name, value in labels.items():
