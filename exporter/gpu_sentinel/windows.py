@@ -6,7 +6,10 @@ signal. A sample stands for the time since the sample before it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
+from collections.abc import Sequence
+from itertools import accumulate
 
 
 class Integral:
@@ -24,17 +27,68 @@ class Integral:
         self.observed = 0.0
         self._last: float | None = None
 
-    def add(self, t: float, value: float, max_gap: float) -> None:
-        """Take the sample of time `t` (seconds) into account."""
+    def add(self, t: float, value: float, max_gap: float) -> float:
+        """Take the sample of time `t` (seconds) in; returns the seconds that it added."""
         last = self._last
-        if last is not None:
-            elapsed = t - last
-            if elapsed <= 0.0:
-                return
-            if elapsed <= max_gap:
-                self.total += value * elapsed
-                self.observed += elapsed
+        if last is None:
+            self._last = t
+            return 0.0
+        elapsed = t - last
+        if elapsed <= 0.0:
+            return 0.0
         self._last = t
+        if elapsed > max_gap:
+            return 0.0
+        self.total += value * elapsed
+        self.observed += elapsed
+        return elapsed
+
+    def restart(self) -> None:
+        """Begin anew after a gap, or with samples of another clock; the total stays."""
+        self._last = None
+
+
+class FlagSeconds:
+    """For how long each of several flags was set; they are read together.
+
+    Gaps are treated as in `Integral`.
+    """
+
+    __slots__ = ("_clock", "seconds")
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._clock = Integral()
+        self.seconds = dict.fromkeys(names, 0.0)
+
+    @property
+    def observed(self) -> float:
+        """Seconds over which the flags are known."""
+        return self._clock.observed
+
+    def add(self, t: float, active: Sequence[str], max_gap: float) -> None:
+        """Take in which flags are set at time `t` (seconds)."""
+        if elapsed := self._clock.add(t, 0.0, max_gap):
+            for name in active:
+                self.seconds[name] += elapsed
+
+
+class Levels:
+    """For how long a signal was at most as high as each of some bounds."""
+
+    __slots__ = ("_seconds", "bounds")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        """`bounds` rise; above the last of them there is one more, infinite."""
+        self.bounds = tuple(bounds)
+        self._seconds = [0.0] * (len(self.bounds) + 1)
+
+    def add(self, seconds: float, value: float) -> None:
+        """The signal was `value` for `seconds`."""
+        self._seconds[bisect_left(self.bounds, value)] += seconds
+
+    def cumulative(self) -> tuple[float, ...]:
+        """Seconds at or below each bound, and in all."""
+        return tuple(accumulate(self._seconds))
 
 
 class SlidingExtremes:
@@ -68,9 +122,61 @@ class SlidingExtremes:
     def at(self, now: float) -> tuple[float, float] | None:
         """Minimum and maximum of the window that ends at `now`, None where it is empty."""
         edge = now - self.width
-        for queue in (self._low, self._high):
-            while queue and queue[0][0] <= edge:
-                queue.popleft()
-        if not self._low:
+        low, high = self._low, self._high
+        while low and low[0][0] <= edge:
+            low.popleft()
+        while high and high[0][0] <= edge:
+            high.popleft()
+        if not low:
             return None
-        return self._low[0][1], self._high[0][1]
+        return low[0][1], high[0][1]
+
+
+class Accumulated:
+    """A counter of the hardware that starts again at 0 at times, made to grow only.
+
+    A reading below its predecessor means that the hardware began anew: all of it is new. What
+    is more than `max_rate` allows in the time since the last good reading is not believed; the
+    reading after it decides. One that falls and rises again, as a glitch does, adds nothing.
+    """
+
+    __slots__ = ("_last", "_last_t", "_suspect", "total")
+
+    def __init__(self) -> None:
+        self.total: float | None = None
+        self._last = self._last_t = 0.0
+        self._suspect: tuple[float, float] | None = None
+
+    def add(self, t: float, reading: float, max_rate: float) -> bool:
+        """Take a reading of time `t` (seconds) in; False where it was not believed.
+
+        Args:
+            t: seconds.
+            reading: what the hardware counts.
+            max_rate: most that it can count in a second.
+        """
+        if self.total is None:
+            self.total = reading
+        elif self._believe(t, reading, max_rate):
+            self.total += reading - self._last
+        elif self._suspect is not None and self._believe_anew(t, reading, max_rate):
+            # It goes on from where the last reading was: the hardware did begin anew there.
+            began, since = self._suspect
+            self.total += reading - began
+            if 0.0 <= began <= max_rate * (since - self._last_t):
+                self.total += began
+        else:
+            self._suspect = reading, t
+            return False
+        self._last, self._last_t = reading, t
+        self._suspect = None
+        return True
+
+    def _believe(self, t: float, reading: float, max_rate: float) -> bool:
+        return 0.0 <= reading - self._last <= max_rate * max(t - self._last_t, 1.0)
+
+    def _believe_anew(self, t: float, reading: float, max_rate: float) -> bool:
+        if self._suspect is None:
+            return False
+        began, since = self._suspect
+        return 0.0 <= reading - began <= max_rate * max(t - since, 1.0)

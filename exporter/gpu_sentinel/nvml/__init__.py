@@ -1,13 +1,18 @@
 """The door to NVML: the only floor that imports pynvml (the simulator stands below it)."""
 
-from gpu_sentinel.nvml.device import Device
+from gpu_sentinel.nvml.device import Bound, Device
 from gpu_sentinel.nvml.driver import Driver
 from gpu_sentinel.nvml.errors import DriverGoneError, GpuLostError, NvmlError, UnexpectedError
 from gpu_sentinel.nvml.library import Loader
-from gpu_sentinel.nvml.stats import CallStats, Recorder
+from gpu_sentinel.nvml.rings import RINGS, Batch, Ring
+from gpu_sentinel.nvml.stats import CallStats, Cost, Recorder
 
 __all__ = [
+    "RINGS",
+    "Batch",
+    "Bound",
     "CallStats",
+    "Cost",
     "Device",
     "Driver",
     "DriverGoneError",
@@ -15,5 +20,6 @@ __all__ = [
     "Loader",
     "NvmlError",
     "Recorder",
+    "Ring",
     "UnexpectedError",
 ]

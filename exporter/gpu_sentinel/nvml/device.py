@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import pynvml
 
@@ -19,10 +21,12 @@ from gpu_sentinel.nvml.errors import (
     typed,
 )
 from gpu_sentinel.nvml.queries import QUERIES
-from gpu_sentinel.nvml.query import Answer, Handle, Query, Reader
-from gpu_sentinel.nvml.stats import Recorder
+from gpu_sentinel.nvml.query import Query, Reader
+from gpu_sentinel.nvml.raw import Answer, Handle, Read
+from gpu_sentinel.nvml.rings import RINGS, Batch, Ring
+from gpu_sentinel.nvml.stats import Cost, Recorder
 
-log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # nvml.h, NVML_DEVICE_ARCH_*; a number that is not here is shown as it is.
 _ARCHITECTURES = {
@@ -57,10 +61,27 @@ _IDENTITY: Mapping[str, Callable[[Handle], str]] = {
 }
 
 
-def plausible(key: str, answer: float) -> bool:
-    """Whether the catalogue believes a reading; what is not a number is not plausible."""
-    low, high = _VALID[key]
-    return low <= answer <= high
+#: A reading, with the range in which the catalogue believes it.
+_Check = tuple[str, float, float]
+
+
+@dataclass(slots=True)
+class Bound:
+    """A query bound to a device.
+
+    Attributes:
+        cost: counts its calls.
+        checks: its keys with their plausible ranges.
+        told: the answers that were taken last, where they are still what is known.
+    """
+
+    query: str
+    tier: Tier
+    keys: tuple[str, ...]
+    read: Read
+    cost: Cost
+    checks: tuple[_Check, ...]
+    told: Sequence[Answer] | None = None
 
 
 class Device:
@@ -80,7 +101,8 @@ class Device:
         """
         self._recorder = recorder
         self._queries = queries
-        self._plan: dict[Tier, list[Reader]] = {tier: [] for tier in Tier}
+        self.plan: dict[Tier, list[Bound]] = {tier: [] for tier in Tier}
+        self.rings: tuple[Ring, ...] = ()
         self.incomplete = True
         #: The query that was asked last; where a call hangs, the one that hangs.
         self.asked = "handle"
@@ -115,28 +137,24 @@ class Device:
         Raises:
             GpuLostError, DriverGoneError: as the names say.
         """
-        plan: dict[Tier, list[Reader]] = {tier: [] for tier in Tier}
+        plan: dict[Tier, list[Bound]] = {tier: [] for tier in Tier}
         self.incomplete = False
         missing = {key for query in self._queries for key in query.keys}
         for query in self._queries:
             wanted = frozenset(missing.intersection(query.keys))
             if not wanted:
                 continue
-            try:
-                reader = query.bind(self._handle, wanted)
-            except Exception as error:  # noqa: BLE001 - one query that fails costs its own keys
-                failure = typed(error)
-                if failure.code not in UNSUPPORTED:
-                    self._note(query.name, failure)
-                    self.incomplete = True
+            reader = self._try(query.name, partial(query.bind, self._handle, wanted))
+            if reader is None:
                 continue
             missing.difference_update(reader.keys)
-            plan[reader.tier].append(reader)
-        self._plan = plan
+            plan[reader.tier].append(self._bound(reader))
+        self.plan = plan
+        self.rings = tuple(filter(None, map(self._ring, RINGS)))
 
     def keys(self, tier: Tier) -> tuple[str, ...]:
         """What the probe found for this tier."""
-        return tuple(key for reader in self._plan[tier] for key in reader.keys)
+        return tuple(key for bound in self.plan[tier] for key in bound.keys)
 
     def read(self, tier: Tier) -> dict[str, Value]:
         """One pass over a tier: plausible readings in base units by key.
@@ -148,38 +166,103 @@ class Device:
             NvmlError: every query of the tier failed.
         """
         values: dict[str, Value] = {}
-        failure: NvmlError | None = None
-        for reader in self._plan[tier]:
-            self.asked = reader.query
-            start = time.perf_counter()
-            try:
-                answers = reader.read()
-            except Exception as error:  # noqa: BLE001 - typed at this door, counted, gone on
-                failure = typed(error)
-                self._note(reader.query, failure)
-                continue
-            finally:
-                self._recorder.call(reader.query, time.perf_counter() - start)
-            for key, answer in zip(reader.keys, answers, strict=True):
-                self._take(values, reader.query, key, answer)
-        if failure is not None and not values:
+        failures = [self.ask(bound, values, anew=True) for bound in self.plan[tier]]
+        if not values and (failure := next(filter(None, failures), None)):
             raise failure
         return values
 
-    def _take(self, values: dict[str, Value], query: str, key: str, answer: Answer) -> None:
-        if isinstance(answer, float):
-            if plausible(key, answer):
+    def ask(
+        self, bound: Bound, values: dict[str, Value], *, anew: bool = False
+    ) -> NvmlError | None:
+        """Make one call, and put its plausible readings, in base units, into `values`.
+
+        Keys without a plausible reading are removed. A failure is counted and returned.
+
+        Args:
+            bound: the call.
+            values: what is known.
+            anew: these are not the values into which the call before was put.
+
+        Raises:
+            GpuLostError, DriverGoneError: as the names say.
+        """
+        self.asked = bound.query
+        start = time.perf_counter()
+        try:
+            answers = bound.read()
+        except Exception as error:  # noqa: BLE001 - typed at this door, counted, gone on
+            bound.cost.add(time.perf_counter() - start)
+            bound.told = None
+            for key in bound.keys:
+                values.pop(key, None)
+            failure = typed(error)
+            self._note(bound.query, failure)
+            return failure
+        cost = bound.cost
+        cost.calls += 1
+        cost.seconds += time.perf_counter() - start
+        if answers is bound.told and not anew:
+            return None
+        bound.told = answers
+        for (key, low, high), answer in zip(bound.checks, answers, strict=True):
+            if type(answer) is float and low <= answer <= high:
                 values[key] = answer
             else:
-                self._recorder.rejected[key] += 1
-        elif isinstance(answer, tuple):
-            believed = [plausible(key, a) for a in answer]
+                bound.told = None
+                self._odd(values, bound.query, (key, low, high), answer)
+        return None
+
+    def drain(self, ring: Ring, clock: Callable[[], float] = time.monotonic) -> Batch | None:
+        """What a sample buffer holds that is new; None where the call failed.
+
+        Raises:
+            GpuLostError, DriverGoneError: as the names say.
+        """
+        query = self.asked = f"samples.{ring.key}"
+        start = time.perf_counter()
+        try:
+            batch = ring.drain(clock)
+        except Exception as error:  # noqa: BLE001 - as in `ask`
+            self._note(query, typed(error))
+            return None
+        finally:
+            self._recorder.cost(query).add(time.perf_counter() - start)
+        if batch.rejected:
+            self._recorder.rejected[query] += batch.rejected
+        return batch
+
+    def _bound(self, reader: Reader) -> Bound:
+        checks = tuple((key, *_VALID[key]) for key in reader.keys)
+        cost = self._recorder.cost(reader.query)
+        return Bound(reader.query, reader.tier, reader.keys, reader.read, cost, checks)
+
+    def _ring(self, key: str) -> Ring | None:
+        return self._try(f"samples.{key}", partial(Ring, self._handle, key, _VALID[key]))
+
+    def _try(self, query: str, make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except Exception as error:  # noqa: BLE001 - one query that fails costs its own keys
+            failure = typed(error)
+            if failure.code not in UNSUPPORTED:
+                self._note(query, failure)
+                self.incomplete = True
+            return None
+
+    def _odd(self, values: dict[str, Value], query: str, check: _Check, answer: Answer) -> None:
+        """Take an answer that is no plausible number."""
+        key, low, high = check
+        values.pop(key, None)
+        if isinstance(answer, tuple):
+            believed = [low <= a <= high for a in answer]
             self._recorder.rejected[key] += believed.count(False)
             values[key] = tuple(
                 a if ok else math.nan for a, ok in zip(answer, believed, strict=True)
             )
-        elif answer is not None:
+        elif isinstance(answer, Exception):
             self._note(query, typed(answer))
+        elif answer is not None:
+            self._recorder.rejected[key] += 1
 
     def _note(self, query: str, error: NvmlError) -> None:
         """Count an error; those that concern more than one query go up."""

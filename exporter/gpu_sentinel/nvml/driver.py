@@ -49,7 +49,7 @@ class Driver:
                 library.detach()
             raise failure from error
         finally:
-            self._recorder.call("init", time.perf_counter() - start)
+            self._recorder.cost("init").add(time.perf_counter() - start)
 
     def count(self) -> int:
         """GPUs that the driver lists, lost ones included.
@@ -65,7 +65,7 @@ class Driver:
             self._recorder.errors["count", failure.name] += 1
             raise failure from error
         finally:
-            self._recorder.call("count", time.perf_counter() - start)
+            self._recorder.cost("count").add(time.perf_counter() - start)
 
     def recorder(self, index: int) -> Recorder:
         """Where the calls about the GPU of this index are counted."""

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol
 
 import pynvml
 
-from gpu_sentinel.model import Tier, Value
+from gpu_sentinel.model import Tier
+from gpu_sentinel.nvml import raw
 from gpu_sentinel.nvml.errors import UNSUPPORTED
-
-#: A pynvml device handle.
-Handle: TypeAlias = Any
-#: A value in base units; None where there is nothing to tell; an error for this key alone.
-Answer: TypeAlias = Value | Exception | None
-Read: TypeAlias = Callable[[], Sequence[Answer]]
+from gpu_sentinel.nvml.raw import Handle, Read
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +65,15 @@ class Call:
 
 
 def call(name: str, tier: Tier, keys: Sequence[str], read: Callable[[Handle], Any]) -> Call:
-    """A call that needs no preparation; `read(handle)` gives one value a key."""
+    """A call through pynvml; `read(handle)` gives one value a key."""
     keys = tuple(keys)
     return Call(name, tier, keys, lambda handle: (keys, lambda: read(handle)))
+
+
+def raw_call(name: str, tier: Tier, keys: Sequence[str], prepare: Callable[[Handle], Read]) -> Call:
+    """A call of `raw`; what `prepare(handle)` returns gives one value a key."""
+    keys = tuple(keys)
+    return Call(name, tier, keys, lambda handle: (keys, prepare(handle)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,55 +82,13 @@ class Field:
 
     Attributes:
         convert: the C value in the driver's unit -> base unit.
-        member: the member of the value union; None goes by the value type that is given.
+        value_type: the type of the value; None goes by the type that is given.
     """
 
     id: int
     key: str
     convert: Callable[[float], float] = float
-    member: str | None = None
-
-
-_MEMBERS = {
-    pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
-    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
-    pynvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_SHORT: "usVal",
-}
-
-
-def _field_reader(handle: Handle, fields: Sequence[Field]) -> Read:
-    """Reads fields into a buffer of its own; one thread at a time.
-
-    pynvml's wrapper builds array and structures anew in every call, which costs several times
-    what the driver needs to answer.
-    """
-    buffer = (pynvml.c_nvmlFieldValue_t * len(fields))()
-    for item, field in zip(buffer, fields, strict=True):
-        item.fieldId = field.id
-    # What the fields are, and where their answers will stand.
-    slots = [(f, item, item.value) for f, item in zip(fields, buffer, strict=True)]
-    function = pynvml._nvmlGetFunctionPointer("nvmlDeviceGetFieldValues")  # noqa: SLF001 - its cache
-
-    def read() -> Sequence[Answer]:
-        code = function(handle, len(slots), buffer)
-        if code != pynvml.NVML_SUCCESS:
-            raise pynvml.NVMLError(code)
-        return [_answer(*slot) for slot in slots]
-
-    return read
-
-
-def _answer(field: Field, item: Any, union: Any) -> Answer:
-    if item.nvmlReturn != pynvml.NVML_SUCCESS:
-        return cast("Exception", pynvml.NVMLError(item.nvmlReturn))
-    member = field.member or _MEMBERS.get(item.valueType)
-    if member is None:
-        return cast("Exception", pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN))
-    return field.convert(getattr(union, member))
+    value_type: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +111,8 @@ class FieldBatch:
         kept = [f for f, v in zip(asked, values, strict=True) if v.nvmlReturn not in UNSUPPORTED]
         if not kept:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-        return Reader(self.name, self.tier, tuple(f.key for f in kept), _field_reader(handle, kept))
+        read = raw.fields(handle, [(f.id, f.convert, f.value_type) for f in kept])
+        return Reader(self.name, self.tier, tuple(f.key for f in kept), read)
 
 
 def signed_field(handle: Handle, field_id: int) -> float:
@@ -161,7 +121,11 @@ def signed_field(handle: Handle, field_id: int) -> float:
     Raises:
         pynvml.NVMLError: not supported, or failed.
     """
-    (value,) = pynvml.nvmlDeviceGetFieldValues(handle, [field_id])
-    if value.nvmlReturn != pynvml.NVML_SUCCESS:
-        raise pynvml.NVMLError(value.nvmlReturn)
-    return float(ctypes.c_int32(value.value.uiVal).value)
+    (answer,) = raw.fields(handle, [(field_id, float, pynvml.NVML_VALUE_TYPE_SIGNED_INT)])()
+    if not isinstance(answer, float):
+        raise (
+            answer
+            if isinstance(answer, pynvml.NVMLError)
+            else pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
+        )
+    return answer

@@ -11,18 +11,29 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Recorder:
-    """The counts of one thread: calls and seconds by query, errors, rejected readings."""
+class Cost:
+    """How often something was called, and the seconds that it took in all."""
 
-    calls: Counter[str] = field(default_factory=Counter)
-    seconds: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one call."""
+        self.calls += 1
+        self.seconds += seconds
+
+
+@dataclass(slots=True)
+class Recorder:
+    """The counts of one thread: costs by query, errors, rejected readings."""
+
+    costs: dict[str, Cost] = field(default_factory=dict)
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
 
-    def call(self, query: str, seconds: float) -> None:
-        """Count one call that took `seconds`."""
-        self.calls[query] += 1
-        self.seconds[query] += seconds  # type: ignore[assignment]  # a Counter adds floats too
+    def cost(self, query: str) -> Cost:
+        """Where the calls of a query are counted."""
+        return self.costs.setdefault(query, Cost())
 
 
 class CallStats:
@@ -40,8 +51,11 @@ class CallStats:
         total = Recorder()
         for recorder in self._recorders.copy().values():
             # copy() is one step under the interpreter's lock, iteration is not.
-            total.calls.update(recorder.calls.copy())
-            total.seconds.update(recorder.seconds.copy())
+            for query, cost in recorder.costs.copy().items():
+                if cost.calls:
+                    sum_ = total.cost(query)
+                    sum_.calls += cost.calls
+                    sum_.seconds += cost.seconds
             total.errors.update(recorder.errors.copy())
             total.rejected.update(recorder.rejected.copy())
         return total

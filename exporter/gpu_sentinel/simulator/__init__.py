@@ -6,7 +6,13 @@ versions and return codes are exercised as with a real driver.
 """
 
 # The functions register themselves.
-from gpu_sentinel.simulator import devicecalls, eventcalls, fieldvalues, systemcalls  # noqa: F401
+from gpu_sentinel.simulator import (  # noqa: F401
+    devicecalls,
+    eventcalls,
+    fieldvalues,
+    samplecalls,
+    systemcalls,
+)
 from gpu_sentinel.simulator.scenario import Scenario, ScenarioError, load_scenario, scenario_names
 from gpu_sentinel.simulator.simulation import Simulation
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gpu_sentinel.simulator.loads import Load
 from gpu_sentinel.simulator.models import MIB, Model, Point
-from gpu_sentinel.simulator.physics import Board, State
+from gpu_sentinel.simulator.physics import Board, Past, State
 
 _NAMESPACE = uuid.UUID("3f0a1f6e-8d5c-4b52-9b6a-6770752d7369")
 
@@ -76,6 +76,7 @@ class SimulatedGpu:
         hanging: calls about it do not come back.
         overrides: reading -> value that it gives instead of the true one.
         failing: function -> error code.
+        buffer_fault: what is wrong with the sample buffers; see `samplecalls`.
     """
 
     def __init__(self, index: int, model: Model, load: Load, seed: int) -> None:
@@ -90,6 +91,7 @@ class SimulatedGpu:
         self.hanging = False
         self.overrides: dict[str, int] = {}
         self.failing: dict[str, int] = {}
+        self.buffer_fault: str | None = None
         self._lock = threading.Lock()
 
     @property
@@ -101,6 +103,11 @@ class SimulatedGpu:
         """What the board is doing at `t`; several threads may ask."""
         with self._lock:
             return self.board.advance(t)
+
+    def past(self) -> tuple[Past, ...]:
+        """The last steps, oldest first."""
+        with self._lock:
+            return tuple(self.board.past)
 
     def millijoules(self, t: float) -> int:
         """The energy counter."""

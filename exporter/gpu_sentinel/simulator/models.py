@@ -45,6 +45,7 @@ class Model:
         instant_power: fields 185 and 186 answer.
         remapping: banks of the row remapper's histogram; None without a remapper.
         retirement: retires pages (before Ampere).
+        buffers: the driver keeps samples of power and utilisation.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Model:
     remapping: int | None = None
     retirement: bool = False
     mig: bool = False
+    buffers: bool = True
 
 
 _SHUTDOWN = pynvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 import random
+from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gpu_sentinel.simulator.loads import Load
 from gpu_sentinel.simulator.models import MIB, Model
 
 #: Seconds of one step.
 STEP = 0.1
+KEPT_STEPS = 240
 #: Power follows the load, and heat the power, with these time constants in seconds.
 _POWER_LAG = 0.15
 _HEAT_LAG = 12.0
@@ -46,6 +49,18 @@ class State:
     thermal_seconds: float = 0.0
 
 
+class Past(NamedTuple):
+    """What a board did in one step; as in `State`."""
+
+    step: int
+    watts: float
+    utilization: float
+    memory_utilization: float
+    encoder: float
+    decoder: float
+    working: bool
+
+
 class Board:
     """One GPU's physics.
 
@@ -53,6 +68,7 @@ class Board:
         load: what it works on.
         limit: power limit in watts.
         cooling: 1 as designed, less where the air does not flow.
+        past: the last `KEPT_STEPS` steps.
     """
 
     def __init__(self, model: Model, load: Load, seed: str) -> None:
@@ -66,6 +82,7 @@ class Board:
         self._ambient = idle.celsius - self._per_watt * idle.watts
         self._random = random.Random(seed)  # noqa: S311 - noise that can be repeated
         self._steps = 0
+        self.past: deque[Past] = deque(maxlen=KEPT_STEPS)
         self.state = State(idle.watts, idle.watts, idle.celsius, idle.memory_celsius or 0.0)
         self.state.sm_mhz = idle.sm_mhz
 
@@ -109,6 +126,17 @@ class Board:
         state.joules += state.watts * STEP
         self._heat()
         self._clocks(slowed, capped)
+        self.past.append(
+            Past(
+                self._steps,
+                state.watts,
+                state.utilization,
+                state.memory_utilization,
+                state.encoder,
+                state.decoder,
+                state.working,
+            )
+        )
 
     def _wanted_watts(self, activity: float, noise: float) -> float:
         idle, busy = self.model.idle, self.model.busy

@@ -156,6 +156,10 @@ class Simulation:
         """Give the true reading again."""
         self.gpus[gpu].overrides.pop(reading, None)
 
+    def buffers(self, gpu: int, fault: str | None) -> None:
+        """Break the sample buffers (`samplecalls`), or mend them."""
+        self.gpus[gpu].buffer_fault = fault
+
     def fail(self, gpu: int, function: str, error: str) -> None:
         """Let a function fail."""
         self.gpus[gpu].failing[function] = ERRORS[error]

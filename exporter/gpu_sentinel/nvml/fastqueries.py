@@ -1,0 +1,211 @@
+"""What is read many times a second: through buffers that are made once; see `raw`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pynvml
+
+from gpu_sentinel.catalogue import CLOCK_EVENT_REASONS
+from gpu_sentinel.model import Tier
+from gpu_sentinel.nvml import raw
+from gpu_sentinel.nvml.query import Call, Field, FieldBatch, Query, raw_call, signed_field
+from gpu_sentinel.nvml.raw import Answer, Handle, Read
+
+NAN = float("nan")
+
+CLOCKS = {
+    "graphics": pynvml.NVML_CLOCK_GRAPHICS,
+    "sm": pynvml.NVML_CLOCK_SM,
+    "memory": pynvml.NVML_CLOCK_MEM,
+    "video": pynvml.NVML_CLOCK_VIDEO,
+}
+
+
+def milli(value: float) -> float:
+    """From thousandths of the base unit."""
+    return value / 1e3
+
+
+def percent(value: float) -> float:
+    """From hundredths to a ratio."""
+    return value / 100.0
+
+
+def mega(value: float) -> float:
+    """From millions of the base unit."""
+    return value * 1e6
+
+
+def _memory_v2() -> object:
+    info = pynvml.c_nvmlMemory_v2_t()
+    info.version = pynvml.nvmlMemory_v2
+    return info
+
+
+def _margin() -> object:
+    margin = pynvml.c_nvmlMarginTemperature_v1_t()
+    margin.version = pynvml.nvmlMarginTemperature_v1
+    return margin
+
+
+def speaks_t_limit(handle: Handle) -> bool:
+    """Whether this GPU counts heat down to its limit instead of giving absolute thresholds.
+
+    So do GPUs from Ada on with a driver that has nvmlDeviceGetMarginTemperature (nvml.h: the
+    thresholds of such GPUs are fields 193 to 196, relative to T.Limit 0).
+    """
+    try:
+        pynvml.nvmlDeviceGetMarginTemperature(handle)
+        signed_field(handle, pynvml.NVML_FI_DEV_TEMPERATURE_SLOWDOWN_TLIMIT)
+    except pynvml.NVMLError:
+        return False
+    return True
+
+
+def _temperature(handle: Handle) -> tuple[tuple[str, ...], Read]:
+    """The temperature, and the margin too where it is counted from an absolute threshold."""
+    celsius = raw.number("nvmlDeviceGetTemperature", float, pynvml.NVML_TEMPERATURE_GPU)(handle)
+    keys = ("temperature.gpu", "temperature.margin")
+    if speaks_t_limit(handle):
+        return keys[:1], celsius
+    try:
+        limit = float(
+            pynvml.nvmlDeviceGetTemperatureThreshold(
+                handle, pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
+            )
+        )
+    except pynvml.NVMLError:
+        return keys[:1], celsius
+
+    def read() -> Sequence[Answer]:
+        (now,) = celsius()
+        return (now, limit - now) if isinstance(now, float) else (now, now)
+
+    return keys, read
+
+
+def _t_limit(handle: Handle) -> tuple[tuple[str, ...], Read]:
+    # T.Limit falls to 0 at the highest operating temperature, and slowdown begins below 0: an
+    # H100 at 59 C says T.Limit 26 with slowdown at -2, so 28 degrees are left.
+    slowdown = signed_field(handle, pynvml.NVML_FI_DEV_TEMPERATURE_SLOWDOWN_TLIMIT)
+    read = raw.members(
+        "nvmlDeviceGetMarginTemperature", _margin, lambda m: m - slowdown, "marginTemperature"
+    )
+    return ("temperature.margin",), read(handle)
+
+
+def _pstate(value: float) -> float:
+    return NAN if value == pynvml.NVML_PSTATE_UNKNOWN else float(value)
+
+
+def _clock_events(current: str, supported: str) -> Call:
+    keys = tuple(f"clocks_event_reasons.{reason}" for reason in CLOCK_EVENT_REASONS)
+
+    def prepare(handle: Handle) -> tuple[tuple[str, ...], Read]:
+        mask = raw.integer(supported)(handle)()
+        bits = [bit for bit in range(len(keys)) if mask >> bit & 1]
+        reasons = raw.integer(current)(handle)
+        # One answer for each combination of reasons that occurs; there are few.
+        answers: dict[int, Sequence[Answer]] = {}
+
+        def read() -> Sequence[Answer]:
+            now = reasons()
+            found = answers.get(now)
+            if found is None:
+                found = _flags(now, bits)
+                if len(answers) < 64:
+                    answers[now] = found
+            return found
+
+        return tuple(keys[bit] for bit in bits), read
+
+    return Call("clocks_event_reasons", Tier.FAST, keys, prepare)
+
+
+def _flags(mask: int, bits: Sequence[int]) -> Sequence[Answer]:
+    if mask >> 32:  # far beyond every reason that nvml.h has ever named
+        return [NAN] * len(bits)
+    return [float(mask >> bit & 1) for bit in bits]
+
+
+def _number(
+    name: str, key: str, call: str, convert: Callable[[float], float], *arguments: int
+) -> Call:
+    wide = key == "energy.total"
+    return raw_call(name, Tier.FAST, [key], raw.number(call, convert, *arguments, wide=wide))
+
+
+FAST: tuple[Query, ...] = (
+    FieldBatch(
+        "fields.power",
+        Tier.FAST,
+        (Field(pynvml.NVML_FI_DEV_POWER_INSTANT, "power.draw.instant", milli),),
+    ),
+    FieldBatch(
+        "fields.fast",
+        Tier.FAST,
+        (
+            Field(pynvml.NVML_FI_DEV_POWER_AVERAGE, "power.draw.average", milli),
+            Field(pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, "energy.total", milli),
+            # Drivers disagree with themselves about the type of this one.
+            Field(
+                pynvml.NVML_FI_DEV_MEMORY_TEMP,
+                "temperature.memory",
+                value_type=pynvml.NVML_VALUE_TYPE_UNSIGNED_INT,
+            ),
+        ),
+    ),
+    _number("power.draw", "power.draw.instant", "nvmlDeviceGetPowerUsage", milli),
+    _number("energy.total", "energy.total", "nvmlDeviceGetTotalEnergyConsumption", milli),
+    raw_call(
+        "utilization",
+        Tier.FAST,
+        ["utilization.gpu", "utilization.memory"],
+        raw.members(
+            "nvmlDeviceGetUtilizationRates", pynvml.c_nvmlUtilization_t, percent, "gpu", "memory"
+        ),
+    ),
+    *(
+        raw_call(f"utilization.{engine}", Tier.FAST, [f"utilization.{engine}"], prepare)
+        for engine, prepare in (
+            ("encoder", raw.engine("nvmlDeviceGetEncoderUtilization", percent)),
+            ("decoder", raw.engine("nvmlDeviceGetDecoderUtilization", percent)),
+        )
+    ),
+    raw_call(
+        "memory",
+        Tier.FAST,
+        ["memory.total", "memory.used", "memory.free", "memory.reserved"],
+        raw.members(
+            "nvmlDeviceGetMemoryInfo_v2", _memory_v2, float, "total", "used", "free", "reserved"
+        ),
+    ),
+    raw_call(
+        "memory",
+        Tier.FAST,
+        ["memory.total", "memory.used", "memory.free"],
+        raw.members(
+            "nvmlDeviceGetMemoryInfo", pynvml.c_nvmlMemory_t, float, "total", "used", "free"
+        ),
+    ),
+    Call("temperature", Tier.FAST, ("temperature.gpu", "temperature.margin"), _temperature),
+    Call("temperature.margin", Tier.FAST, ("temperature.margin",), _t_limit),
+    *(
+        _number(
+            f"clocks.current.{name}",
+            f"clocks.current.{name}",
+            "nvmlDeviceGetClockInfo",
+            mega,
+            clock,
+        )
+        for name, clock in CLOCKS.items()
+    ),
+    _number("pstate", "pstate", "nvmlDeviceGetPerformanceState", _pstate),
+    _clock_events(
+        "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetSupportedClocksEventReasons"
+    ),
+    _clock_events(
+        "nvmlDeviceGetCurrentClocksThrottleReasons", "nvmlDeviceGetSupportedClocksThrottleReasons"
+    ),
+)

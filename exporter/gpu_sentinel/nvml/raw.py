@@ -1,0 +1,214 @@
+"""Calls into buffers that are made once: what a fast sampler needs.
+
+pynvml's wrappers make new buffers, check types and cache names in every call; here that is done
+when a GPU is probed. One thread at a time may use what `prepare` returned, for its buffers.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from ctypes import byref, c_uint, c_ulonglong, sizeof
+from typing import Any, TypeAlias, cast
+
+import pynvml
+
+from gpu_sentinel.model import Value
+
+#: A pynvml device handle.
+Handle: TypeAlias = Any
+#: A value in base units; None where there is nothing to tell; an error for this key alone.
+Answer: TypeAlias = Value | Exception | None
+Read: TypeAlias = Callable[[], Sequence[Answer]]
+
+#: What the bits of a value mean, by its type (nvml.h, nvmlValueType_t); little-endian machines
+#: are all that the driver runs on.
+_DECODE: Mapping[int, Callable[[int], float]] = {
+    pynvml.NVML_VALUE_TYPE_DOUBLE: lambda raw: _as("<d", raw),
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: lambda raw: raw & 0xFFFFFFFF,
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: lambda raw: raw,
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: lambda raw: raw,
+    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: lambda raw: _as("<q", raw),
+    pynvml.NVML_VALUE_TYPE_SIGNED_INT: lambda raw: _as("<i4x", raw),
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_SHORT: lambda raw: raw & 0xFFFF,
+}
+#: Of nvmlFieldValue_t: value type, return code, value.
+_FIELD = "24xIIQ"
+_SAMPLE = struct.Struct("<QQ")
+_CAPACITY = 128
+
+
+def _as(layout: str, raw: int) -> float:
+    return float(struct.unpack(layout, raw.to_bytes(8, "little"))[0])
+
+
+def decoder(value_type: int) -> Callable[[int], float]:
+    """From the 64 bits of nvmlValue_t to the number in it.
+
+    Raises:
+        pynvml.NVMLError: UNKNOWN, for a type that nvml.h does not name.
+    """
+    try:
+        return _DECODE[value_type]
+    except KeyError:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN) from None
+
+
+def function(name: str) -> Callable[..., int]:
+    """A function of the library.
+
+    Raises:
+        pynvml.NVMLError: this driver does not have it.
+    """
+    return cast("Callable[..., int]", pynvml._nvmlGetFunctionPointer(name))  # noqa: SLF001
+
+
+def integer(name: str) -> Callable[[Handle], Callable[[], int]]:
+    """A function that answers one unsigned number of 64 bits."""
+
+    def prepare(handle: Handle) -> Callable[[], int]:
+        call, out = function(name), c_ulonglong()
+        pointer = byref(out)
+
+        def read() -> int:
+            if code := call(handle, pointer):
+                raise pynvml.NVMLError(code)
+            return out.value
+
+        return read
+
+    return prepare
+
+
+def number(
+    name: str, convert: Callable[[float], float], *arguments: int, wide: bool = False
+) -> Callable[[Handle], Read]:
+    """A function that answers one unsigned number, of 64 bits where it is `wide`."""
+
+    def prepare(handle: Handle) -> Read:
+        call, out = function(name), (c_ulonglong if wide else c_uint)()
+        pointer = byref(out)
+
+        def read() -> Sequence[Answer]:
+            if code := call(handle, *arguments, pointer):
+                raise pynvml.NVMLError(code)
+            return (convert(out.value),)
+
+        return read
+
+    return prepare
+
+
+def engine(name: str, convert: Callable[[float], float]) -> Callable[[Handle], Read]:
+    """Utilisation of the encoder, the decoder and their like; the sampling period is dropped."""
+
+    def prepare(handle: Handle) -> Read:
+        call, out, period = function(name), c_uint(), c_uint()
+        first, second = byref(out), byref(period)
+
+        def read() -> Sequence[Answer]:
+            if code := call(handle, first, second):
+                raise pynvml.NVMLError(code)
+            return (convert(out.value),)
+
+        return read
+
+    return prepare
+
+
+def members(
+    name: str,
+    kind: Callable[[], Any],
+    convert: Callable[[float], float],
+    *names: str,
+) -> Callable[[Handle], Read]:
+    """A function that fills a structure; `kind()` makes one, its version set."""
+
+    def prepare(handle: Handle) -> Read:
+        call, out = function(name), kind()
+        pointer = byref(out)
+
+        def read() -> Sequence[Answer]:
+            if code := call(handle, pointer):
+                raise pynvml.NVMLError(code)
+            return [convert(getattr(out, member)) for member in names]
+
+        return read
+
+    return prepare
+
+
+def fields(
+    handle: Handle, wanted: Sequence[tuple[int, Callable[[float], float], int | None]]
+) -> Read:
+    """Several fields in one call, each with a return code of its own.
+
+    Args:
+        handle: the device.
+        wanted: number, conversion, and value type of each; None for the type that the driver
+            gives.
+    """
+    count = len(wanted)
+    buffer = (pynvml.c_nvmlFieldValue_t * count)()
+    for item, (field_id, _, _) in zip(buffer, wanted, strict=True):
+        item.fieldId = field_id
+    call = function("nvmlDeviceGetFieldValues")
+    layout = struct.Struct("<" + _FIELD * count)
+    if layout.size != sizeof(buffer):
+        raise RuntimeError("nvmlFieldValue_t is not laid out as nvml.h says")
+    slots = [
+        (3 * i, convert, None if kind is None else decoder(kind))
+        for i, (_, convert, kind) in enumerate(wanted)
+    ]
+
+    def read() -> Sequence[Answer]:
+        if code := call(handle, count, buffer):
+            raise pynvml.NVMLError(code)
+        flat = layout.unpack(buffer)
+        found: list[Answer] = []
+        for i, convert, decode in slots:
+            if flat[i + 1]:
+                found.append(cast("Exception", pynvml.NVMLError(flat[i + 1])))
+            elif decode is None and flat[i] not in _DECODE:
+                found.append(cast("Exception", pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)))
+            else:
+                found.append(convert((decode or _DECODE[flat[i]])(flat[i + 2])))
+        return found
+
+    return read
+
+
+def samples(handle: Handle, kind: int) -> Callable[[int], list[tuple[int, float]]]:
+    """One of the driver's sample buffers.
+
+    Returns:
+        A function that takes the timestamp of the newest sample that is known already, and
+        gives newer ones as (timestamp in microseconds, value in the driver's unit), in the
+        driver's order; none where there are none.
+
+    Raises:
+        pynvml.NVMLError: this GPU has no such buffer.
+    """
+    call = function("nvmlDeviceGetSamples")
+    value_type, count = c_uint(), c_uint()
+    type_pointer, count_pointer = byref(value_type), byref(count)
+    code = call(handle, kind, c_ulonglong(0), type_pointer, count_pointer, None)
+    if code not in (pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND):
+        raise pynvml.NVMLError(code)
+    # NOT_FOUND is an empty buffer, as on an idle GPU; none is larger than 120 today.
+    capacity = max(count.value, _CAPACITY)
+    buffer = (pynvml.c_nvmlSample_t * capacity)()
+    view = memoryview(buffer).cast("B")
+
+    def read(newest: int) -> list[tuple[int, float]]:
+        count.value = capacity
+        code = call(handle, kind, c_ulonglong(newest), type_pointer, count_pointer, buffer)
+        if code == pynvml.NVML_ERROR_NOT_FOUND:
+            return []
+        if code:
+            raise pynvml.NVMLError(code)
+        decode = decoder(value_type.value)
+        filled = view[: min(count.value, capacity) * _SAMPLE.size]
+        return [(t, decode(raw)) for t, raw in _SAMPLE.iter_unpack(filled)]
+
+    return read

@@ -1,0 +1,100 @@
+"""The driver's own sample buffers: everything that it measured since they were last emptied."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pynvml
+
+from gpu_sentinel.nvml import raw
+from gpu_sentinel.nvml.fastqueries import milli, percent
+from gpu_sentinel.nvml.raw import Handle
+
+#: Key of the signal -> number of its buffer (nvml.h, nvmlSamplingType_t), conversion.
+RINGS: Mapping[str, tuple[int, Callable[[float], float]]] = {
+    "power.draw.instant": (pynvml.NVML_TOTAL_POWER_SAMPLES, milli),
+    "utilization.gpu": (pynvml.NVML_GPU_UTILIZATION_SAMPLES, percent),
+    "utilization.memory": (pynvml.NVML_MEMORY_UTILIZATION_SAMPLES, percent),
+    "utilization.encoder": (pynvml.NVML_ENC_UTILIZATION_SAMPLES, percent),
+    "utilization.decoder": (pynvml.NVML_DEC_UTILIZATION_SAMPLES, percent),
+}
+#: By how many seconds a buffer's clock may be ahead of ours between two readings.
+_SLACK = 5.0
+#: A buffer that brought nothing so often is looked at from its start: its clock may have been
+#: set back, and then nothing would ever be newer than what was seen last.
+_SILENT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """New samples of one signal.
+
+    Attributes:
+        samples: (seconds on the buffer's own clock, value in base units), times rising; what
+            was not plausible is left out.
+        interval: seconds between two samples, as far as they tell.
+        rejected: samples that were not plausible, or all where their times make no sense.
+    """
+
+    samples: tuple[tuple[float, float], ...] = ()
+    interval: float = math.inf
+    rejected: int = 0
+
+
+class Ring:
+    """One buffer of one GPU; one thread at a time.
+
+    The timestamps are numbers that rise and nothing more: nvml.h says microseconds of CPU time.
+    """
+
+    def __init__(self, handle: Handle, key: str, valid: tuple[float, float]) -> None:
+        """Look for the buffer.
+
+        Raises:
+            pynvml.NVMLError: this GPU does not have it.
+        """
+        kind, self._convert = RINGS[key]
+        self.key = key
+        self._low, self._high = valid
+        self._read = raw.samples(handle, kind)
+        self._newest: int | None = None
+        self._drained = 0.0
+        self._silent = 0
+        self._interval = math.inf
+
+    def drain(self, clock: Callable[[], float] = time.monotonic) -> Batch:
+        """What the driver has measured since the last call; the first one only finds the end.
+
+        Raises:
+            pynvml.NVMLError: the call failed.
+        """
+        now = clock()
+        found = self._read(self._newest or 0)
+        elapsed, self._drained = now - self._drained, now
+        if self._newest is None:
+            self._newest = max((t for t, _ in found), default=None)
+            return Batch()
+        fresh = [(t, v) for t, v in found if t != self._newest]
+        if not fresh:
+            self._silent += 1
+            if self._silent >= _SILENT:
+                self._newest, self._silent = None, 0
+            return Batch()
+        self._silent = 0
+        times = [self._newest, *(t for t, _ in fresh)]
+        if any(b <= a for a, b in pairwise(times)) or times[-1] - times[0] > (
+            (elapsed + _SLACK) * 1e6
+        ):
+            self._newest = None
+            return Batch(rejected=len(fresh))
+        self._newest = times[-1]
+        if len(fresh) > 1:
+            steps = sorted(b - a for a, b in pairwise(times[1:]))
+            self._interval = steps[len(steps) // 2] / 1e6
+        converted = ((t / 1e6, self._convert(v)) for t, v in fresh)
+        kept = tuple((t, v) for t, v in converted if self._low <= v <= self._high)
+        return Batch(kept, self._interval, len(fresh) - len(kept))
