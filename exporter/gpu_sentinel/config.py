@@ -78,6 +78,22 @@ def _duration(low: float, high: float) -> Callable[[object], float]:
     return parse
 
 
+def _duration_or_off(low: float, high: float) -> Callable[[object], float | None]:
+    parse_on = _duration(low, high)
+    # A bare `off` in YAML is false.
+    return lambda value: None if value is False or value == "off" else parse_on(value)
+
+
+def _share_or_off(value: object) -> float | None:
+    """`1%` -> 0.01."""
+    if value is False or value == "off":
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value) if isinstance(value, str) else None
+    if match is None or not 0.01 <= float(match[1]) <= 100:
+        raise ValueError(f"{value!r} is neither off nor a share from 0.01% to 100%: write as '1%'")
+    return float(match[1]) / 100
+
+
 def _whole(low: int, high: int) -> Callable[[object], int]:
     def parse(value: object) -> int:
         text = str(value)
@@ -135,7 +151,11 @@ class Settings:
         restart=True,
     )
     web_enable_lifecycle: bool = _setting(
-        False, "web.enable-lifecycle", _switch, "Allow POST /-/reload.", restart=True
+        False,
+        "web.enable-lifecycle",
+        _switch,
+        "Allow POST /-/reload, /-/release and /-/acquire.",
+        restart=True,
     )
     web_max_connections: int = _setting(
         128,
@@ -157,6 +177,55 @@ class Settings:
         "sampler.slow-interval",
         _duration(1.0, 600.0),
         "Time between two readings of what changes rarely: ECC, links, limits, fans.",
+        metavar="DURATION",
+    )
+    sampler_buffers_interval: float = _setting(
+        1.0,
+        "sampler.buffers-interval",
+        _duration(0.25, 2.0),
+        "Time between two readings of the driver's own sample buffers.",
+        metavar="DURATION",
+    )
+    sampler_static_interval: float = _setting(
+        600.0,
+        "sampler.static-interval",
+        _duration(10.0, 86400.0),
+        "Time between two readings of what stays as it is until the GPU is reset.",
+        metavar="DURATION",
+    )
+    sampler_idle_interval: float | None = _setting(
+        None,
+        "sampler.idle-interval",
+        _duration_or_off(0.05, 600.0),
+        "Time between two readings of a GPU that has done nothing for 10 seconds; off: as ever.",
+        metavar="DURATION",
+    )
+    sampler_budget: float | None = _setting(
+        0.01,
+        "sampler.budget",
+        _share_or_off,
+        "Processor time that sampling may take, of one core; off: as much as it needs, in the "
+        "driver too.",
+        metavar="PERCENT",
+    )
+    sampler_driver_budget: float | None = _setting(
+        0.05,
+        "sampler.driver-budget",
+        _share_or_off,
+        "Share of the time in which a GPU may be asked something; off: as much as it needs.",
+        metavar="PERCENT",
+    )
+    sampler_distributions: bool = _setting(
+        False,
+        "sampler.distributions",
+        _switch,
+        "Show for how long power and utilisation were at which level.",
+    )
+    sampler_release_timeout: float = _setting(
+        900.0,
+        "sampler.release-timeout",
+        _duration(1.0, 86400.0),
+        "How long the driver is let go of after SIGUSR1 or POST /-/release, at most.",
         metavar="DURATION",
     )
     inventory_expected_gpus: int | None = _setting(
@@ -216,7 +285,23 @@ def load(flags: Mapping[str, object], env: Mapping[str, str]) -> Settings:
     if "config.file" in from_file:
         raise ConfigError(f"{path}: config.file: a file cannot name another one: remove the key")
     merged = from_file | from_env | found
-    return Settings(**{SETTINGS[name].name: value for name, value in merged.items()})
+    settings = Settings(**{SETTINGS[name].name: value for name, value in merged.items()})
+    _check_intervals(settings)
+    return settings
+
+
+def _check_intervals(settings: Settings) -> None:
+    """Refuse intervals that contradict each other."""
+    fast = settings.sampler_interval
+    for name, slower in (
+        ("sampler.slow-interval", settings.sampler_slow_interval),
+        ("sampler.idle-interval", settings.sampler_idle_interval),
+    ):
+        if slower is not None and slower < fast:
+            raise ConfigError(
+                f"{name}: {durations.pretty(slower)} is shorter than sampler.interval "
+                f"({durations.pretty(fast)}): make it as long or longer"
+            )
 
 
 def changes_that_need_restart(old: Settings, new: Settings) -> list[str]:

@@ -13,10 +13,10 @@ from types import FrameType
 
 from gpu_sentinel import __version__, logs
 from gpu_sentinel.config import ConfigError, Settings, changes_that_need_restart
-from gpu_sentinel.exposition import MetricsPage, ReloadState, SelfCollector, self_registry
+from gpu_sentinel.exposition import MetricsPage, OwnRenderer, ReloadState, Workings
 from gpu_sentinel.machine import machine
 from gpu_sentinel.nvml import CallStats, Driver
-from gpu_sentinel.sampling import Inventory, Pace, SnapshotStore
+from gpu_sentinel.sampling import Budget, Inventory, Pace, SnapshotStore
 from gpu_sentinel.statuspage import status_page
 from gpu_sentinel.web.app import App
 from gpu_sentinel.web.server import ListenError, WebServer
@@ -28,6 +28,12 @@ log = logging.getLogger(__name__)
 STOP_SECONDS = 4.0
 #: A scrape is worth its while this long after the start, whatever the driver does.
 READY_SECONDS = 2.0
+
+
+#: How long one thread may keep the interpreter while others wait for it.
+SWITCH_SECONDS = 0.001
+#: A request to let go of the driver is answered after this long, at most.
+RELEASE_SECONDS = 3.0
 
 
 class StartError(Exception):
@@ -55,21 +61,31 @@ class Daemon:
         self._stats = CallStats()
         self.store = SnapshotStore()
         self._reload_state = ReloadState()
+        self._pace = _pace(self.settings)
         self._inventory = Inventory(
             Driver(self._stats, self._machine.loader),
             self.store,
-            pace=lambda: Pace(self.settings.sampler_interval, self.settings.sampler_slow_interval),
+            pace=lambda: self._pace,
+            stats=self._stats,
             expected_gpus=lambda: self.settings.inventory_expected_gpus,
             count_pci=self._machine.count_pci,
+            module_loaded=self._machine.module_loaded,
         )
-        collector = SelfCollector(lambda: self.store.current, self._stats, self._reload_state)
+        workings = Workings(
+            self._stats,
+            self._reload_state,
+            self._inventory.governor,
+            self._inventory.lateness,
+            lambda: self._inventory.sampler_cpu,
+        )
+        actions = {"reload": self.reload, "release": self.release, "acquire": self.acquire}
         self._server = WebServer(
             self.settings.web_listen_address,
             App(
-                metrics=MetricsPage(lambda: self.store.current, self_registry(collector)).body,
+                metrics=MetricsPage(lambda: self.store.current, OwnRenderer(workings)).body,
                 telemetry_path=self.settings.web_telemetry_path,
                 ready=self._not_ready,
-                reload=self.reload if self.settings.web_enable_lifecycle else None,
+                actions=actions if self.settings.web_enable_lifecycle else None,
                 status=lambda: status_page(
                     self.store.current, self._reload_state, self._machine.scenario
                 ),
@@ -97,6 +113,9 @@ class Daemon:
             log.info("listening", extra={"fields": {"url": url, "version": __version__}})
         if self._machine.scenario:
             log.info("GPUs are simulated", extra={"fields": {"scenario": self._machine.scenario}})
+        # A thread that renders a page gives way to a sampler whose time has come; the default
+        # of 5 ms would be most of what a pass may be late.
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._inventory.start()
 
     def stop(self) -> bool:
@@ -118,18 +137,32 @@ class Daemon:
             log.error("configuration not reloaded", extra={"fields": {"reason": error}})
         return error
 
+    def release(self) -> str | None:
+        """Let go of the driver; returns why that is not done yet, None when it is."""
+        self._inventory.release(self.settings.sampler_release_timeout)
+        return self._inventory.lending.wait(RELEASE_SECONDS)
+
+    def acquire(self) -> str | None:
+        """Take the driver again; returns why not."""
+        return None if self._inventory.acquire() else "the driver was not let go of"
+
     def run(self) -> None:
         """Start, serve until TERM or INT, stop.
 
         Raises:
             StartError: a port cannot be opened.
         """
-        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        does: dict[int, Callable[[], str | None]] = {
+            signal.SIGHUP: self.reload,
+            signal.SIGUSR1: self.release,
+            signal.SIGUSR2: self.acquire,
+        }
+        handled = (signal.SIGTERM, signal.SIGINT, *does)
         before = {number: signal.signal(number, self._on_signal) for number in handled}
         try:
             self.start()
-            while self._next_signal() == signal.SIGHUP:
-                self.reload()
+            while (action := does.get(self._next_signal())) is not None:
+                action()
             clean = self.stop()
         finally:
             for number, handler in before.items():
@@ -166,6 +199,7 @@ class Daemon:
         except (ConfigError, WebConfigError) as error:
             return str(error)
         self.settings = settings
+        self._pace = _pace(settings)
         logs.configure(settings.log_level, settings.log_format)
         return None
 
@@ -175,3 +209,18 @@ class Daemon:
             return load_web_config(settings.web_config_file)
         except WebConfigError as error:
             raise ConfigError(str(error)) from None
+
+
+def _pace(settings: Settings) -> Pace:
+    unlimited = settings.sampler_budget is None
+    return Pace(
+        fast=settings.sampler_interval,
+        slow=settings.sampler_slow_interval,
+        buffers=settings.sampler_buffers_interval,
+        static=settings.sampler_static_interval,
+        idle=settings.sampler_idle_interval,
+        budget=Budget(
+            settings.sampler_budget, None if unlimited else settings.sampler_driver_budget
+        ),
+        distributions=settings.sampler_distributions,
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gpu_sentinel.config import ConfigError, Settings
-from gpu_sentinel.host import count_gpus
+from gpu_sentinel.host import count_gpus, module_loaded
 from gpu_sentinel.nvml import Loader
 
 
@@ -17,11 +17,14 @@ class Machine:
     Attributes:
         loader: for `nvml.Driver`; None for the libnvidia-ml that is installed.
         count_pci: NVIDIA display devices, and how many no other driver has taken.
+        module_loaded: whether the driver's kernel module is there, without NVML; None where
+            that cannot be known.
         scenario: the simulated scenario; None on real GPUs.
     """
 
     loader: Loader | None
     count_pci: Callable[[], tuple[int, int] | None]
+    module_loaded: Callable[[], bool | None]
     scenario: str | None = None
 
 
@@ -32,7 +35,7 @@ def machine(settings: Settings) -> Machine:
         ConfigError: the scenario is not known, or not valid.
     """
     if settings.simulate is None:
-        return Machine(loader=None, count_pci=count_gpus)
+        return Machine(None, count_gpus, module_loaded)
     from gpu_sentinel.simulator import (  # noqa: PLC0415 - costs nothing where GPUs are real
         ScenarioError,
         Simulation,
@@ -48,4 +51,6 @@ def machine(settings: Settings) -> Machine:
         present = simulation.pci_devices()
         return present, present
 
-    return Machine(simulation.library, count, settings.simulate)
+    return Machine(
+        simulation.library, count, lambda: simulation.driver is not None, settings.simulate
+    )

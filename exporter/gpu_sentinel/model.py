@@ -17,6 +17,7 @@ class Tier(str, Enum):
     """How often a reading is taken."""
 
     FAST = "fast"
+    BUFFERS = "buffers"
     SLOW = "slow"
     STATIC = "static"
 
@@ -63,7 +64,7 @@ class DeviceSnapshot:
         identity: the labels of `gpu_info`, None until the device told them.
         lost: the driver said that the GPU is gone from the bus, or no longer lists it.
         answered: monotonic seconds of the last pass that came back, whatever it brought.
-        interval: seconds between two passes of the fast tier.
+        interval: seconds between two passes of the fast tier, as they are made now.
         samples: passes of the fast tier that brought readings, since the exporter started.
         overruns: ticks of the fast tier that were skipped, since the exporter started.
     """
@@ -88,6 +89,7 @@ class DriverState:
         listed: GPUs that the driver lists, None while NVML is not initialised.
         opened: monotonic seconds of the initialisation.
         answered: monotonic seconds of the last answer to a call that concerns no single GPU.
+        released: it was let go of on request, and is not asked for anything.
     """
 
     info: DriverInfo | None = None
@@ -95,6 +97,7 @@ class DriverState:
     listed: int | None = None
     opened: float = 0.0
     answered: float = 0.0
+    released: bool = False
 
 
 @dataclass(frozen=True, slots=True)

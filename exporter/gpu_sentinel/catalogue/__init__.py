@@ -14,8 +14,9 @@ from gpu_sentinel.catalogue.metric import (
     value_key,
 )
 from gpu_sentinel.catalogue.metrics import METRICS
+from gpu_sentinel.catalogue.own import OWN
 from gpu_sentinel.catalogue.temperature import THRESHOLDS
-from gpu_sentinel.catalogue.utilization import SIGNALS
+from gpu_sentinel.catalogue.utilization import LEVELS, SIGNALS
 from gpu_sentinel.model import Tier
 
 
@@ -36,7 +37,9 @@ def tiers(metrics: tuple[Metric, ...] = METRICS) -> Mapping[str, Tier]:
 
 __all__ = [
     "CLOCK_EVENT_REASONS",
+    "LEVELS",
     "METRICS",
+    "OWN",
     "SIGNALS",
     "THRESHOLDS",
     "VIOLATION_POLICIES",

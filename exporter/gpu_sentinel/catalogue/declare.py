@@ -6,6 +6,8 @@ the field), not what is unusual.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gpu_sentinel.catalogue.metric import WINDOW_LABEL, Kind, Metric, Op
 from gpu_sentinel.model import Tier
 
@@ -67,5 +69,21 @@ def busy(name: str, key: str, what: str, *, group: str) -> Metric:
         series={"": key},
         help=f"Seconds that {what}: the integral of its utilisation. "
         "rate() over any range is the exact mean utilisation.",
+        source=f"sampler, from {key}",
+    )
+
+
+def levels(name: str, key: str, what: str, bounds: Mapping[str, tuple[float, ...]]) -> Metric:
+    """The distribution of a signal over time, as a cumulative histogram of seconds."""
+    return Metric(
+        name=name,
+        kind=Kind.COUNTER,
+        group="distributions",
+        op=Op.LEVELS,
+        label="le",
+        bounds=bounds[key],
+        series={"": key},
+        help=f"Seconds for which {what} was at most `le`, with --sampler.distributions. "
+        "histogram_quantile() works on its rate().",
         source=f"sampler, from {key}",
     )

@@ -19,6 +19,7 @@ class Kind(str, Enum):
     GAUGE = "gauge"
     COUNTER = "counter"
     INFO = "info"
+    HISTOGRAM = "histogram"
 
 
 class Op(str, Enum):
@@ -29,7 +30,9 @@ class Op(str, Enum):
     MAX = "max"  # largest in the window
     INTEGRAL = "integral"  # integral over time
     OBSERVED = "observed"  # seconds over which the integral is known
+    LEVELS = "levels"  # seconds at or below each of some bounds
     SAMPLER = "sampler"  # supplied by the sampler, not by the driver
+    EXPORTER = "exporter"  # about the exporter itself
     INVENTORY = "inventory"  # which devices there are
 
 
@@ -46,6 +49,7 @@ class Metric:
         series: label value -> query key; the label value is "" where there is no label.
         label: name of the label that tells the series of one GPU apart.
         indexed: the one key has several values (fans); the label value is their index.
+        bounds: the one key has a value for each of these and for `+Inf`; they are label values.
         constant: further labels, equal on every series.
         valid: smallest and largest plausible value in base units, both included.
         labels: the labels of an inventory metric, where they are not `gpu` and `uuid`.
@@ -62,6 +66,7 @@ class Metric:
     series: Mapping[str, str] = field(default_factory=dict)
     label: str | None = None
     indexed: bool = False
+    bounds: tuple[float, ...] = ()
     constant: Mapping[str, str] = field(default_factory=dict)
     valid: tuple[float, float] | None = None
     labels: tuple[str, ...] | None = None

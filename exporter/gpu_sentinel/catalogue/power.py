@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gpu_sentinel.catalogue.declare import JOULES, WATTS, gauge, window
+from gpu_sentinel.catalogue.declare import JOULES, WATTS, gauge, levels, window
 from gpu_sentinel.catalogue.metric import Kind, Metric, Op
+from gpu_sentinel.catalogue.utilization import LEVELS
 from gpu_sentinel.model import Tier
 
 POWER = (
@@ -43,6 +44,7 @@ POWER = (
     ),
     window("gpu_power_min_watts", Op.MIN, "power.draw.instant", "power", group="power"),
     window("gpu_power_max_watts", Op.MAX, "power.draw.instant", "power", group="power"),
+    levels("gpu_power_level_seconds_total", "power.draw.instant", "power", LEVELS),
     Metric(
         name="gpu_energy_joules_total",
         kind=Kind.COUNTER,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpu_sentinel.catalogue.declare import RATIO, busy, gauge, window
+from gpu_sentinel.catalogue.declare import RATIO, busy, gauge, levels, window
 from gpu_sentinel.catalogue.metric import Kind, Metric, Op
 
 #: The label value of a signal in `gpu_observed_seconds_total`, and its key.
@@ -13,6 +13,12 @@ SIGNALS = {
     "encoder_utilization": "utilization.encoder",
     "decoder_utilization": "utilization.decoder",
     "clock_event": "clocks_event_reasons.gpu_idle",
+}
+
+#: Bounds of the distributions, by key; in base units.
+LEVELS = {
+    "utilization.gpu": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99),
+    "power.draw.instant": (50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 1000),
 }
 
 UTILIZATION = (
@@ -54,6 +60,7 @@ UTILIZATION = (
     window(
         "gpu_utilization_max_ratio", Op.MAX, "utilization.gpu", "utilisation", group="utilization"
     ),
+    levels("gpu_utilization_level_seconds_total", "utilization.gpu", "utilisation", LEVELS),
     busy("gpu_busy_seconds_total", "utilization.gpu", "the GPU was busy", group="utilization"),
     busy(
         "gpu_memory_busy_seconds_total",

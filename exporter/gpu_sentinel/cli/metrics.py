@@ -18,9 +18,7 @@ def metrics(fmt: str) -> None:
         click.echo(json.dumps([described(m) for m in METRICS], indent=2))
         return
     if fmt == "markdown":
-        from gpu_sentinel.exposition import own_markdown  # noqa: PLC0415 - see cli.check
-
-        click.echo(markdown() + own_markdown(), nl=False)
+        click.echo(markdown(), nl=False)
         return
     for group in dict.fromkeys(m.group for m in METRICS):
         click.secho(f"\n{group}", bold=True)

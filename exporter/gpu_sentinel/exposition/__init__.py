@@ -1,11 +1,6 @@
 """From the snapshot to the bytes of /metrics."""
 
 from gpu_sentinel.exposition.page import MetricsPage
-from gpu_sentinel.exposition.selfmetrics import (
-    ReloadState,
-    SelfCollector,
-    own_markdown,
-    self_registry,
-)
+from gpu_sentinel.exposition.selfmetrics import OwnRenderer, ReloadState, Workings
 
-__all__ = ["MetricsPage", "ReloadState", "SelfCollector", "own_markdown", "self_registry"]
+__all__ = ["MetricsPage", "OwnRenderer", "ReloadState", "Workings"]

@@ -22,6 +22,11 @@ class Format:
     content_type: str
     openmetrics: bool
 
+    @property
+    def end(self) -> str:
+        """What stands at the end of a body."""
+        return "# EOF\n" if self.openmetrics else ""
+
     def header(self, metric: Metric) -> str:
         """The comment lines before the samples of a family."""
         if not self.openmetrics:

@@ -8,10 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import generate_latest
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-
 from gpu_sentinel.exposition.formats import (
     OPENMETRICS,
     TEXT,
@@ -20,6 +16,7 @@ from gpu_sentinel.exposition.formats import (
     wants_gzip,
 )
 from gpu_sentinel.exposition.render import DeviceRenderer
+from gpu_sentinel.exposition.selfmetrics import OwnRenderer
 from gpu_sentinel.model import Snapshot
 from gpu_sentinel.sampling.health import driver_due
 
@@ -38,12 +35,12 @@ class MetricsPage:
     def __init__(
         self,
         snapshot: Callable[[], Snapshot],
-        registry: CollectorRegistry,
+        own: OwnRenderer,
         renderer: DeviceRenderer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._snapshot = snapshot
-        self._registry = registry
+        self._own = own
         self._renderer = renderer or DeviceRenderer()
         self._clock = clock
         self._rendered: dict[str, _Rendered] = {}
@@ -74,11 +71,8 @@ class MetricsPage:
         if rendered and rendered.sequence == snapshot.sequence and now <= rendered.expires:
             return rendered
         devices, expires = self._renderer.render(snapshot, now, fmt)
-        if fmt.openmetrics:
-            own: bytes = generate_openmetrics(self._registry)  # type: ignore[no-untyped-call]
-            plain = devices.encode() + own  # which ends with the end mark of the whole body
-        else:
-            plain = devices.encode() + generate_latest(self._registry)
+        own = self._own.render(snapshot, now, fmt)
+        plain = f"{devices}{own}{fmt.end}".encode()
         due = driver_due(snapshot)
         rendered = _Rendered(snapshot.sequence, min(expires, due) if now <= due else expires, plain)
         self._rendered[fmt.name] = rendered

@@ -15,7 +15,7 @@ from gpu_sentinel.model import DeviceId, DeviceSnapshot, Snapshot, Tier, Value
 
 _Rows = Iterator[tuple[tuple[str, ...], float]]
 #: For one GPU and one metric: the key of each value, and what stands before it in the body.
-_Table = tuple[tuple[str, str], ...]
+_Table = tuple[tuple[str, str | tuple[str, ...]], ...]
 
 _DESCRIBED = next(m for m in METRICS if m.name == "gpu_info").all_labels[2:]
 
@@ -113,9 +113,19 @@ def _table(metric: Metric, device: DeviceId) -> _Table:
         own = (label(metric.label, label_value),) if metric.label and not metric.indexed else ()
         end = "," if metric.indexed else "} "
         rows.append((key, f"{metric.name}{{{','.join((*identity, *own, *constant))}{end}"))
+    if metric.bounds:
+        return _level_table(metric, identity)
     if metric.indexed:
         return tuple((key, f'{prefix}{metric.label}="') for key, prefix in rows)
     return tuple(rows)
+
+
+def _level_table(metric: Metric, identity: tuple[str, str]) -> _Table:
+    """A prefix for each bound, and one for all."""
+    bounds = (*(f"{bound:g}" for bound in metric.bounds), "+Inf")
+    labels = (",".join((*identity, label("le", bound))) for bound in bounds)
+    prefixes = tuple(f"{metric.name}{{{inside}}} " for inside in labels)
+    return tuple((key, prefixes) for _, key in metric.value_keys())
 
 
 def _add_lines(lines: list[str], table: _Table, values: Mapping[str, Value]) -> None:
@@ -123,7 +133,10 @@ def _add_lines(lines: list[str], table: _Table, values: Mapping[str, Value]) -> 
         value = values.get(key)
         if value is None:
             continue
-        if isinstance(value, tuple):
+        if isinstance(prefix, tuple):
+            if isinstance(value, tuple):
+                lines += [f"{p}{number(v)}\n" for p, v in zip(prefix, value, strict=True)]
+        elif isinstance(value, tuple):
             # What is not a number was not plausible, or not answered.
             lines += [f'{prefix}{i}"}} {number(v)}\n' for i, v in enumerate(value) if v == v]  # noqa: PLR0124
         else:

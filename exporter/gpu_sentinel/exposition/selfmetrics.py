@@ -1,103 +1,25 @@
-"""The metrics about the exporter itself, served by prometheus_client."""
+"""The metrics about the exporter itself: what the sampler did, and what the driver cost."""
 
 from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
-
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
-from prometheus_client.metrics_core import Metric as Family
-from prometheus_client.registry import Collector
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TypeAlias
 
 from gpu_sentinel import __version__
-from gpu_sentinel.model import DeviceSnapshot, Snapshot
+from gpu_sentinel.catalogue import OWN
+from gpu_sentinel.exposition.formats import Format, label, number
+from gpu_sentinel.host import process_facts
+from gpu_sentinel.model import Snapshot
 from gpu_sentinel.nvml import CallStats
+from gpu_sentinel.sampling import Governor, Lateness
 from gpu_sentinel.sampling.health import driver_due
 
-_GPU = ("gpu", "uuid")
-_Kind = type[GaugeMetricFamily] | type[CounterMetricFamily] | type[InfoMetricFamily]
-
-#: The families: type, help, labels.
-_OWN: Mapping[str, tuple[_Kind, str, tuple[str, ...]]] = {
-    "gpu_sentinel_build": (
-        InfoMetricFamily,
-        "Version of the exporter and of the Python it runs on. Always 1.",
-        ("version", "python_version"),
-    ),
-    "gpu_sentinel_nvml_up": (
-        GaugeMetricFamily,
-        "1 while NVML is initialised and has answered within the last 5 seconds.",
-        (),
-    ),
-    "gpu_sentinel_config_last_reload_successful": (
-        GaugeMetricFamily,
-        "Whether the last loading of the configuration succeeded.",
-        (),
-    ),
-    "gpu_sentinel_config_last_reload_success_timestamp_seconds": (
-        GaugeMetricFamily,
-        "Unix time of the last loading of the configuration that succeeded.",
-        (),
-    ),
-    "gpu_sentinel_last_sample_timestamp_seconds": (
-        GaugeMetricFamily,
-        "Unix time of the last pass that brought readings.",
-        (*_GPU, "tier"),
-    ),
-    "gpu_sentinel_samples": (
-        CounterMetricFamily,
-        "Passes of the fast tier that brought readings.",
-        _GPU,
-    ),
-    "gpu_sentinel_sample_interval_seconds": (
-        GaugeMetricFamily,
-        "Time between two passes of the fast tier, as set.",
-        _GPU,
-    ),
-    "gpu_sentinel_overruns": (
-        CounterMetricFamily,
-        "Passes of the fast tier that were left out because an earlier one took too long.",
-        _GPU,
-    ),
-    "gpu_sentinel_nvml_calls": (CounterMetricFamily, "Calls to the driver.", ("query",)),
-    "gpu_sentinel_nvml_call_seconds": (
-        CounterMetricFamily,
-        "Time spent in calls to the driver.",
-        ("query",),
-    ),
-    "gpu_sentinel_nvml_errors": (
-        CounterMetricFamily,
-        "Calls to the driver that failed; what a GPU does not support is not asked for.",
-        ("query", "error"),
-    ),
-    "gpu_sentinel_rejected_readings": (
-        CounterMetricFamily,
-        "Readings that were dropped because they cannot be true.",
-        ("query",),
-    ),
-}
-_SUFFIX = {CounterMetricFamily: "_total", InfoMetricFamily: "_info"}
-
-
-def _family(name: str) -> Any:
-    kind, help_, labels = _OWN[name]
-    return kind(name, help_, labels=labels)
-
-
-def own_markdown() -> str:
-    """The exporter's own metrics as a section of the reference page."""
-    parts = ["\n## The exporter itself\n"]
-    for name, (kind, help_, labels) in _OWN.items():
-        shown = ", ".join(f"`{label}`" for label in labels) or "none"
-        word = _SUFFIX.get(kind, "_gauge").split("_")[1].replace("total", "counter")
-        parts.append(
-            f"### `{name}{_SUFFIX.get(kind, '')}`\n\n{help_}\n\n- type: {word}\n- labels: {shown}\n"
-        )
-    parts.append("Beside these there are `process_*`: CPU time, memory, open files, start time.\n")
-    return "\n".join(parts)
+#: Label values and value of one series.
+_Row: TypeAlias = tuple[tuple[str, ...], float]
 
 
 class ReloadState:
@@ -114,80 +36,98 @@ class ReloadState:
             self.timestamp = self._wall()
 
 
-class SelfCollector(Collector):
-    """What the sampler did, what the driver cost, and whether it answers."""
+@dataclass(frozen=True, slots=True)
+class Workings:
+    """The parts of the exporter that tell about themselves.
 
-    def __init__(
-        self,
-        snapshot: Callable[[], Snapshot],
-        stats: CallStats,
-        reload: ReloadState,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._snapshot = snapshot
-        self._stats = stats
-        self._reload = reload
-        self._clock = clock
+    Attributes:
+        sampler_cpu: processor seconds of the sampling threads.
+    """
 
-    def describe(self) -> Iterable[Family]:
-        """The families without samples."""
-        return [Family(f.name, f.documentation, f.type) for f in self.collect()]
-
-    def collect(self) -> Iterable[Family]:
-        """The families as of now."""
-        snapshot = self._snapshot()
-        build = _family("gpu_sentinel_build")
-        build.add_metric((__version__, platform.python_version()), {})
-        yield build
-        for name, value in (
-            ("gpu_sentinel_nvml_up", float(self._clock() <= driver_due(snapshot))),
-            ("gpu_sentinel_config_last_reload_successful", float(self._reload.error is None)),
-            (
-                "gpu_sentinel_config_last_reload_success_timestamp_seconds",
-                self._reload.timestamp,
-            ),
-        ):
-            family = _family(name)
-            family.add_metric((), value)
-            yield family
-        yield from _sampler_families(snapshot.devices)
-        yield from _driver_families(self._stats)
+    stats: CallStats
+    reload: ReloadState
+    governor: Governor
+    lateness: Lateness
+    sampler_cpu: Callable[[], float]
 
 
-def _sampler_families(devices: Iterable[DeviceSnapshot]) -> Iterable[Family]:
-    taken = _family("gpu_sentinel_last_sample_timestamp_seconds")
-    samples = _family("gpu_sentinel_samples")
-    interval = _family("gpu_sentinel_sample_interval_seconds")
-    overruns = _family("gpu_sentinel_overruns")
-    for device in devices:
-        gpu = (str(device.id.index), device.id.uuid)
-        for tier, sample in device.tiers.items():
-            taken.add_metric((*gpu, tier.value), sample.wall)
-        samples.add_metric(gpu, device.samples)
-        interval.add_metric(gpu, device.interval)
-        overruns.add_metric(gpu, device.overruns)
-    return taken, samples, interval, overruns
+class OwnRenderer:
+    """Renders the exporter's own families."""
+
+    def __init__(self, workings: Workings) -> None:
+        self._workings = workings
+        self._prefixes: dict[tuple[str, tuple[str, ...]], str] = {}
+
+    def render(self, snapshot: Snapshot, now: float, fmt: Format) -> str:
+        """The families as of `now` (monotonic seconds)."""
+        rows = _rows(self._workings, snapshot, now)
+        out: list[str] = []
+        for metric in OWN:
+            lines = [
+                f"{self._prefix(metric.name, metric.labels or (), values)}{number(value)}\n"
+                for values, value in rows.get(metric.name, ())
+            ]
+            if metric.name == _LATENESS:
+                lines = list(_histogram(self._workings.lateness))
+            if lines:
+                out.append(fmt.header(metric))
+                out += lines
+        return "".join(out)
+
+    def _prefix(self, name: str, labels: tuple[str, ...], values: tuple[str, ...]) -> str:
+        prefix = self._prefixes.get((name, values))
+        if prefix is None:
+            inside = ",".join(label(n, v) for n, v in zip(labels, values, strict=True))
+            prefix = self._prefixes[name, values] = f"{name}{{{inside}}} " if inside else f"{name} "
+        return prefix
 
 
-def _driver_families(stats: CallStats) -> Iterable[Family]:
-    total = stats.total()
-    calls = _family("gpu_sentinel_nvml_calls")
-    seconds = _family("gpu_sentinel_nvml_call_seconds")
-    errors = _family("gpu_sentinel_nvml_errors")
-    rejected = _family("gpu_sentinel_rejected_readings")
-    for query, count in sorted(total.calls.items()):
-        calls.add_metric((query,), count)
-        seconds.add_metric((query,), total.seconds[query])
-    for (query, error), count in sorted(total.errors.items()):
-        errors.add_metric((query, error), count)
-    for query, count in sorted(total.rejected.items()):
-        rejected.add_metric((query,), count)
-    return calls, seconds, errors, rejected
+_LATENESS = "gpu_sentinel_lateness_seconds"
 
 
-def self_registry(collector: SelfCollector) -> CollectorRegistry:
-    """A registry with the exporter's own metrics and those of its process."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(collector)
-    ProcessCollector(registry=registry)
-    return registry
+def _histogram(lateness: Lateness) -> Iterator[str]:
+    counts = list(accumulate(lateness.counts))
+    for bound, count in zip((*map(str, lateness.BOUNDS), "+Inf"), counts, strict=True):
+        yield f'{_LATENESS}_bucket{{le="{bound}"}} {count}\n'
+    yield f"{_LATENESS}_sum {number(lateness.seconds)}\n"
+    yield f"{_LATENESS}_count {counts[-1]}\n"
+
+
+def _rows(workings: Workings, snapshot: Snapshot, now: float) -> Mapping[str, Iterable[_Row]]:
+    reload, governor = workings.reload, workings.governor
+    total = workings.stats.total()
+    gpus = [((str(d.id.index), d.id.uuid), d) for d in snapshot.devices]
+    rows: dict[str, Iterable[_Row]] = {
+        "gpu_sentinel_build_info": [((__version__, platform.python_version()), 1.0)],
+        "gpu_sentinel_nvml_up": _one(now <= driver_due(snapshot)),
+        "gpu_sentinel_nvml_released": _one(snapshot.driver.released),
+        "gpu_sentinel_config_last_reload_successful": _one(reload.error is None),
+        "gpu_sentinel_config_last_reload_success_timestamp_seconds": _one(reload.timestamp),
+        "gpu_sentinel_last_sample_timestamp_seconds": [
+            ((*gpu, tier.value), sample.wall)
+            for gpu, device in gpus
+            for tier, sample in device.tiers.items()
+        ],
+        "gpu_sentinel_samples_total": [(gpu, d.samples) for gpu, d in gpus],
+        "gpu_sentinel_sample_interval_seconds": [(gpu, d.interval) for gpu, d in gpus],
+        "gpu_sentinel_overruns_total": [(gpu, d.overruns) for gpu, d in gpus],
+        "gpu_sentinel_sampler_cpu_seconds_total": _one(workings.sampler_cpu()),
+        "gpu_sentinel_budget_used_ratio": _by_name(governor.usage),
+        "gpu_sentinel_query_interval_factor": _by_name(governor.factors),
+        "gpu_sentinel_interval_changes_total": _by_name(governor.changes),
+        "gpu_sentinel_nvml_calls_total": [((q,), c.calls) for q, c in total.costs.items()],
+        "gpu_sentinel_nvml_call_seconds_total": [((q,), c.seconds) for q, c in total.costs.items()],
+        "gpu_sentinel_nvml_errors_total": total.errors.items(),
+        "gpu_sentinel_rejected_readings_total": _by_name(total.rejected),
+    }
+    for name, value in process_facts().items():
+        rows[name] = _one(value)
+    return rows
+
+
+def _one(value: float) -> Iterable[_Row]:
+    return (((), float(value)),)
+
+
+def _by_name(values: Mapping[str, float]) -> Iterable[_Row]:
+    return [((name,), value) for name, value in values.items()]

@@ -152,6 +152,15 @@ class Device:
         self.plan = plan
         self.rings = tuple(filter(None, map(self._ring, RINGS)))
 
+    @property
+    def counts_energy(self) -> bool:
+        """Whether the hardware counts the energy that it uses."""
+        return any("energy.total" in bound.keys for bound in self.plan[Tier.FAST])
+
+    def reject(self, key: str) -> None:
+        """Count a reading that was plausible by itself, but not after those before it."""
+        self._recorder.rejected[key] += 1
+
     def keys(self, tier: Tier) -> tuple[str, ...]:
         """What the probe found for this tier."""
         return tuple(key for bound in self.plan[tier] for key in bound.keys)

@@ -1,7 +1,18 @@
-"""Sampler threads and the inventory that owns them."""
+"""The threads that sample, and the inventory that owns them."""
 
+from gpu_sentinel.sampling.governor import Budget, Governor
 from gpu_sentinel.sampling.inventory import HANG_SECONDS, Inventory
-from gpu_sentinel.sampling.sampler import Pace
+from gpu_sentinel.sampling.lending import Lending
+from gpu_sentinel.sampling.pace import Lateness, Pace
 from gpu_sentinel.sampling.store import SnapshotStore
 
-__all__ = ["HANG_SECONDS", "Inventory", "Pace", "SnapshotStore"]
+__all__ = [
+    "HANG_SECONDS",
+    "Budget",
+    "Governor",
+    "Inventory",
+    "Lateness",
+    "Lending",
+    "Pace",
+    "SnapshotStore",
+]

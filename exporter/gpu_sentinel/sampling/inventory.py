@@ -7,10 +7,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from gpu_sentinel.model import DeviceSnapshot, DriverState
-from gpu_sentinel.nvml import Driver, GpuLostError, NvmlError
-from gpu_sentinel.sampling.sampler import DeviceSampler, Pace, Registry
+from gpu_sentinel.nvml import CallStats, Driver, GpuLostError, NvmlError
+from gpu_sentinel.sampling.governor import Governor
+from gpu_sentinel.sampling.lanes import Lanes
+from gpu_sentinel.sampling.lending import Lending
+from gpu_sentinel.sampling.meter import Meter
+from gpu_sentinel.sampling.pace import Lateness, Pace
+from gpu_sentinel.sampling.sampler import DeviceSampler, Registry, Surroundings
 from gpu_sentinel.sampling.store import SnapshotStore
 
 log = logging.getLogger(__name__)
@@ -38,17 +44,36 @@ class Inventory:
         driver: Driver,
         store: SnapshotStore,
         pace: Callable[[], Pace],
+        *,
+        stats: CallStats,
         expected_gpus: Callable[[], int | None],
         count_pci: Callable[[], tuple[int, int] | None],
+        module_loaded: Callable[[], bool | None] = lambda: None,
     ) -> None:
-        """`count_pci` gives NVIDIA display devices and how many no other driver has taken."""
+        """Prepare; `start` does the work.
+
+        Args:
+            driver: the door to NVML.
+            store: where everything that is known goes.
+            pace: how often to read; the same object until something is set otherwise.
+            stats: what the calls to the driver cost.
+            expected_gpus: as set; None for as many as are on the PCI bus.
+            count_pci: NVIDIA display devices, and how many no other driver has taken.
+            module_loaded: whether the kernel module is loaded, found out without NVML; None
+                where that cannot be known.
+        """
         self._driver = driver
         self._store = store
         self._pace = pace
+        self._stats = stats
         self._expected_gpus = expected_gpus
         self._count_pci = count_pci
         self._registry = Registry()
+        self.governor = Governor()
+        self._meter = Meter(stats, self.governor)
+        self.lending = Lending(module_loaded)
         self._samplers: list[DeviceSampler] = []
+        self._lanes: Lanes | None = None
         self._hanging: set[int] = set()
         self._open = False
         self._next_pci = 0.0
@@ -57,6 +82,16 @@ class Inventory:
         #: Set once the first attempt to open the driver has ended, either way.
         self.tried = threading.Event()
         self._thread = threading.Thread(target=self._run, name="inventory", daemon=True)
+
+    @property
+    def lateness(self) -> Lateness:
+        """How late passes began."""
+        return self._registry.lateness
+
+    @property
+    def sampler_cpu(self) -> float:
+        """Processor seconds that the sampling threads have used."""
+        return self._meter.cpu
 
     def start(self) -> None:
         """Start the thread; it starts the samplers."""
@@ -80,6 +115,19 @@ class Inventory:
     def wake(self) -> None:
         """Look at everything now, as after the settings were changed."""
         self._wake.set()
+        if (lanes := self._lanes) is not None:
+            lanes.wake()
+
+    def release(self, seconds: float) -> None:
+        """Let go of the driver, for so long at most; `lending.wait` tells when it is done."""
+        self.lending.release(seconds)
+        self._wake.set()
+
+    def acquire(self) -> bool:
+        """Take the driver again; False where it was not let go of."""
+        taken = self.lending.acquire()
+        self._wake.set()
+        return taken
 
     def _run(self) -> None:
         pause = RETRY_SECONDS
@@ -99,6 +147,10 @@ class Inventory:
             self._count()
             self._next_pci = now + PCI_SECONDS
         self._wake.clear()
+        if self.lending.wanted(now):
+            self._let_go()
+            self.tried.set()
+            return WATCH_SECONDS
         if self._open:
             self._watch()
             return WATCH_SECONDS
@@ -134,19 +186,34 @@ class Inventory:
             "driver opened",
             extra={"fields": {"driver_version": info.driver_version, "gpus": listed}},
         )
-        self._samplers = [
-            DeviceSampler(
-                index=index,
-                driver=self._driver,
-                store=self._store,
-                registry=self._registry,
-                pace=self._pace,
-                on_gone=self._wake.set,
-            )
-            for index in range(listed)
-        ]
-        for sampler in self._samplers:
-            sampler.start()
+        around = Surroundings(
+            self._driver,
+            self._store,
+            self._store.session,
+            self._registry,
+            self.governor,
+            self._pace,
+            self._wake.set,
+        )
+        self._samplers = [DeviceSampler(index, around) for index in range(listed)]
+        self._lanes = Lanes(self._samplers, partial(self._meter.look, listed, self._pace))
+        self._lanes.start()
+
+    def _let_go(self) -> None:
+        """Release every handle, so that GPUs can be reset, MIG changed, the driver unloaded."""
+        released = self.lending.describe()
+        if self._store.current.driver.error != released:
+            self._store.put_driver(DriverState(error=released, released=True))
+            self._store.clear_devices()
+        if self._open and not self._close(WATCH_SECONDS):
+            self.lending.stuck(self._asked())
+        elif not self.lending.free:
+            self.lending.freed()
+
+    def _asked(self) -> str:
+        """What a call that does not come back was about."""
+        busy = self._lanes.busy() if self._lanes else {}
+        return ", ".join(f"GPU {sampler.index}: {sampler.asked}" for sampler in busy)
 
     def _watch(self) -> None:
         now = time.monotonic()
@@ -190,8 +257,9 @@ class Inventory:
         return None
 
     def _report_hanging(self, now: float) -> None:
+        busy = self._lanes.busy() if self._lanes else {}
         for sampler in self._samplers:
-            since = sampler.busy_since
+            since = busy.get(sampler)
             hanging = since is not None and now - since > HANG_SECONDS
             if hanging == (sampler.index in self._hanging):
                 continue
@@ -220,12 +288,9 @@ class Inventory:
 
     def _close(self, timeout: float) -> bool:
         """Stop the samplers and let go of the driver; False where one is stuck in a call."""
-        for sampler in self._samplers:
-            sampler.stop()
-        deadline = time.monotonic() + timeout
-        stuck = [s for s in self._samplers if not s.join(max(deadline - time.monotonic(), 0.0))]
-        if stuck:
+        if self._lanes is not None and not self._lanes.close(timeout):
             return False
+        self._lanes = None
         self._samplers = []
         self._hanging.clear()
         if self._open:

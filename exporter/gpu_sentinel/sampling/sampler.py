@@ -1,15 +1,14 @@
-"""One thread for one GPU: it reads, so that a GPU that hangs blocks only itself."""
+"""One GPU: what is due is read, windows take it in, and the result is published."""
 
 from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gpu_sentinel.model import DeviceId, DeviceSnapshot, Tier, TierSample
+from gpu_sentinel.model import DeviceId, DeviceSnapshot, Tier, TierSample, Value
 from gpu_sentinel.nvml import (
     Device,
     Driver,
@@ -18,8 +17,11 @@ from gpu_sentinel.nvml import (
     NvmlError,
     UnexpectedError,
 )
-from gpu_sentinel.sampling.history import History
-from gpu_sentinel.sampling.store import SnapshotStore
+from gpu_sentinel.sampling.governor import Governor
+from gpu_sentinel.sampling.pace import IDLE_SECONDS, Lateness, Pace
+from gpu_sentinel.sampling.schedule import Schedule
+from gpu_sentinel.sampling.signals import ENERGY, UTILIZATION, History
+from gpu_sentinel.sampling.store import Session, SnapshotStore
 
 log = logging.getLogger(__name__)
 
@@ -27,20 +29,6 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 2.0
 #: Passes in a row that bring nothing before the GPU is looked up anew.
 FAILED_PASSES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Seconds between two passes of each tier."""
-
-    fast: float = 0.25
-    slow: float = 10.0
-
-    def lifetime(self, tier: Tier) -> float:
-        """Seconds after which a reading of this tier is too old to be shown."""
-        if tier is Tier.STATIC:
-            return math.inf
-        return max(3 * (self.fast if tier is Tier.FAST else self.slow), 2.0)
 
 
 @dataclass(slots=True)
@@ -57,6 +45,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.gpus: dict[str, Known] = {}
+        self.lateness = Lateness()
 
     def meet(self, id_: DeviceId) -> Known:
         """What is remembered of this GPU; its index may have changed."""
@@ -65,169 +54,197 @@ class Registry:
         return known
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the samplers of one driver share."""
+
+    driver: Driver
+    store: SnapshotStore
+    session: Session
+    registry: Registry
+    governor: Governor
+    pace: Callable[[], Pace]
+    on_gone: Callable[[], None]
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+
+
 class DeviceSampler:
-    """Samples the GPU of one index until it is stopped or the driver is gone.
+    """Samples the GPU of one index; one thread at a time calls `step`.
 
     Attributes:
         known: the GPU, None until it told its UUID.
-        busy_since: monotonic seconds since which a call to the driver runs, None outside.
         failure: what the driver answers instead of readings, None while it answers readings.
-        gone: set when NVML has to be initialised anew; the thread has ended then.
+        gone: set when NVML has to be initialised anew; `step` does nothing from then on.
     """
 
-    def __init__(
-        self,
-        *,
-        index: int,
-        driver: Driver,
-        store: SnapshotStore,
-        registry: Registry,
-        pace: Callable[[], Pace],
-        on_gone: Callable[[], None],
-    ) -> None:
+    def __init__(self, index: int, around: Surroundings) -> None:
         self.index = index
         self.known: Known | None = None
-        self.busy_since: float | None = None
         self.failure: NvmlError | None = None
         self.gone: DriverGoneError | None = None
-        self._driver = driver
-        self._store = store
-        self._registry = registry
-        self._pace = pace
-        self._on_gone = on_gone
+        self._around = around
+        self._clock = around.clock
         self._device: Device | None = None
+        self._schedule: Schedule | None = None
         self._tiers: dict[Tier, TierSample] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"gpu-{index}", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask the thread to end; from now on it publishes nothing."""
-        self._stop.set()
-
-    def join(self, timeout: float) -> bool:
-        """Wait for the thread; False where it is still inside a call to the driver."""
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        self._values: dict[Tier, dict[str, Value]] = {}
+        self._retry = 0.0
+        self._failed = 0
+        self._working_at = 0.0
+        self._stopped = False
 
     @property
     def asked(self) -> str:
         """The query that runs, or ran last."""
         return self._device.asked if self._device else "handle"
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._connect()
-                self._sample()
-            except DriverGoneError as error:
-                self.gone = self.failure = error
-                self._on_gone()
-                return
-            except NvmlError as error:
-                self._fail(error)
-            except Exception as error:  # noqa: BLE001 - a defect of ours costs readings, no thread
-                self._fail(UnexpectedError(error))
-            finally:
-                self.busy_since = None
-            self._stop.wait(RETRY_SECONDS)
+    def stop(self) -> None:
+        """From now on nothing is read and nothing published."""
+        self._stopped = True
 
-    def _connect(self) -> None:
+    def step(self) -> float:
+        """Do what is due.
+
+        Returns:
+            Monotonic seconds at which something is due again.
+        """
+        if self._stopped or self.gone is not None:
+            return math.inf
+        try:
+            if self._schedule is None:
+                if self._clock() < self._retry:
+                    return self._retry
+                self._schedule = self._connect()
+            return self._tick(self._schedule)
+        except DriverGoneError as error:
+            self.gone = self.failure = error
+            self._around.on_gone()
+            return math.inf
+        except NvmlError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - a defect of ours costs readings, no thread
+            self._fail(UnexpectedError(error))
+        self._schedule = None
+        self._retry = self._clock() + RETRY_SECONDS
+        return self._retry
+
+    def _connect(self) -> Schedule:
         """Look the GPU up and find out what it supports."""
-        self.busy_since = time.monotonic()
-        device = self._device = self._driver.device(self.index)
-        known = self.known = self._registry.meet(device.id)
+        device = self._device = self._around.driver.device(self.index)
+        known = self.known = self._around.registry.meet(device.id)
         device.probe()
         known.identity = device.identity()
-        self._tiers = {}
-        self._read(Tier.STATIC)
-        self.busy_since = None
+        self._tiers, self._values = {}, {tier: {} for tier in Tier}
+        self._failed = 0
+        self._working_at = self._clock()
+        known.history.unplug()
+        return Schedule(device, known.history, self._working_at)
 
-    def _sample(self) -> None:
-        """Read in time until told to stop; deadlines advance by the period.
+    def _tick(self, schedule: Schedule) -> float:
+        now = self._clock()
+        if now < schedule.deadline:
+            return schedule.deadline
+        if self._device is None or self.known is None:
+            raise RuntimeError("a GPU is read after it was looked up")
+        pace = self._around.pace()
+        idle = pace.idle is not None and now - self._working_at > IDLE_SECONDS
+        if schedule.adapt(pace, self._around.governor, idle=idle):
+            self.known.history.distribute(pace.distributions)
+        self._around.registry.lateness.add(now - schedule.deadline)
+        self._pass(self._device, self.known, schedule, now)
+        missed = schedule.advance(self._clock())
+        self.known.history.overruns += missed
+        return schedule.deadline
+
+    def _pass(self, device: Device, known: Known, schedule: Schedule, now: float) -> None:
+        """Read what is due, and publish it.
 
         Raises:
-            NvmlError: the GPU is lost, or has failed `FAILED_PASSES` times in a row.
+            NvmlError: nothing was answered, `FAILED_PASSES` times in a row, or the GPU or the
+                driver is gone.
         """
-        deadline = next_slow = time.monotonic()
-        failed = 0
-        while not self._stop.is_set():
-            pace = self._pace()
-            now = time.monotonic()
-            try:
-                self._pass(Tier.FAST)
-                failed = 0
-                if now >= next_slow:
-                    next_slow = now + pace.slow
-                    self._probe_again()
-                    self._pass(Tier.SLOW)
-            except (GpuLostError, DriverGoneError):
-                raise
-            except NvmlError:
-                failed += 1
-                if failed >= FAILED_PASSES:
-                    raise
-            deadline += pace.fast
-            late = time.monotonic() - deadline
-            if late > 0:
-                missed = math.ceil(late / pace.fast)
-                deadline += missed * pace.fast
-                if self.known:
-                    self.known.history.overruns += missed
-            self._stop.wait(max(deadline - time.monotonic(), 0.0))
-
-    def _pass(self, tier: Tier) -> None:
-        try:
-            self.busy_since = time.monotonic()
-            self._read(tier)
-        finally:
-            self.busy_since = None
-        self._publish()
+        read, failure = self._read(device, known.history, schedule, now)
+        if not read:
+            self._failed += 1
+            if failure is not None and self._failed >= FAILED_PASSES:
+                raise failure
+            return
+        self._failed = 0
+        if Tier.FAST in read:
+            known.history.samples += 1
+            self._finish(device, known.history, now)
+        pace, wall = self._around.pace(), self._around.wall()
+        for tier in read:
+            lifetime = pace.lifetime(tier, schedule.period)
+            self._tiers[tier] = TierSample(now, wall, lifetime, self._values[tier].copy())
+        self._publish(schedule.period)
         if self.failure is not None:
             log.info("GPU answers again", extra={"fields": self._fields()})
             self.failure = None
+        if device.incomplete and Tier.SLOW in read:
+            # What could not be told apart from unsupported is asked for once more.
+            device.probe()
+            self._schedule = Schedule(device, known.history, self._clock() + schedule.period)
 
-    def _read(self, tier: Tier) -> None:
-        device, known = self._device, self.known
-        if device is None or known is None:
-            raise RuntimeError("a GPU is read after it was looked up")
-        pace = self._pace()
-        taken = time.monotonic()
-        values = device.read(tier)
-        if tier is Tier.FAST:
-            known.history.samples += 1
-            values |= known.history.add(taken, values, device.keys(tier), pace.fast)
-        self._tiers[tier] = TierSample(taken, time.time(), pace.lifetime(tier), values)
+    def _read(
+        self, device: Device, history: History, schedule: Schedule, now: float
+    ) -> tuple[set[Tier], NvmlError | None]:
+        """Make the calls that are due; returns the tiers that answered, and a failure."""
+        read: set[Tier] = set()
+        failure: NvmlError | None = None
+        fast, buffers = self._values[Tier.FAST], self._values[Tier.BUFFERS]
+        for slot in schedule.due():
+            if slot.ring is not None:
+                batch = device.drain(slot.ring, self._clock)
+                history.drain(now, slot.ring.key, batch, buffers, fast)
+                read.add(Tier.BUFFERS)
+                continue
+            if slot.bound is None:
+                continue
+            values = self._values[slot.tier]
+            failed = device.ask(slot.bound, values)
+            if failed is None:
+                read.add(slot.tier)
+            else:
+                failure = failed
+            if slot.flags:
+                history.poll_flags(now, slot.bound.told, slot.bound.keys, values, slot.max_gap)
+            elif slot.signals:
+                history.poll(now, slot.signals, values, slot.max_gap)
+            if slot.energy and not history.count_energy(now, values):
+                device.reject(ENERGY)
+        return read, failure
 
-    def _probe_again(self) -> None:
-        """Ask once more for what could not be told apart from unsupported before."""
-        if self._device is not None and self._device.incomplete:
-            self._device.probe()
-            self._read(Tier.STATIC)
+    def _finish(self, device: Device, history: History, now: float) -> None:
+        """What is made of a whole pass of the fast tier."""
+        values = self._values[Tier.FAST]
+        history.show_extremes(now, values)
+        if not device.counts_energy:
+            history.integrate_energy(values)
+        if values.get(UTILIZATION) != 0.0:
+            self._working_at = now
 
-    def _publish(self, *, lost: bool = False) -> None:
+    def _publish(self, interval: float, *, lost: bool = False) -> None:
         known = self.known
-        if known is None:
+        if known is None or self._stopped:
             return
         snapshot = DeviceSnapshot(
             id=known.id,
             identity=known.identity,
             lost=lost,
-            answered=time.monotonic(),
-            interval=self._pace().fast,
+            answered=self._clock(),
+            interval=interval,
             samples=known.history.samples,
             overruns=known.history.overruns,
-            tiers={} if lost else dict(self._tiers),
+            tiers={} if lost else self._tiers.copy(),
         )
-        self._store.put_device(snapshot, valid=lambda: not self._stop.is_set())
+        self._around.store.put_device(snapshot, self._around.session)
 
     def _fail(self, error: NvmlError) -> None:
         lost = isinstance(error, GpuLostError)
-        self._publish(lost=lost)
-        if self._stop.is_set() or (self.failure and self.failure.code == error.code):
+        self._publish(self._around.pace().fast, lost=lost)
+        if self._stopped or (self.failure and self.failure.code == error.code):
             return
         self.failure = error
         fields = self._fields() | {"query": self.asked, "error": error.name}

@@ -2,46 +2,73 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import MutableMapping
+from typing import TypeAlias
 
 from gpu_sentinel.model import DeviceSnapshot, DriverState, Snapshot
 
+#: What the samplers of one driver write to: GPUs by UUID. It is left behind with the driver, so
+#: that a sampler which hung meanwhile writes where nobody looks.
+Session: TypeAlias = MutableMapping[str, DeviceSnapshot]
+
 
 class SnapshotStore:
-    """Holds the current `Snapshot`.
+    """Holds what the current `Snapshot` is made of.
 
-    Writers take turns; a reader takes `current`, which is replaced as a whole, and never waits.
+    Nobody waits for anybody: each part is replaced by one assignment, and a reader puts the
+    parts together when something has changed.
     """
 
     def __init__(self) -> None:
-        self.current = Snapshot()
-        self._lock = threading.Lock()
+        self._driver = DriverState()
+        self._counts: tuple[int | None, int | None] = (None, None)
+        self._session: Session = {}
+        self._numbers = itertools.count(1)
+        self._sequence = 0
+        self._made = Snapshot()
+        self._making = threading.Lock()
 
-    def put_device(self, device: DeviceSnapshot, valid: Callable[[], bool] = lambda: True) -> None:
-        """Replace what is known of one GPU, unless `valid()` is false by then."""
-        with self._lock:
-            if not valid():
-                return
-            others = [d for d in self.current.devices if d.id.uuid != device.id.uuid]
-            devices = sorted([*others, device], key=lambda d: (d.id.index, d.id.uuid))
-            self._replace(devices=tuple(devices))
+    @property
+    def session(self) -> Session:
+        """Where samplers that start now write to, by `put_device`."""
+        return self._session
+
+    @property
+    def current(self) -> Snapshot:
+        """What is known now; the same object until something changes."""
+        made = self._made
+        if made.sequence == self._sequence:
+            return made
+        with self._making:
+            sequence = self._sequence  # read first: what changes from here on makes it grow
+            if self._made.sequence != sequence:
+                devices = list(self._session.values())
+                devices.sort(key=lambda d: (d.id.index, d.id.uuid))
+                pci, expected = self._counts
+                self._made = Snapshot(sequence, self._driver, tuple(devices), pci, expected)
+            return self._made
+
+    def put_device(self, device: DeviceSnapshot, session: Session | None = None) -> None:
+        """Replace what is known of one GPU, in the session to which it belongs."""
+        (self._session if session is None else session)[device.id.uuid] = device
+        self._changed()
 
     def clear_devices(self) -> None:
-        """Forget every GPU, as when the driver is gone."""
-        with self._lock:
-            self._replace(devices=())
+        """Forget every GPU, as when the driver is gone, and begin another session."""
+        self._session = {}
+        self._changed()
 
     def put_driver(self, driver: DriverState) -> None:
         """Replace what is known of the driver."""
-        with self._lock:
-            self._replace(driver=driver)
+        self._driver = driver
+        self._changed()
 
     def put_counts(self, pci_devices: int | None, expected_devices: int | None) -> None:
         """Replace how many GPUs the host has, and should have."""
-        with self._lock:
-            self._replace(pci_devices=pci_devices, expected_devices=expected_devices)
+        self._counts = (pci_devices, expected_devices)
+        self._changed()
 
-    def _replace(self, **changes: object) -> None:
-        self.current = replace(self.current, sequence=self.current.sequence + 1, **changes)  # type: ignore[arg-type]
+    def _changed(self) -> None:
+        self._sequence = next(self._numbers)

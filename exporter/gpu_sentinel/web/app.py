@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 
 from gpu_sentinel.web.http import Request, Response
@@ -10,6 +11,9 @@ from gpu_sentinel.web.landing import StatusPage, landing_page
 
 #: Accept and Accept-Encoding -> body, content type, content encoding or None.
 Metrics = Callable[[str, str], tuple[bytes, str, str | None]]
+
+#: What can be asked for, and what has happened then.
+ACTIONS: Mapping[str, str] = {"reload": "reloaded", "release": "released", "acquire": "acquired"}
 
 _HTML_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
@@ -28,7 +32,7 @@ class App:
         metrics: Metrics,
         telemetry_path: str,
         ready: Callable[[], str | None],
-        reload: Callable[[], str | None] | None,
+        actions: Mapping[str, Callable[[], str | None]] | None,
         status: Callable[[], StatusPage],
     ) -> None:
         """Put the routes together.
@@ -37,22 +41,23 @@ class App:
             metrics: the metrics page.
             telemetry_path: where it is.
             ready: None once a scrape is worth its while, else why not yet.
-            reload: takes the configuration anew, and returns None or why it did not; None
-                where that is not allowed by HTTP.
+            actions: what can be asked for by POST to `/-/NAME`; returns None or why it was not
+                done. None where that is not allowed.
             status: what the landing page shows.
         """
         self._metrics = metrics
         self._telemetry_path = telemetry_path
         self._ready = ready
-        self._reload = reload
         self._status = status
         self._routes: dict[str, tuple[str, Callable[[Request], Response]]] = {
             telemetry_path: ("GET", self._metrics_page),
             "/": ("GET", self._landing_page),
             "/-/healthy": ("GET", self._healthy),
             "/-/ready": ("GET", self._readiness),
-            "/-/reload": ("POST", self._reloading),
         }
+        for name in ACTIONS:
+            action = self._forbidden if actions is None else partial(_do, name, actions[name])
+            self._routes[f"/-/{name}"] = ("POST", action)
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
@@ -93,12 +98,12 @@ class App:
             return Response(HTTPStatus.OK, b"ready\n")
         return Response(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {reason}\n".encode())
 
-    def _reloading(self, _request: Request) -> Response:
-        if self._reload is None:
-            return Response(
-                HTTPStatus.FORBIDDEN, b"not enabled: start with --web.enable-lifecycle\n"
-            )
-        error = self._reload()
-        if error is None:
-            return Response(HTTPStatus.OK, b"reloaded\n")
-        return Response(HTTPStatus.INTERNAL_SERVER_ERROR, f"not reloaded: {error}\n".encode())
+    def _forbidden(self, _request: Request) -> Response:
+        return Response(HTTPStatus.FORBIDDEN, b"not enabled: start with --web.enable-lifecycle\n")
+
+
+def _do(name: str, action: Callable[[], str | None], _request: Request) -> Response:
+    error = action()
+    if error is None:
+        return Response(HTTPStatus.OK, f"{ACTIONS[name]}\n".encode())
+    return Response(HTTPStatus.INTERNAL_SERVER_ERROR, f"not {ACTIONS[name]}: {error}\n".encode())

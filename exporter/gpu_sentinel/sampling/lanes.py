@@ -1,0 +1,202 @@
+"""The threads that sample: as few as possible, because waking one up costs more than a reading.
+
+One lane reads all GPUs, one after the other. Where a call does not come back, the keeper moves
+the other GPUs to a new lane, so that a GPU that hangs blocks only itself; where a lane gets
+slow, it is split. When all is well again the lanes are joined.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from gpu_sentinel.sampling.sampler import DeviceSampler
+
+#: Between two looks of the keeper.
+KEEPER_SECONDS = 0.1
+#: A GPU that takes so long no longer shares a lane with others.
+STUCK_SECONDS = 0.2
+#: A lane that needs more than this share of the time is split; two that need less are joined.
+_BUSY, _CALM = 0.5, 0.2
+#: At least between a lane's being split and its being joined again.
+_SETTLE_SECONDS = 30.0
+_LONGEST_WAIT = 1.0
+
+
+class Lane:
+    """One thread, and the GPUs that it samples.
+
+    Attributes:
+        busy_since: monotonic seconds since which the present GPU is read, None between passes.
+        current: the GPU that is read.
+        load: share of the time that passes take, smoothed.
+        cpu: processor seconds that the thread has used.
+    """
+
+    def __init__(self, name: str, samplers: Sequence[DeviceSampler]) -> None:
+        self.samplers = tuple(samplers)
+        self.busy_since: float | None = None
+        self.current: DeviceSampler | None = None
+        self.load = 0.0
+        self.cpu = 0.0
+        self.begun = time.monotonic()
+        self.moving = threading.Lock()
+        self._stopping = False
+        # Held but for a moment when there is reason to hurry: the cheapest thing that a thread
+        # can wait for with a timeout.
+        self._asleep = threading.Lock()
+        self._asleep.acquire()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look at once whether something is due."""
+        if self._asleep.locked():
+            try:
+                self._asleep.release()
+            except RuntimeError:
+                return  # woken up by itself meanwhile
+
+    def stop(self) -> None:
+        """Ask the thread to end."""
+        self._stopping = True
+        self.wake()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the thread; False where it is still inside a call to the driver."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        woken = time.monotonic()
+        while not self._stopping:
+            started = time.monotonic()
+            due = started + _LONGEST_WAIT
+            for sampler in self.samplers:
+                with self.moving:
+                    if self._stopping or sampler not in self.samplers:
+                        continue
+                    self.current, self.busy_since = sampler, time.monotonic()
+                due = min(due, sampler.step())
+            self.current = self.busy_since = None
+            ended = time.monotonic()
+            self.cpu = time.thread_time()
+            share = (ended - started) / max(ended - woken, 1e-3)
+            self.load += (min(share, 1.0) - self.load) * min((ended - woken) / 5.0, 1.0)
+            woken = ended
+            if due > ended and self._asleep.acquire(timeout=due - ended):
+                continue
+        self.cpu = time.thread_time()
+
+
+class Lanes:
+    """All lanes of one driver, and the keeper that looks after them without calling it."""
+
+    def __init__(
+        self, samplers: Sequence[DeviceSampler], on_look: Callable[[float], None] | None = None
+    ) -> None:
+        """`on_look(processor seconds used)` is called by the keeper every `KEEPER_SECONDS`."""
+        self._samplers = tuple(samplers)
+        self._on_look = on_look
+        self._lanes: list[Lane] = []
+        self._numbers = itertools.count(1)
+        self._ended_cpu = 0.0
+        self._settled = time.monotonic()
+        self._stop = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self._add(self._samplers)
+
+    def start(self) -> None:
+        """Start to sample."""
+        self._lanes[0].start()
+        self._keeper.start()
+
+    def close(self, timeout: float) -> bool:
+        """End all threads within `timeout` seconds; False where one is stuck in a call."""
+        deadline = time.monotonic() + timeout
+        self._stop.set()
+        for sampler in self._samplers:
+            sampler.stop()
+        if self._keeper.ident is not None:
+            self._keeper.join(timeout)
+        for lane in self._lanes:
+            lane.stop()
+        return all(lane.join(max(deadline - time.monotonic(), 0.0)) for lane in self._lanes)
+
+    def wake(self) -> None:
+        """Let all lanes look at once whether something is due."""
+        for lane in self._lanes.copy():
+            lane.wake()
+
+    def busy(self) -> dict[DeviceSampler, float]:
+        """The GPUs that are read at this moment, and monotonic seconds since when."""
+        found = {}
+        for lane in self._lanes.copy():
+            sampler, since = lane.current, lane.busy_since
+            if sampler is not None and since is not None:
+                found[sampler] = since
+        return found
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def _add(self, samplers: Sequence[DeviceSampler]) -> Lane:
+        lane = Lane(f"lane-{next(self._numbers)}", samplers)
+        self._lanes.append(lane)
+        return lane
+
+    def _keep(self) -> None:
+        while not self._stop.wait(KEEPER_SECONDS):
+            now = time.monotonic()
+            for lane in self._lanes.copy():
+                if self._divide(lane, now):
+                    self._settled = now
+            if len(self._lanes) > 1 and now - self._settled > _SETTLE_SECONDS:
+                self._settled = now
+                self._join(now)
+            if self._on_look is not None:
+                self._on_look(self._ended_cpu + sum(lane.cpu for lane in self._lanes))
+
+    def _divide(self, lane: Lane, now: float) -> bool:
+        """Move GPUs away from one that does not answer, or half of them from a slow lane."""
+        since = lane.busy_since
+        stuck = since is not None and now - since > STUCK_SECONDS
+        if len(lane.samplers) < 2 or not (stuck or lane.load > _BUSY):
+            return False
+        with lane.moving:
+            # No other GPU can begin to be read now.
+            if stuck and lane.busy_since != since:
+                return False
+            others = [s for s in lane.samplers if s is not lane.current]
+            moved = others if stuck else others[: len(lane.samplers) // 2]
+            lane.samplers = tuple(s for s in lane.samplers if s not in moved)
+            lane.load /= 2
+        self._add(moved).start()
+        return True
+
+    def _join(self, now: float) -> None:
+        """Let the first calm lane take over what the other calm ones have."""
+        calm = [
+            lane
+            for lane in self._lanes
+            if lane.load < _CALM
+            and (lane.busy_since is None or now - lane.busy_since < STUCK_SECONDS)
+        ]
+        if sum(lane.load for lane in calm) > _CALM:
+            return
+        for lane in calm[1:]:
+            with lane.moving:
+                if lane.current is not None:
+                    continue  # in the middle of a pass: the next time, then
+                taken, lane.samplers = lane.samplers, ()
+            lane.stop()
+            lane.join(1.0)
+            self._ended_cpu += lane.cpu
+            self._lanes.remove(lane)
+            calm[0].samplers += taken
+            calm[0].wake()

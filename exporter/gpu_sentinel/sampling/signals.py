@@ -1,0 +1,258 @@
+"""What is remembered of one GPU across passes, losses and driver reloads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gpu_sentinel.catalogue import (
+    CLOCK_EVENT_REASONS,
+    LEVELS,
+    WINDOW_SECONDS,
+    Op,
+    keys_of,
+    value_key,
+)
+from gpu_sentinel.model import Value
+from gpu_sentinel.nvml import Batch
+from gpu_sentinel.windows import Accumulated, FlagSeconds, Integral, Levels, SlidingExtremes
+
+POWER, ENERGY, UTILIZATION = "power.draw.instant", "energy.total", "utilization.gpu"
+#: No board draws more; a counter of energy that grows faster is not believed. Watts.
+MOST_WATTS = 10_000.0
+REASONS = tuple(f"clocks_event_reasons.{reason}" for reason in CLOCK_EVENT_REASONS)
+#: Readings of a buffer in a row that bring nothing before the polls take over.
+SILENT_READINGS = 3
+
+_MINIMA, _MAXIMA = frozenset(keys_of(Op.MIN)), frozenset(keys_of(Op.MAX))
+_INTEGRALS, _OBSERVED = frozenset(keys_of(Op.INTEGRAL)), frozenset(keys_of(Op.OBSERVED))
+
+#: What has to be read as often as can be: a peak between two readings would be missed.
+HOT = _MINIMA | _MAXIMA | frozenset(REASONS)
+
+
+class Signal:
+    """The windows of one signal.
+
+    The integral has one source at a time: the driver's sample buffer while that brings samples,
+    else the polls; a change is a gap. Extremes take both, because nothing can count twice there.
+    """
+
+    __slots__ = ("_keys", "_levels_key", "extremes", "integral", "key", "levels", "ring", "silent")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.ring = False
+        self.silent = 0
+        self.integral = Integral()
+        self.extremes = SlidingExtremes(WINDOW_SECONDS) if key in _MINIMA | _MAXIMA else None
+        self.levels: Levels | None = None
+        self._levels_key = value_key(Op.LEVELS, key)
+        self._keys = tuple(
+            value_key(op, key) if key in keys else None
+            for op, keys in (
+                (Op.MIN, _MINIMA),
+                (Op.MAX, _MAXIMA),
+                (Op.INTEGRAL, _INTEGRALS),
+                (Op.OBSERVED, _OBSERVED),
+            )
+        )
+
+    def distribute(self, on: bool) -> None:
+        """Begin to keep the distribution, or forget it."""
+        if not on:
+            self.levels = None
+        elif self.levels is None and self.key in LEVELS:
+            self.levels = Levels(LEVELS[self.key])
+
+    def poll(self, t: float, value: float, max_gap: float) -> None:
+        """Take a reading of time `t` (monotonic seconds) in."""
+        if self.extremes is not None:
+            self.extremes.add(t, value)
+        if not self.ring:
+            elapsed = self.integral.add(t, value, max_gap)
+            if elapsed and self.levels is not None:
+                self.levels.add(elapsed, value)
+
+    def drained(self, t: float, samples: Sequence[tuple[float, float]], interval: float) -> None:
+        """Take what the driver's buffer brought at time `t`.
+
+        Args:
+            t: monotonic seconds.
+            samples: (seconds on the buffer's clock, value), times rising; may be empty.
+            interval: seconds between two of them.
+        """
+        if not samples:
+            self.silent += 1
+            if self.ring and self.silent >= SILENT_READINGS:
+                self.ring = False
+                self.integral.restart()
+            return
+        self.silent = 0
+        if not self.ring:
+            # Polls have counted the time of these samples already: only the newest one is
+            # taken, as the start of what follows.
+            self.ring = True
+            self.integral.restart()
+            samples = samples[-1:]
+        # Buffers are filled on time, so half an interval is more than enough of tolerance.
+        max_gap = 2.5 * interval
+        for at, value in samples:
+            elapsed = self.integral.add(at, value, max_gap)
+            if elapsed and self.levels is not None:
+                self.levels.add(elapsed, value)
+        if self.extremes is not None:
+            values = [value for _, value in samples]
+            self.extremes.add(t, min(values))
+            self.extremes.add(t, max(values))
+
+    def unplug(self) -> None:
+        """The buffer is not there any more: polls take over, after a gap."""
+        if self.ring:
+            self.ring = False
+            self.integral.restart()
+
+    def show_extremes(self, t: float, values: dict[str, Value]) -> None:
+        """Put the extremes of the window that ends at `t` where they are shown."""
+        if self.extremes is None:
+            return
+        low, high = self._keys[0], self._keys[1]
+        found = self.extremes.at(t)
+        if found is None:
+            for key in (low, high):
+                if key is not None:
+                    values.pop(key, None)
+            return
+        if low is not None:
+            values[low] = found[0]
+        if high is not None:
+            values[high] = found[1]
+
+    def show_integral(self, values: dict[str, Value]) -> None:
+        """Put integral, observed seconds and distribution where they are shown."""
+        integral = self.integral
+        _, _, total, observed = self._keys
+        if total is not None:
+            values[total] = integral.total
+        if observed is not None:
+            values[observed] = integral.observed
+        if self.levels is not None:
+            values[self._levels_key] = self.levels.cumulative()
+
+    def hide_integral(self, values: dict[str, Value]) -> None:
+        """Take them away: there is no reading now, or another tier shows them."""
+        for key in (*self._keys[2:], self._levels_key):
+            if key is not None:
+                values.pop(key, None)
+
+
+class History:
+    """Integrals, extremes and counters of one GPU, and the counts of its passes.
+
+    Written by the thread that samples the GPU, alone.
+    """
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.overruns = 0
+        self.energy = Accumulated()
+        self.flags = FlagSeconds(REASONS)
+        keys = dict.fromkeys((*_INTEGRALS, *_MINIMA, *_MAXIMA, *_OBSERVED, POWER))
+        self.signals = {key: Signal(key) for key in keys if key not in REASONS}
+        self._extremes = [s for s in self.signals.values() if s.extremes is not None]
+        self._told: object = None
+        self._active: tuple[str, ...] = ()
+
+    def distribute(self, on: bool) -> None:
+        """Whether distributions are kept."""
+        for signal in self.signals.values():
+            signal.distribute(on)
+
+    def unplug(self) -> None:
+        """The driver was let go of: its sample buffers begin anew."""
+        for signal in self.signals.values():
+            signal.unplug()
+
+    @staticmethod
+    def poll(t: float, signals: Sequence[Signal], values: dict[str, Value], max_gap: float) -> None:
+        """Take in what a call answered at time `t`, and show what is made of it in `values`."""
+        for signal in signals:
+            value = values.get(signal.key)
+            if isinstance(value, float):
+                signal.poll(t, value, max_gap)
+                if not signal.ring:
+                    signal.show_integral(values)
+            elif not signal.ring:
+                signal.hide_integral(values)
+
+    def drain(
+        self,
+        t: float,
+        key: str,
+        batch: Batch | None,
+        values: dict[str, Value],
+        polled: dict[str, Value],
+    ) -> None:
+        """Take in what a sample buffer brought at time `t`; None where it could not be read.
+
+        The integrals are shown in `values` as long as the buffer is their source, in `polled`
+        else.
+        """
+        signal = self.signals[key]
+        was = signal.ring
+        if batch is None:
+            signal.drained(t, (), 0.0)
+        else:
+            signal.drained(t, batch.samples, batch.interval)
+        if signal.ring:
+            signal.show_integral(values)
+        if signal.ring != was:
+            signal.hide_integral(polled if signal.ring else values)
+
+    def show_extremes(self, t: float, values: dict[str, Value]) -> None:
+        """Show the extremes of the windows that end at `t`."""
+        for signal in self._extremes:
+            signal.show_extremes(t, values)
+
+    def poll_flags(
+        self, t: float, told: object, keys: Sequence[str], values: dict[str, Value], max_gap: float
+    ) -> None:
+        """Take in which clock event reasons hold; `told` is another object when they change."""
+        if told is None or told is not self._told:
+            self._told = told
+            self._active = tuple(key for key in keys if values.get(key) == 1.0)
+            known = keys[0] in values
+            for key in keys:
+                shown = value_key(Op.INTEGRAL, key)
+                if known:
+                    values[shown] = self.flags.seconds[key]
+                else:
+                    values.pop(shown, None)
+        if keys[0] not in values:
+            return
+        self.flags.add(t, self._active, max_gap)
+        for key in self._active:
+            values[_SHOWN_SECONDS[key]] = self.flags.seconds[key]
+        values[_FLAGS_OBSERVED] = self.flags.observed
+
+    def count_energy(self, t: float, values: dict[str, Value]) -> bool:
+        """Replace the hardware's counter by one that never falls; False if not believed."""
+        reading = values.get(ENERGY)
+        if not isinstance(reading, float):
+            return True
+        believed = self.energy.add(t, reading, MOST_WATTS)
+        if self.energy.total is not None:
+            values[ENERGY] = self.energy.total
+        values["energy.source.hardware"] = 1.0
+        return believed
+
+    def integrate_energy(self, values: dict[str, Value]) -> None:
+        """Energy of a GPU that does not count it: the integral of its power."""
+        if POWER in values:
+            values[ENERGY] = self.signals[POWER].integral.total
+            values["energy.source.integrated"] = 1.0
+        else:
+            values.pop(ENERGY, None)
+
+
+_SHOWN_SECONDS = {key: value_key(Op.INTEGRAL, key) for key in REASONS}
+_FLAGS_OBSERVED = value_key(Op.OBSERVED, REASONS[0])
