@@ -80,6 +80,17 @@ BAD_VALUES = [
     ("sampler.interval", True, "no duration"),
     ("sampler.interval", None, "no duration"),
     ("sampler.slow-interval", "", "no duration"),
+    ("sampler.buffers-interval", "1", "no duration"),
+    ("sampler.buffers-interval", "3s", "from 250ms to 2s"),
+    ("sampler.static-interval", "1s", "from 10s to 1d"),
+    ("sampler.idle-interval", 5, "5 has no unit"),
+    ("sampler.idle-interval", "on", "no duration"),
+    ("sampler.budget", "0.01", "write as '1%'"),
+    ("sampler.budget", "0%", "from 0.01% to 100%"),
+    ("sampler.budget", 1, "write as '1%'"),
+    ("sampler.driver-budget", "101%", "from 0.01% to 100%"),
+    ("sampler.distributions", "some", "neither true nor false"),
+    ("sampler.release-timeout", "0s", "from 1s to 1d"),
     ("web.listen-address", "9836", "':9836'"),
     ("web.listen-address", "host:99999", "0 to 65535"),
     ("web.listen-address", [], "':9836'"),
@@ -178,3 +189,30 @@ def test_no_text_makes_durations_crash(text: str) -> None:
     if not re.fullmatch(r"([0-9.]+(ms|s|m|h|d))+", text):
         with pytest.raises(ValueError, match="is no duration"):
             durations.seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"sampler.interval": "5s", "sampler.slow-interval": "2s"},
+            "sampler.slow-interval: 2s is shorter than sampler.interval (5s)",
+        ),
+        (
+            {"sampler.idle-interval": "100ms"},
+            "sampler.idle-interval: 100ms is shorter than sampler.interval (250ms)",
+        ),
+    ],
+)
+def test_intervals_that_contradict_each_other(given: dict[str, object], said: str):
+    with pytest.raises(ConfigError) as caught:
+        load(given, {})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("off", ["off", False])
+def test_what_can_be_switched_off(off: object):
+    settings = load({"sampler.budget": off, "sampler.idle-interval": off}, {})
+    assert settings.sampler_budget is None
+    assert settings.sampler_idle_interval is None
+    assert load({"sampler.budget": "2.5%"}, {}).sampler_budget == 0.025

@@ -207,6 +207,55 @@ class TestReload:
         assert opened.get("/-/reload").status_code == 405
 
 
+class TestRelease:
+    RELEASED = "gpu_sentinel_nvml_released"
+
+    def test_by_http(self, serve, eventually):
+        exporter = serve("steady", "--web.enable-lifecycle")
+        eventually(lambda: "gpu_power_watts" in exporter.get("/metrics").text, 5, "it samples")
+        answer = requests.post(exporter.url + "/-/release", timeout=5)
+        assert (answer.status_code, answer.text) == (200, "released\n")
+        page = exporter.page()
+        assert page.value(self.RELEASED) == 1
+        assert page.value("gpu_sentinel_nvml_up") == 0
+        assert "gpu_power_watts" not in exporter.get("/metrics").text
+        assert exporter.get("/-/ready").status_code == 200
+        assert "let go of on request" in exporter.get("/").text
+        assert requests.post(exporter.url + "/-/acquire", timeout=5).status_code == 200
+        eventually(lambda: "gpu_power_watts" in exporter.get("/metrics").text, 5, "it is back")
+        again = requests.post(exporter.url + "/-/acquire", timeout=5)
+        assert (again.status_code, again.text) == (
+            500,
+            "not acquired: the driver was not let go of\n",
+        )
+
+    def test_by_signal_for_a_while(self, serve, eventually):
+        exporter = serve("steady", "--sampler.release-timeout", "2s")
+        eventually(lambda: "gpu_power_watts" in exporter.get("/metrics").text, 5, "it samples")
+        exporter.process.send_signal(signal.SIGUSR1)
+        eventually(lambda: exporter.page().value(self.RELEASED) == 1, 3, "it is let go of")
+        eventually(lambda: "gpu_power_watts" in exporter.get("/metrics").text, 6, "it is back")
+        exporter.process.send_signal(signal.SIGUSR1)
+        eventually(lambda: exporter.page().value(self.RELEASED) == 1, 3, "it is let go of")
+        exporter.process.send_signal(signal.SIGUSR2)
+        eventually(lambda: exporter.page().value(self.RELEASED) == 0, 3, "it is taken again")
+
+
+def test_budget_is_kept(serve, eventually):
+    """Far too small a budget: queries are stretched, and nothing is lost but their frequency."""
+    exporter = serve("steady", "--sampler.interval", "50ms", "--sampler.budget", "0.05%")
+    factor = "gpu_sentinel_query_interval_factor"
+    eventually(lambda: factor in exporter.get("/metrics").text, 20, "the governor has acted")
+
+    def interval() -> float:
+        return exporter.page().get("gpu_sentinel_sample_interval_seconds")[0][1]
+
+    eventually(lambda: interval() > 0.05, 5, "passes are made less often")
+    assert "gpu_power_watts" in exporter.get("/metrics").text
+    _, log = exporter.stop()
+    assert "query is read less often" in log
+
+
 def test_port_in_use_is_one_line(serve):
     exporter = serve("steady")
     command = ["serve", "--simulate", "--web.listen-address", f"127.0.0.1:{exporter.port}"]
@@ -248,8 +297,8 @@ def test_exporter_without_a_driver_stays_up(eventually, free_port, tmp_path: Pat
     try:
         eventually(answers, 10, "it is up")
         body = requests.get(f"{url}/metrics", timeout=5).text
-        assert "gpu_sentinel_nvml_up 0.0" in body
-        assert 'gpu_sentinel_nvml_errors_total{error="library_not_found",query="init"}' in body
+        assert "gpu_sentinel_nvml_up 0\n" in body
+        assert 'gpu_sentinel_nvml_errors_total{query="init",error="library_not_found"}' in body
     finally:
         process.terminate()
         _, log = process.communicate(timeout=10)

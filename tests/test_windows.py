@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_sentinel.windows import Integral, SlidingExtremes
+from gpu_sentinel.windows import Accumulated, FlagSeconds, Integral, Levels, SlidingExtremes
 
 # Binary fractions: their sums and products are exact, so results can be compared for equality.
 times = st.integers(0, 4000).map(lambda n: n / 16)
@@ -105,3 +105,85 @@ def test_extremes_keep_no_more_than_the_window(rising: bool) -> None:
         window.add(i * 0.25, float(i if rising else -i))
         window.at(i * 0.25)
     assert len(window._low) + len(window._high) <= 60 * 4 + 1
+
+
+flags = st.lists(st.tuples(times, st.sets(st.sampled_from(["idle", "power", "heat"]))), max_size=80)
+
+
+@given(flags, gaps)
+def test_flags_equal_an_integral_each(taken, max_gap: float) -> None:
+    together = FlagSeconds(["idle", "power", "heat"])
+    each = {name: Integral() for name in together.seconds}
+    for t, active in taken:
+        together.add(t, tuple(active), max_gap)
+        for name, integral in each.items():
+            integral.add(t, float(name in active), max_gap)
+    assert together.seconds == {name: integral.total for name, integral in each.items()}
+    assert together.observed == each["idle"].observed
+
+
+@given(st.lists(st.tuples(gaps, values), max_size=60))
+def test_levels_equal_brute_force(taken: list[tuple[float, float]]) -> None:
+    bounds = (-100.0, 0.0, 12.5, 200.0)
+    levels = Levels(bounds)
+    for seconds, value in taken:
+        levels.add(seconds, value)
+    expected = [sum(s for s, v in taken if v <= bound) for bound in (*bounds, float("inf"))]
+    assert levels.cumulative() == tuple(expected)
+
+
+def test_a_restart_is_a_gap() -> None:
+    integral = Integral()
+    for t in (0.0, 1.0):
+        integral.add(t, 10.0, 5.0)
+    integral.restart()
+    for t in (0.5, 1.5):  # of another clock
+        integral.add(t, 10.0, 5.0)
+    assert (integral.total, integral.observed) == (20.0, 2.0)
+
+
+RATE = 100.0
+
+
+@given(
+    st.lists(st.integers(0, 400).map(lambda n: n / 4), min_size=1, max_size=40),
+    st.sets(st.integers(0, 39), max_size=6),
+)
+def test_accumulated_counts_over_restarts(steps: list[float], restarts: set[int]) -> None:
+    """What it adds up is what the hardware counted, wherever it began anew."""
+    counter = Accumulated()
+    raw = true = 0.0
+    counter.add(0.0, raw, RATE)
+    shown = [0.0]
+    previous_restart = -5
+    for i, step in enumerate(steps):
+        if i in restarts and i - previous_restart > 2:
+            raw, previous_restart = 0.0, i
+        raw += step
+        true += step
+        counter.add(float(i + 1), raw, RATE)
+        assert counter.total is not None
+        shown.append(counter.total)
+    assert shown == sorted(shown)
+    for t in range(2):  # the last restart may wait for its second reading
+        counter.add(len(steps) + 1.0 + t, raw, RATE)
+    assert counter.total is not None
+    # A restart that fell to no less than before cannot be told from counting on.
+    assert counter.total <= true
+    assert true - counter.total <= sum(step for step in steps) * (len(restarts) > 0)
+
+
+@given(st.integers(1, 30), st.sampled_from([-1.0, 0.0, 1e12]))
+def test_accumulated_leaves_a_glitch_out(when: int, glitch: float) -> None:
+    counter = Accumulated()
+    for t in range(40):
+        believed = counter.add(float(t), glitch if t == when else 50.0 * t + 500.0, RATE)
+        assert believed == (t != when)
+    assert counter.total == 50.0 * 39 + 500.0
+
+
+def test_accumulated_believes_much_after_a_long_silence() -> None:
+    counter = Accumulated()
+    counter.add(0.0, 0.0, RATE)
+    assert counter.add(3600.0, 300_000.0, RATE)
+    assert not counter.add(3601.0, 600_000.0, RATE)

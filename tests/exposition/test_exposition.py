@@ -13,9 +13,10 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from gpu_sentinel.exposition import MetricsPage, ReloadState, SelfCollector, self_registry
+from gpu_sentinel.exposition import MetricsPage, OwnRenderer, ReloadState, Workings
 from gpu_sentinel.model import Snapshot, Tier
 from gpu_sentinel.nvml import CallStats
+from gpu_sentinel.sampling import Governor, Lateness
 
 NOW = 60.0
 MOST_SERIES = 130
@@ -29,12 +30,15 @@ class Bench:
         self.snapshot = snapshot
         self.now = NOW
         self.stats = CallStats()
-        self.stats.recorder("gpu0").call('odd"query\\', 0.001)
-        collector = SelfCollector(
-            lambda: self.snapshot, self.stats, ReloadState(lambda: 1.0), lambda: self.now
-        )
+        self.stats.recorder("gpu0").cost('odd"query\\').add(0.001)
+        self.stats.recorder("gpu0").errors["memory", "unknown"] += 1
+        self.stats.recorder("gpu0").rejected["memory.used"] += 1
+        governor, lateness = Governor(), Lateness()
+        governor.factors = {"memory": 2}
+        lateness.add(0.003)
+        workings = Workings(self.stats, ReloadState(lambda: 1.0), governor, lateness, lambda: 0.25)
         self.page = MetricsPage(
-            lambda: self.snapshot, self_registry(collector), clock=lambda: self.now
+            lambda: self.snapshot, OwnRenderer(workings), clock=lambda: self.now
         )
 
     def text(self) -> str:
@@ -145,9 +149,9 @@ def test_what_is_too_old_leaves_the_body(sampled: Sampled):
 
 def test_driver_counts_as_down_after_five_silent_seconds(sampled: Sampled):
     bench = Bench(sampled("steady"))
-    assert "gpu_sentinel_nvml_up 1.0" in bench.text()
+    assert "gpu_sentinel_nvml_up 1\n" in bench.text()
     bench.now = NOW + 5.1
-    assert "gpu_sentinel_nvml_up 0.0" in bench.text()
+    assert "gpu_sentinel_nvml_up 0\n" in bench.text()
 
 
 def test_lost_gpu_keeps_its_identity_and_no_readings(sampled: Sampled):
@@ -178,7 +182,7 @@ def test_names_are_escaped(sampled: Sampled):
 
 def test_without_gpus_the_page_is_still_valid():
     bench = Bench(Snapshot())
-    assert "gpu_sentinel_nvml_up 0.0" in bench.text()
+    assert "gpu_sentinel_nvml_up 0\n" in bench.text()
     assert list(parse_openmetrics(bench.openmetrics()))
 
 

@@ -13,7 +13,7 @@ from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.sampling import Inventory, Pace, SnapshotStore
 from gpu_sentinel.simulator import Simulation, load_scenario
 
-INTERVAL = 0.1
+INTERVAL = 0.25
 
 
 class Running:
@@ -29,8 +29,10 @@ class Running:
             Driver(self.stats, self.simulation.library),
             self.store,
             pace=lambda: self.pace,
+            stats=self.stats,
             expected_gpus=lambda: self.expected,
             count_pci=lambda: (self.simulation.pci_devices(),) * 2,
+            module_loaded=lambda: self.simulation.driver is not None,
         )
 
     @property
@@ -40,6 +42,13 @@ class Running:
     def gpu(self, index: int) -> DeviceSnapshot:
         (found,) = [d for d in self.current.devices if d.id.index == index]
         return found
+
+    def integral(self, index: int, key: str) -> float:
+        """A window of a GPU, whichever source it has."""
+        tiers = self.gpu(index).tiers.values()
+        (value,) = {t.values[key] for t in tiers if key in t.values}
+        assert isinstance(value, float)
+        return value
 
     def age(self, index: int) -> float:
         """Seconds since the last readings of the fast tier."""

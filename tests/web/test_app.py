@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import pytest
 
-from gpu_sentinel.web.app import App
+from gpu_sentinel.web.app import ACTIONS, App
 from gpu_sentinel.web.http import Request
 from gpu_sentinel.web.landing import GpuRow, StatusPage, landing_page
 
@@ -18,7 +18,7 @@ def app(**more) -> App:
         "metrics": lambda _accept, encoding: (b"body\n", "text/x", encoding or None),
         "telemetry_path": "/metrics",
         "ready": lambda: None,
-        "reload": None,
+        "actions": None,
         "status": lambda: PAGE,
     }
     return App(**{**parts, **more})
@@ -62,10 +62,12 @@ def test_readiness_says_why_not():
     assert (waiting.status, waiting.body) == (503, b"not ready: the driver is slow\n")
 
 
-def test_reload_says_why_not():
-    assert ask(app(reload=lambda: None), "POST", "/-/reload").status == 200
-    failed = ask(app(reload=lambda: "bad key"), "POST", "/-/reload")
-    assert (failed.status, failed.body) == (500, b"not reloaded: bad key\n")
+@pytest.mark.parametrize("name", ACTIONS)
+def test_action_says_why_not(name: str):
+    done = ask(app(actions=dict.fromkeys(ACTIONS, lambda: None)), "POST", f"/-/{name}")
+    assert (done.status, done.body) == (200, f"{ACTIONS[name]}\n".encode())
+    failed = ask(app(actions=dict.fromkeys(ACTIONS, lambda: "bad key")), "POST", f"/-/{name}")
+    assert (failed.status, failed.body) == (500, f"not {ACTIONS[name]}: bad key\n".encode())
 
 
 def test_page_runs_nothing():

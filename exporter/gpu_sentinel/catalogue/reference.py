@@ -13,9 +13,9 @@ _HEAD = """\
 # Metrics
 
 Every metric of a GPU, and of the exporter itself. All values are in base units (seconds, bytes,
-watts, joules, hertz, degrees Celsius, ratios from 0 to 1). A GPU that does not support a reading has no such series; it is never
-0 or -1 instead. Readings outside of the range given as plausible are dropped and counted in
-`gpu_sentinel_rejected_readings_total`.
+watts, joules, hertz, degrees Celsius, ratios from 0 to 1). A GPU that does not support a reading
+has no such series; it is never 0 or -1 instead. Readings outside of the range given as plausible
+are dropped and counted in `gpu_sentinel_rejected_readings_total`.
 
 Every series of a GPU carries `gpu` (NVML's index) and `uuid`; what describes the GPU is on
 `gpu_info`, and is joined like this:

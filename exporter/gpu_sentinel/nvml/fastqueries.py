@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import pynvml
 
@@ -37,16 +39,16 @@ def mega(value: float) -> float:
     return value * 1e6
 
 
-def _memory_v2() -> object:
+def _memory_v2() -> ctypes.Structure:
     info = pynvml.c_nvmlMemory_v2_t()
     info.version = pynvml.nvmlMemory_v2
-    return info
+    return cast("ctypes.Structure", info)
 
 
-def _margin() -> object:
+def _margin() -> ctypes.Structure:
     margin = pynvml.c_nvmlMarginTemperature_v1_t()
     margin.version = pynvml.nvmlMarginTemperature_v1
-    return margin
+    return cast("ctypes.Structure", margin)
 
 
 def speaks_t_limit(handle: Handle) -> bool:
@@ -176,17 +178,17 @@ FAST: tuple[Query, ...] = (
     raw_call(
         "memory",
         Tier.FAST,
-        ["memory.total", "memory.used", "memory.free", "memory.reserved"],
+        ["memory.total", "memory.reserved", "memory.free", "memory.used"],
         raw.members(
-            "nvmlDeviceGetMemoryInfo_v2", _memory_v2, float, "total", "used", "free", "reserved"
+            "nvmlDeviceGetMemoryInfo_v2", _memory_v2, float, "total", "reserved", "free", "used"
         ),
     ),
     raw_call(
         "memory",
         Tier.FAST,
-        ["memory.total", "memory.used", "memory.free"],
+        ["memory.total", "memory.free", "memory.used"],
         raw.members(
-            "nvmlDeviceGetMemoryInfo", pynvml.c_nvmlMemory_t, float, "total", "used", "free"
+            "nvmlDeviceGetMemoryInfo", pynvml.c_nvmlMemory_t, float, "total", "free", "used"
         ),
     ),
     Call("temperature", Tier.FAST, ("temperature.gpu", "temperature.margin"), _temperature),

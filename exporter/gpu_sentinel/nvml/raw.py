@@ -6,9 +6,10 @@ when a GPU is probed. One thread at a time may use what `prepare` returned, for 
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from ctypes import byref, c_uint, c_ulonglong, sizeof
+from ctypes import byref, c_int, c_uint, c_ulonglong, sizeof
 from typing import Any, TypeAlias, cast
 
 import pynvml
@@ -36,10 +37,11 @@ _DECODE: Mapping[int, Callable[[int], float]] = {
 _FIELD = "24xIIQ"
 _SAMPLE = struct.Struct("<QQ")
 _CAPACITY = 128
+_CODES: Mapping[object, str] = {c_uint: "I", c_int: "i", c_ulonglong: "Q"}
 
 
 def _as(layout: str, raw: int) -> float:
-    return float(struct.unpack(layout, raw.to_bytes(8, "little"))[0])
+    return cast("float", struct.unpack(layout, raw.to_bytes(8, "little"))[0])
 
 
 def decoder(value_type: int) -> Callable[[int], float]:
@@ -118,24 +120,38 @@ def engine(name: str, convert: Callable[[float], float]) -> Callable[[Handle], R
 
 def members(
     name: str,
-    kind: Callable[[], Any],
+    kind: Callable[[], ctypes.Structure],
     convert: Callable[[float], float],
     *names: str,
 ) -> Callable[[Handle], Read]:
-    """A function that fills a structure; `kind()` makes one, its version set."""
+    """A function that fills a structure; `kind()` makes one, its version set.
+
+    The members are unpacked at once, because pynvml's structures are slow to look into.
+    """
 
     def prepare(handle: Handle) -> Read:
         call, out = function(name), kind()
-        pointer = byref(out)
+        pointer, unpack = byref(out), _layout(type(out), names).unpack_from
 
         def read() -> Sequence[Answer]:
             if code := call(handle, pointer):
                 raise pynvml.NVMLError(code)
-            return [convert(getattr(out, member)) for member in names]
+            return [convert(value) for value in unpack(out)]
 
         return read
 
     return prepare
+
+
+def _layout(kind: type[ctypes.Structure], names: Sequence[str]) -> struct.Struct:
+    """What unpacks these members, which stand in this order in the structure."""
+    types = dict(field[:2] for field in kind._fields_)
+    layout, end = "<", 0
+    for name in names:
+        member = getattr(kind, name)
+        layout += f"{member.offset - end}x{_CODES[types[name]]}"
+        end = member.offset + member.size
+    return struct.Struct(layout)
 
 
 def fields(

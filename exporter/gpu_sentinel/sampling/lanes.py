@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from gpu_sentinel.sampling.sampler import DeviceSampler
 
 #: Between two looks of the keeper.
-KEEPER_SECONDS = 0.1
+KEEPER_SECONDS = 0.25
 #: A GPU that takes so long no longer shares a lane with others.
 STUCK_SECONDS = 0.2
 #: A lane that needs more than this share of the time is split; two that need less are joined.
@@ -23,6 +23,8 @@ _BUSY, _CALM = 0.5, 0.2
 #: At least between a lane's being split and its being joined again.
 _SETTLE_SECONDS = 30.0
 _LONGEST_WAIT = 1.0
+#: A thread that sleeps so short needs not be woken up; sleeping costs less than waiting.
+_NAP_SECONDS = 0.3
 
 
 class Lane:
@@ -89,8 +91,10 @@ class Lane:
             share = (ended - started) / max(ended - woken, 1e-3)
             self.load += (min(share, 1.0) - self.load) * min((ended - woken) / 5.0, 1.0)
             woken = ended
-            if due > ended and self._asleep.acquire(timeout=due - ended):
-                continue
+            if due - ended > _NAP_SECONDS:
+                self._asleep.acquire(timeout=due - ended)
+            elif due > ended:
+                time.sleep(due - ended)
         self.cpu = time.thread_time()
 
 

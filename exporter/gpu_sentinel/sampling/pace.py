@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from gpu_sentinel.model import Tier
 from gpu_sentinel.sampling.governor import Budget
 
-#: What only a gauge shows is read this often at most, however fast the rest is.
-LEVEL_SECONDS = 0.25
+#: What cannot change faster is read this often at most, however fast the rest is; what was
+#: found is published as often.
+PUBLISH_SECONDS = 0.25
+#: What only a gauge shows is read this often at most: who scrapes sees it no more often.
+GAUGE_SECONDS = 1.0
 #: A GPU has done nothing for so long before it counts as idle.
 IDLE_SECONDS = 10.0
 

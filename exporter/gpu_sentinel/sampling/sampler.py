@@ -18,7 +18,7 @@ from gpu_sentinel.nvml import (
     UnexpectedError,
 )
 from gpu_sentinel.sampling.governor import Governor
-from gpu_sentinel.sampling.pace import IDLE_SECONDS, Lateness, Pace
+from gpu_sentinel.sampling.pace import IDLE_SECONDS, PUBLISH_SECONDS, Lateness, Pace
 from gpu_sentinel.sampling.schedule import Schedule
 from gpu_sentinel.sampling.signals import ENERGY, UTILIZATION, History
 from gpu_sentinel.sampling.store import Session, SnapshotStore
@@ -90,6 +90,8 @@ class DeviceSampler:
         self._tiers: dict[Tier, TierSample] = {}
         self._values: dict[Tier, dict[str, Value]] = {}
         self._retry = 0.0
+        self._fresh: set[Tier] = set()  # answered since the last publishing
+        self._publish_at = 0.0
         self._failed = 0
         self._working_at = 0.0
         self._stopped = False
@@ -136,7 +138,8 @@ class DeviceSampler:
         device.probe()
         known.identity = device.identity()
         self._tiers, self._values = {}, {tier: {} for tier in Tier}
-        self._failed = 0
+        self._fresh.clear()
+        self._failed, self._publish_at = 0, 0.0
         self._working_at = self._clock()
         known.history.unplug()
         return Schedule(device, known.history, self._working_at)
@@ -158,40 +161,45 @@ class DeviceSampler:
         return schedule.deadline
 
     def _pass(self, device: Device, known: Known, schedule: Schedule, now: float) -> None:
-        """Read what is due, and publish it.
+        """Read what is due, and publish it where that is due too.
 
         Raises:
             NvmlError: nothing was answered, `FAILED_PASSES` times in a row, or the GPU or the
                 driver is gone.
         """
-        read, failure = self._read(device, known.history, schedule, now)
-        if not read:
+        failure = self._read(device, known.history, schedule, now)
+        if not self._fresh:
             self._failed += 1
             if failure is not None and self._failed >= FAILED_PASSES:
                 raise failure
             return
         self._failed = 0
-        if Tier.FAST in read:
+        if Tier.FAST in self._fresh:
             known.history.samples += 1
-            self._finish(device, known.history, now)
+        if now < self._publish_at:
+            return
+        self._publish_at = now + PUBLISH_SECONDS - schedule.period / 2
+        self._finish(device, known.history, now)
         pace, wall = self._around.pace(), self._around.wall()
-        for tier in read:
+        for tier in self._fresh:
             lifetime = pace.lifetime(tier, schedule.period)
             self._tiers[tier] = TierSample(now, wall, lifetime, self._values[tier].copy())
+        slow = Tier.SLOW in self._fresh
+        self._fresh.clear()
         self._publish(schedule.period)
         if self.failure is not None:
             log.info("GPU answers again", extra={"fields": self._fields()})
             self.failure = None
-        if device.incomplete and Tier.SLOW in read:
+        if device.incomplete and slow:
             # What could not be told apart from unsupported is asked for once more.
             device.probe()
             self._schedule = Schedule(device, known.history, self._clock() + schedule.period)
 
     def _read(
         self, device: Device, history: History, schedule: Schedule, now: float
-    ) -> tuple[set[Tier], NvmlError | None]:
-        """Make the calls that are due; returns the tiers that answered, and a failure."""
-        read: set[Tier] = set()
+    ) -> NvmlError | None:
+        """Make the calls that are due, note the tiers that answered, and return a failure."""
+        read = self._fresh
         failure: NvmlError | None = None
         fast, buffers = self._values[Tier.FAST], self._values[Tier.BUFFERS]
         for slot in schedule.due():
@@ -214,7 +222,7 @@ class DeviceSampler:
                 history.poll(now, slot.signals, values, slot.max_gap)
             if slot.energy and not history.count_energy(now, values):
                 device.reject(ENERGY)
-        return read, failure
+        return failure
 
     def _finish(self, device: Device, history: History, now: float) -> None:
         """What is made of a whole pass of the fast tier."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import Bound, Device, Ring
 from gpu_sentinel.sampling.governor import Governor
-from gpu_sentinel.sampling.pace import LEVEL_SECONDS, Pace
-from gpu_sentinel.sampling.signals import ENERGY, HOT, REASONS, History, Signal
+from gpu_sentinel.sampling.pace import GAUGE_SECONDS, PUBLISH_SECONDS, Pace
+from gpu_sentinel.sampling.signals import ENERGY, HOT, REASONS, WARM, History, Signal
 
 #: Deadlines are sums of floating-point numbers.
 _EPSILON = 1e-6
@@ -22,7 +22,8 @@ class Slot:
 
     Attributes:
         query: its name.
-        hot: read in every pass of the fast tier.
+        hot: readings that have peaks; see `signals.HOT`.
+        warm: it has a window, but no peaks.
         signals: what it feeds.
         flags: it answers the clock event reasons.
         energy: it answers the counter of energy.
@@ -34,7 +35,8 @@ class Slot:
     tier: Tier
     bound: Bound | None = None
     ring: Ring | None = None
-    hot: bool = False
+    hot: frozenset[str] = frozenset()
+    warm: bool = False
     signals: tuple[Signal, ...] = ()
     flags: bool = False
     energy: bool = False
@@ -55,7 +57,8 @@ def _slots(device: Device, history: History) -> Iterator[Slot]:
                 bound.query,
                 tier,
                 bound,
-                hot=fast and not HOT.isdisjoint(bound.keys),
+                hot=HOT.intersection(bound.keys) if fast else frozenset(),
+                warm=fast and not WARM.isdisjoint(bound.keys),
                 signals=tuple(history.signals[k] for k in bound.keys if k in history.signals),
                 flags=bound.keys[0] in REASONS,
                 energy=ENERGY in bound.keys,
@@ -73,42 +76,43 @@ class Schedule:
     """
 
     def __init__(self, device: Device, history: History, now: float) -> None:
-        slots = list(_slots(device, history))
         self.deadline = now
         self.period = 0.0
-        self._hot = [s for s in slots if s.hot]
-        self._others = [s for s in slots if not s.hot]
+        self._history = history
+        self._slots = list(_slots(device, history))
+        # Read in every pass; the others when they are due.
+        self._always: list[Slot] = []
+        self._others: list[Slot] = []
         self._next_other = now
-        self._seen: tuple[Pace, int, bool] | None = None
+        self._seen: object = None
 
     def adapt(self, pace: Pace, governor: Governor, *, idle: bool) -> bool:
         """Take up what was set, decided or noticed since the last pass; True where that is new."""
-        seen = self._seen
-        if seen is not None and seen[0] is pace and seen[1:] == (governor.version, idle):
+        seen = (pace, governor.version, idle, self._history.sources)
+        if seen == self._seen:
             return False
-        self._seen = (pace, governor.version, idle)
+        self._seen = seen
         fast = max(pace.fast, pace.idle or 0.0) if idle else pace.fast
-        for slot in (*self._hot, *self._others):
-            slot.interval = _interval(slot, pace, fast) * governor.factors.get(slot.query, 1)
+        for slot in self._slots:
+            factor = governor.factors.get(slot.query, 1)
+            slot.interval = self._interval(slot, pace, fast) * factor
             slot.due = min(slot.due, self.deadline + slot.interval)
-        shortest = min((s.interval for s in self._hot), default=fast)
-        others = min((s.interval for s in self._others), default=math.inf)
-        self.period = max(fast, min(shortest, others))
+        self.period = max(fast, min((s.interval for s in self._slots), default=fast))
+        self._always = [s for s in self._slots if s.interval <= self.period]
+        self._others = [s for s in self._slots if s.interval > self.period]
         self._next_other = self.deadline
         return True
 
     def due(self) -> list[Slot]:
         """The slots that are due at the deadline; they are due again after their interval."""
-        deadline = self.deadline
-        until = deadline + _EPSILON
-        due = [s for s in self._hot if s.due <= until]
-        if self._next_other <= until:
-            due += [s for s in self._others if s.due <= until]
-        for slot in due:
-            slot.due = deadline + slot.interval
-        if self._next_other <= until:
-            self._next_other = min((s.due for s in self._others), default=math.inf)
-        return due
+        until = self.deadline + _EPSILON
+        if self._next_other > until:
+            return self._always
+        others = [s for s in self._others if s.due <= until]
+        for slot in others:
+            slot.due = self.deadline + slot.interval
+        self._next_other = min((s.due for s in self._others), default=math.inf)
+        return self._always + others
 
     def advance(self, now: float) -> int:
         """Set the next deadline, on the grid and after `now`; returns how many were missed."""
@@ -121,10 +125,11 @@ class Schedule:
         self.deadline = following
         return missed
 
-
-def _interval(slot: Slot, pace: Pace, fast: float) -> float:
-    if slot.tier is Tier.FAST:
-        return fast if slot.hot else max(fast, LEVEL_SECONDS)
-    if slot.tier is Tier.BUFFERS:
-        return max(pace.buffers, fast)
-    return pace.slow if slot.tier is Tier.SLOW else pace.static
+    def _interval(self, slot: Slot, pace: Pace, fast: float) -> float:
+        if slot.tier is Tier.FAST:
+            if slot.hot and not slot.hot <= self._history.sources:
+                return fast
+            return max(fast, PUBLISH_SECONDS if slot.warm or slot.hot else GAUGE_SECONDS)
+        if slot.tier is Tier.BUFFERS:
+            return max(pace.buffers, fast)
+        return pace.slow if slot.tier is Tier.SLOW else pace.static

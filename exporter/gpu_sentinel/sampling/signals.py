@@ -26,15 +26,19 @@ SILENT_READINGS = 3
 _MINIMA, _MAXIMA = frozenset(keys_of(Op.MIN)), frozenset(keys_of(Op.MAX))
 _INTEGRALS, _OBSERVED = frozenset(keys_of(Op.INTEGRAL)), frozenset(keys_of(Op.OBSERVED))
 
-#: What has to be read as often as can be: a peak between two readings would be missed.
-HOT = _MINIMA | _MAXIMA | frozenset(REASONS)
+#: What has to be read as often as can be, for a peak between two readings would be missed.
+#: Where the driver keeps samples of a signal, these hold the peaks.
+HOT = frozenset({POWER, UTILIZATION, "memory.used", *REASONS})
+#: What has a window, but no peaks that a quarter of a second could hide.
+WARM = _MINIMA | _MAXIMA
 
 
 class Signal:
     """The windows of one signal.
 
     The integral has one source at a time: the driver's sample buffer while that brings samples,
-    else the polls; a change is a gap. Extremes take both, because nothing can count twice there.
+    else the polls; a change is a gap. Extremes take both, because nothing can count twice there:
+    so the gauge, which polls feed, is never outside of them.
     """
 
     __slots__ = ("_keys", "_levels_key", "extremes", "integral", "key", "levels", "ring", "silent")
@@ -137,6 +141,8 @@ class Signal:
             values[observed] = integral.observed
         if self.levels is not None:
             values[self._levels_key] = self.levels.cumulative()
+        elif self._levels_key in values:
+            del values[self._levels_key]
 
     def hide_integral(self, values: dict[str, Value]) -> None:
         """Take them away: there is no reading now, or another tier shows them."""
@@ -152,6 +158,8 @@ class History:
     """
 
     def __init__(self) -> None:
+        #: The signals whose integrals come from the driver's sample buffers.
+        self.sources: frozenset[str] = frozenset()
         self.samples = 0
         self.overruns = 0
         self.energy = Accumulated()
@@ -171,6 +179,7 @@ class History:
         """The driver was let go of: its sample buffers begin anew."""
         for signal in self.signals.values():
             signal.unplug()
+        self.sources = frozenset()
 
     @staticmethod
     def poll(t: float, signals: Sequence[Signal], values: dict[str, Value], max_gap: float) -> None:
@@ -206,6 +215,7 @@ class History:
         if signal.ring:
             signal.show_integral(values)
         if signal.ring != was:
+            self.sources ^= {key}
             signal.hide_integral(polled if signal.ring else values)
 
     def show_extremes(self, t: float, values: dict[str, Value]) -> None:
