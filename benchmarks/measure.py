@@ -27,6 +27,7 @@ PROMETHEUS = {
     "Accept": "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5",
     "Accept-Encoding": "gzip",
 }
+SCRAPES_A_SECOND = 100
 PLAIN = {"Accept": "text/plain;version=0.0.4"}
 
 
@@ -55,6 +56,8 @@ class Round:
     others: float = 0.0
     paced: list[float] = field(default_factory=list)
     plain: list[float] = field(default_factory=list)
+    zipped: list[float] = field(default_factory=list)
+    each: float = 0.0
     reconnected: bool = False
     rss: float = 0.0
     pss: float = 0.0
@@ -105,8 +108,53 @@ def measure(subject: Subject, env: Mapping[str, str], gpus: int, seconds: float,
         result.body = body.decode()
         result.rss, result.pss = _memory(process.pid)
         result.plain = [client.get(PLAIN)[0] for _ in range(n)]
+        result.zipped = [client.get(PROMETHEUS)[0] for _ in range(n)]
         result.reconnected = client.reconnected
     return result
+
+
+@dataclass
+class Pressed:
+    """How a fast sampler keeps its time while it is scraped as fast as `SCRAPES_A_SECOND`."""
+
+    passes: float
+    missed: float
+    late: Mapping[float, float]
+
+    def quantile(self, share: float) -> float:
+        """The bound, in seconds, below which this share of all passes began late."""
+        return next(bound for bound, count in self.late.items() if count >= share * self.passes)
+
+
+def press(subject: Subject, env: Mapping[str, str], gpus: int, seconds: float) -> Pressed:
+    """One process of `subject`, scraped all the time."""
+    port = _free_port()
+    with _running(subject, port, env) as process, contextlib.closing(Client(port)) as client:
+        _start_up(subject, process, port, gpus)
+        time.sleep(SETTLE_SECONDS)
+        before = _lateness(client)
+        began = time.perf_counter()
+        for number in range(round(seconds * SCRAPES_A_SECOND)):
+            client.get(PROMETHEUS)
+            time.sleep(max(began + (number + 1) / SCRAPES_A_SECOND - time.perf_counter(), 0))
+        after = _lateness(client)
+    late = {bound: after.late[bound] - count for bound, count in before.late.items()}
+    return Pressed(after.passes - before.passes, after.missed - before.missed, late)
+
+
+def _lateness(client: Client) -> Pressed:
+    found = Pressed(0.0, 0.0, {})
+    late: dict[float, float] = {}
+    for family in text_string_to_metric_families(client.get(PLAIN)[1].decode()):
+        for sample in family.samples:
+            if sample.name == "gpu_sentinel_lateness_seconds_bucket":
+                late[float(sample.labels["le"])] = sample.value
+            elif sample.name == "gpu_sentinel_lateness_seconds_count":
+                found.passes = sample.value
+            elif sample.name == "gpu_sentinel_overruns_total":
+                found.missed += sample.value
+    found.late = late
+    return found
 
 
 def call_costs(bodies: Sequence[str]) -> list[tuple[str, float, float]]:
@@ -197,7 +245,10 @@ def _scraped(pid: int, client: Client, seconds: float, result: Round) -> None:
     for second in range(1, round(seconds) + 1):
         result.paced.append(client.get(PROMETHEUS)[0])
         time.sleep(max(began + second - time.perf_counter(), 0))
-    result.scraped = 100 * (_cpu(pid) - own) / (time.perf_counter() - began)
+    passed = time.perf_counter() - began
+    result.scraped = 100 * (_cpu(pid) - own) / passed
+    # What is used without scrapes is not theirs.
+    result.each = (result.scraped - result.idle) / 100 * passed / round(seconds)
 
 
 def _cpu(pid: int) -> float:

@@ -25,7 +25,8 @@ FLOORS = (
     ("simulator",),
     ("catalogue",),
     ("windows", "config", "logs"),
-    ("durations", "yamlfile", "model", ""),
+    ("yamlfile",),
+    ("durations", "yamlloader", "model", ""),
 )
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 

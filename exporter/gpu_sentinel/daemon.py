@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -116,6 +117,8 @@ class Daemon:
         # A thread that renders a page gives way to a sampler whose time has come; the default
         # of 5 ms would be most of what a pass may be late.
         sys.setswitchinterval(SWITCH_SECONDS)
+        # What is there now stays for ever: no collection has to look at it again.
+        gc.freeze()
         self._inventory.start()
 
     def stop(self) -> bool:

@@ -4,30 +4,13 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 
 class YamlError(ValueError):
     """One line: the file, where in it, and what is wrong."""
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key!r} is there twice", problem_mark=key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
 
 
 def read(path: Path) -> Any:
@@ -42,8 +25,13 @@ def read(path: Path) -> Any:
         raise YamlError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise YamlError(f"{path}: is not UTF-8 text") from None
+    # An exporter without a file starts without the parser: it takes 12 ms to load.
+    import yaml  # noqa: PLC0415
+
+    from gpu_sentinel.yamlloader import StrictLoader  # noqa: PLC0415
+
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=StrictLoader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""

@@ -14,6 +14,8 @@ from gpu_sentinel.sampling import Inventory, Pace, SnapshotStore
 from gpu_sentinel.simulator import Simulation, load_scenario
 
 INTERVAL = 0.25
+#: Readings are published twice a second.
+FRESH_SECONDS = 1.0
 
 
 class Running:
@@ -55,9 +57,9 @@ class Running:
         return time.monotonic() - self.gpu(index).tiers[Tier.FAST].taken
 
     def fresh(self, *indices: int) -> bool:
-        """Whether these GPUs have readings that are at most two intervals old."""
+        """Whether these GPUs have readings as young as they should be."""
         devices = {d.id.index: d for d in self.current.devices if Tier.FAST in d.tiers}
-        return all(i in devices and self.age(i) <= 2 * INTERVAL for i in indices)
+        return all(i in devices and self.age(i) <= FRESH_SECONDS for i in indices)
 
 
 @pytest.fixture

@@ -59,12 +59,12 @@ def test_each_burst_of_60_ms_is_in_the_maximum(simulated):
 
     machine.between = burst
     for trial in range(200):
-        begin = 61.0 * trial + 1.0 + chance.uniform(0.0, 59.9)
+        begin = 61.0 * trial + 1.0 + chance.uniform(0.0, 59.3)
         end, height = begin + 0.06, 1000.0 + trial
-        machine.run(end + 0.3)
+        machine.run(end + 0.6)
         assert machine.number("max(power.draw.instant)") == height
         machine.run(61.0 * (trial + 1))
-        expected = height if 61.0 * (trial + 1) - end < 59.5 else None
+        expected = height if 61.0 * (trial + 1) - end < 59.0 else None
         assert expected is None or machine.number("max(power.draw.instant)") == height
 
 
@@ -202,7 +202,7 @@ def test_idle_gpu_is_asked_less_often(simulated):
 def test_stretched_query_is_asked_less_often_and_still_shown(simulated):
     machine = simulated("steady", Pace(), 0)
     machine.run(10.0)
-    machine.governor.factors = {"temperature": 64}
+    machine.governor.factors = {"temperature": 32}
     machine.governor.version += 1
     machine.run(20.0)
     before = machine.stats.total().costs["temperature"].calls

@@ -207,11 +207,42 @@ class Device:
             failure = typed(error)
             self._note(bound.query, failure)
             return failure
-        cost = bound.cost
-        cost.calls += 1
-        cost.seconds += time.perf_counter() - start
-        if answers is bound.told and not anew:
-            return None
+        bound.cost.add(time.perf_counter() - start)
+        if answers is not bound.told or anew:
+            self.accept(bound, answers, values)
+        return None
+
+    def glance(self, bounds: Sequence[Bound]) -> list[Sequence[Answer]]:
+        """Make several calls, for whom the answers most often are what they were before.
+
+        Returns:
+            The answers of each call, to be given to `accept` where they are not `told`.
+
+        Raises:
+            NvmlError: one of them failed; `ask` them one by one.
+        """
+        found = []
+        clock = time.perf_counter
+        try:
+            start = clock()
+            for bound in bounds:
+                self.asked = bound.query
+                found.append(bound.read())
+                end = clock()
+                cost = bound.cost
+                cost.calls += 1
+                cost.seconds += end - start
+                start = end
+        except Exception as error:
+            raise typed(error) from error
+        return found
+
+    def accept(self, bound: Bound, answers: Sequence[Answer], values: dict[str, Value]) -> None:
+        """Put what is plausible in the answers to a call into `values`, the rest out of it.
+
+        Raises:
+            GpuLostError, DriverGoneError: as the names say.
+        """
         bound.told = answers
         for (key, low, high), answer in zip(bound.checks, answers, strict=True):
             if type(answer) is float and low <= answer <= high:
@@ -219,7 +250,6 @@ class Device:
             else:
                 bound.told = None
                 self._odd(values, bound.query, (key, low, high), answer)
-        return None
 
     def drain(self, ring: Ring, clock: Callable[[], float] = time.monotonic) -> Batch | None:
         """What a sample buffer holds that is new; None where the call failed.

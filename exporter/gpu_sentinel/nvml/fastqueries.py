@@ -80,9 +80,16 @@ def _temperature(handle: Handle) -> tuple[tuple[str, ...], Read]:
     except pynvml.NVMLError:
         return keys[:1], celsius
 
+    told: Sequence[Answer] = ()
+    both: Sequence[Answer] = ()
+
     def read() -> Sequence[Answer]:
-        (now,) = celsius()
-        return (now, limit - now) if isinstance(now, float) else (now, now)
+        nonlocal told, both
+        answers = celsius()
+        if answers is not told:
+            (now,) = told = answers
+            both = (now, limit - now) if isinstance(now, float) else (now, now)
+        return both
 
     return keys, read
 

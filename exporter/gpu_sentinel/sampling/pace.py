@@ -11,7 +11,7 @@ from gpu_sentinel.sampling.governor import Budget
 
 #: What cannot change faster is read this often at most, however fast the rest is; what was
 #: found is published as often.
-PUBLISH_SECONDS = 0.25
+PUBLISH_SECONDS = 0.5
 #: What only a gauge shows is read this often at most: who scrapes sees it no more often.
 GAUGE_SECONDS = 1.0
 #: A GPU has done nothing for so long before it counts as idle.

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gpu_sentinel.model import DeviceId, DeviceSnapshot, Tier, TierSample, Value
+from gpu_sentinel.model import DeviceId, DeviceSnapshot, Tier, TierSample
 from gpu_sentinel.nvml import (
     Device,
     Driver,
@@ -19,8 +19,9 @@ from gpu_sentinel.nvml import (
 )
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.pace import IDLE_SECONDS, PUBLISH_SECONDS, Lateness, Pace
+from gpu_sentinel.sampling.readings import Readings
 from gpu_sentinel.sampling.schedule import Schedule
-from gpu_sentinel.sampling.signals import ENERGY, UTILIZATION, History
+from gpu_sentinel.sampling.signals import UTILIZATION, History
 from gpu_sentinel.sampling.store import Session, SnapshotStore
 
 log = logging.getLogger(__name__)
@@ -86,11 +87,9 @@ class DeviceSampler:
         self._around = around
         self._clock = around.clock
         self._device: Device | None = None
-        self._schedule: Schedule | None = None
+        self._work: tuple[Schedule, Readings] | None = None
         self._tiers: dict[Tier, TierSample] = {}
-        self._values: dict[Tier, dict[str, Value]] = {}
         self._retry = 0.0
-        self._fresh: set[Tier] = set()  # answered since the last publishing
         self._publish_at = 0.0
         self._failed = 0
         self._working_at = 0.0
@@ -114,11 +113,11 @@ class DeviceSampler:
         if self._stopped or self.gone is not None:
             return math.inf
         try:
-            if self._schedule is None:
+            if self._work is None:
                 if self._clock() < self._retry:
                     return self._retry
-                self._schedule = self._connect()
-            return self._tick(self._schedule)
+                self._work = self._connect()
+            return self._tick(*self._work)
         except DriverGoneError as error:
             self.gone = self.failure = error
             self._around.on_gone()
@@ -127,111 +126,79 @@ class DeviceSampler:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - a defect of ours costs readings, no thread
             self._fail(UnexpectedError(error))
-        self._schedule = None
+        self._work = None
         self._retry = self._clock() + RETRY_SECONDS
         return self._retry
 
-    def _connect(self) -> Schedule:
+    def _connect(self) -> tuple[Schedule, Readings]:
         """Look the GPU up and find out what it supports."""
         device = self._device = self._around.driver.device(self.index)
         known = self.known = self._around.registry.meet(device.id)
         device.probe()
         known.identity = device.identity()
-        self._tiers, self._values = {}, {tier: {} for tier in Tier}
-        self._fresh.clear()
+        self._tiers = {}
         self._failed, self._publish_at = 0, 0.0
         self._working_at = self._clock()
         known.history.unplug()
-        return Schedule(device, known.history, self._working_at)
+        return (
+            Schedule(device, known.history, self._working_at),
+            Readings(device, known.history, self._clock),
+        )
 
-    def _tick(self, schedule: Schedule) -> float:
-        now = self._clock()
-        if now < schedule.deadline:
-            return schedule.deadline
-        if self._device is None or self.known is None:
-            raise RuntimeError("a GPU is read after it was looked up")
-        pace = self._around.pace()
-        idle = pace.idle is not None and now - self._working_at > IDLE_SECONDS
-        if schedule.adapt(pace, self._around.governor, idle=idle):
-            self.known.history.distribute(pace.distributions)
-        self._around.registry.lateness.add(now - schedule.deadline)
-        self._pass(self._device, self.known, schedule, now)
-        missed = schedule.advance(self._clock())
-        self.known.history.overruns += missed
-        return schedule.deadline
-
-    def _pass(self, device: Device, known: Known, schedule: Schedule, now: float) -> None:
-        """Read what is due, and publish it where that is due too.
+    def _tick(self, schedule: Schedule, readings: Readings) -> float:
+        """Make the pass that is due, and say when the next one is.
 
         Raises:
             NvmlError: nothing was answered, `FAILED_PASSES` times in a row, or the GPU or the
                 driver is gone.
         """
-        failure = self._read(device, known.history, schedule, now)
-        if not self._fresh:
-            self._failed += 1
-            if failure is not None and self._failed >= FAILED_PASSES:
-                raise failure
-            return
-        self._failed = 0
-        if Tier.FAST in self._fresh:
+        now = self._clock()
+        if now < schedule.deadline:
+            return schedule.deadline
+        around, known = self._around, self.known
+        if known is None:
+            raise RuntimeError("a GPU is read after it was looked up")
+        pace = around.pace()
+        idle = pace.idle is not None and now - self._working_at > IDLE_SECONDS
+        if schedule.adapt(pace, around.governor, idle=idle):
+            known.history.distribute(pace.distributions)
+        around.registry.lateness.add(now - schedule.deadline)
+        others = schedule.others()
+        answered = readings.glance(schedule.always, schedule.bounds, now)
+        if others:
+            answered |= readings.take(others, now)
+        if answered:
+            self._failed = 0
             known.history.samples += 1
-        if now < self._publish_at:
-            return
-        self._publish_at = now + PUBLISH_SECONDS - schedule.period / 2
-        self._finish(device, known.history, now)
+            if now >= self._publish_at:
+                self._publish_at = now + PUBLISH_SECONDS - schedule.period / 2
+                self._show(schedule, readings, now)
+        else:
+            self._failed += 1
+            if readings.failure is not None and self._failed >= FAILED_PASSES:
+                raise readings.failure
+        known.history.overruns += schedule.advance(self._clock())
+        return schedule.deadline
+
+    def _show(self, schedule: Schedule, readings: Readings, now: float) -> None:
+        """Publish what has been read since the last time."""
+        readings.finish(schedule.slots, now)
         pace, wall = self._around.pace(), self._around.wall()
-        for tier in self._fresh:
+        for tier in readings.fresh:
             lifetime = pace.lifetime(tier, schedule.period)
-            self._tiers[tier] = TierSample(now, wall, lifetime, self._values[tier].copy())
-        slow = Tier.SLOW in self._fresh
-        self._fresh.clear()
+            self._tiers[tier] = TierSample(now, wall, lifetime, readings.values[tier].copy())
+        if readings.values[Tier.FAST].get(UTILIZATION) != 0.0:
+            self._working_at = now
+        slow = Tier.SLOW in readings.fresh
+        readings.fresh.clear()
         self._publish(schedule.period)
         if self.failure is not None:
             log.info("GPU answers again", extra={"fields": self._fields()})
             self.failure = None
-        if device.incomplete and slow:
+        if slow and self._device is not None and self._device.incomplete:
             # What could not be told apart from unsupported is asked for once more.
-            device.probe()
-            self._schedule = Schedule(device, known.history, self._clock() + schedule.period)
-
-    def _read(
-        self, device: Device, history: History, schedule: Schedule, now: float
-    ) -> NvmlError | None:
-        """Make the calls that are due, note the tiers that answered, and return a failure."""
-        read = self._fresh
-        failure: NvmlError | None = None
-        fast, buffers = self._values[Tier.FAST], self._values[Tier.BUFFERS]
-        for slot in schedule.due():
-            if slot.ring is not None:
-                batch = device.drain(slot.ring, self._clock)
-                history.drain(now, slot.ring.key, batch, buffers, fast)
-                read.add(Tier.BUFFERS)
-                continue
-            if slot.bound is None:
-                continue
-            values = self._values[slot.tier]
-            failed = device.ask(slot.bound, values)
-            if failed is None:
-                read.add(slot.tier)
-            else:
-                failure = failed
-            if slot.flags:
-                history.poll_flags(now, slot.bound.told, slot.bound.keys, values, slot.max_gap)
-            elif slot.signals:
-                history.poll(now, slot.signals, values, slot.max_gap)
-            if slot.energy and not history.count_energy(now, values):
-                device.reject(ENERGY)
-        return failure
-
-    def _finish(self, device: Device, history: History, now: float) -> None:
-        """What is made of a whole pass of the fast tier."""
-        values = self._values[Tier.FAST]
-        history.show_extremes(now, values)
-        if not device.counts_energy:
-            history.integrate_energy(values)
-        if values.get(UTILIZATION) != 0.0:
-            self._working_at = now
+            self._work = None
+            self._retry = 0.0
 
     def _publish(self, interval: float, *, lost: bool = False) -> None:
         known = self.known

@@ -29,6 +29,8 @@ class Slot:
         energy: it answers the counter of energy.
         interval: seconds between two readings.
         due: monotonic seconds of the next one.
+        told, seen: the answer that was taken in last, and until when it was the same.
+        repeated: it was the same since it was taken in.
     """
 
     query: str
@@ -42,6 +44,9 @@ class Slot:
     energy: bool = False
     interval: float = 0.0
     due: float = 0.0
+    told: object = None
+    seen: float = 0.0
+    repeated: bool = False
 
     @property
     def max_gap(self) -> float:
@@ -67,52 +72,67 @@ def _slots(device: Device, history: History) -> Iterator[Slot]:
         yield Slot(f"samples.{ring.key}", Tier.BUFFERS, ring=ring)
 
 
+_NONE: list[Slot] = []
+
+
 class Schedule:
     """The slots of one GPU.
 
     Attributes:
         deadline: monotonic seconds of the next pass.
         period: seconds between two passes.
+        slots: all of them.
+        always: those that are read in every pass, calls only; the others when they are due.
+        bounds: their calls.
     """
 
     def __init__(self, device: Device, history: History, now: float) -> None:
         self.deadline = now
         self.period = 0.0
         self._history = history
-        self._slots = list(_slots(device, history))
-        # Read in every pass; the others when they are due.
-        self._always: list[Slot] = []
+        self.slots = tuple(_slots(device, history))
+        self.always: list[Slot] = []
+        self.bounds: list[Bound] = []
         self._others: list[Slot] = []
         self._next_other = now
-        self._seen: object = None
+        self._pace: Pace | None = None
+        self._version = -1
+        self._idle = False
+        self._sources: frozenset[str] = frozenset()
 
     def adapt(self, pace: Pace, governor: Governor, *, idle: bool) -> bool:
         """Take up what was set, decided or noticed since the last pass; True where that is new."""
-        seen = (pace, governor.version, idle, self._history.sources)
-        if seen == self._seen:
+        sources, version = self._history.sources, governor.version
+        if (
+            pace is self._pace
+            and version == self._version
+            and idle == self._idle
+            and sources is self._sources
+        ):
             return False
-        self._seen = seen
+        self._pace, self._version, self._idle, self._sources = pace, version, idle, sources
         fast = max(pace.fast, pace.idle or 0.0) if idle else pace.fast
-        for slot in self._slots:
+        for slot in self.slots:
             factor = governor.factors.get(slot.query, 1)
             slot.interval = self._interval(slot, pace, fast) * factor
             slot.due = min(slot.due, self.deadline + slot.interval)
-        self.period = max(fast, min((s.interval for s in self._slots), default=fast))
-        self._always = [s for s in self._slots if s.interval <= self.period]
-        self._others = [s for s in self._slots if s.interval > self.period]
+        self.period = max(fast, min((s.interval for s in self.slots), default=fast))
+        self.always = [s for s in self.slots if s.interval <= self.period and s.bound]
+        self.bounds = [s.bound for s in self.always if s.bound]
+        self._others = [s for s in self.slots if s not in self.always]
         self._next_other = self.deadline
         return True
 
-    def due(self) -> list[Slot]:
-        """The slots that are due at the deadline; they are due again after their interval."""
+    def others(self) -> list[Slot]:
+        """What is due at the deadline beside `always`; it is due again after its interval."""
         until = self.deadline + _EPSILON
         if self._next_other > until:
-            return self._always
+            return _NONE
         others = [s for s in self._others if s.due <= until]
         for slot in others:
             slot.due = self.deadline + slot.interval
         self._next_other = min((s.due for s in self._others), default=math.inf)
-        return self._always + others
+        return others
 
     def advance(self, now: float) -> int:
         """Set the next deadline, on the grid and after `now`; returns how many were missed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from gpu_sentinel.catalogue import (
@@ -41,10 +42,21 @@ class Signal:
     so the gauge, which polls feed, is never outside of them.
     """
 
-    __slots__ = ("_keys", "_levels_key", "extremes", "integral", "key", "levels", "ring", "silent")
+    __slots__ = (
+        "_keys",
+        "_levels_key",
+        "extremes",
+        "held",
+        "integral",
+        "key",
+        "levels",
+        "ring",
+        "silent",
+    )
 
     def __init__(self, key: str) -> None:
         self.key = key
+        self.held = 0.0
         self.ring = False
         self.silent = 0
         self.integral = Integral()
@@ -70,12 +82,19 @@ class Signal:
 
     def poll(self, t: float, value: float, max_gap: float) -> None:
         """Take a reading of time `t` (monotonic seconds) in."""
+        self.held = value
         if self.extremes is not None:
             self.extremes.add(t, value)
         if not self.ring:
             elapsed = self.integral.add(t, value, max_gap)
             if elapsed and self.levels is not None:
                 self.levels.add(elapsed, value)
+
+    def repeat(self, t: float, values: dict[str, Value]) -> None:
+        """Take in that the readings up to time `t` were as the last one, without a gap."""
+        self.poll(t, self.held, math.inf)
+        if not self.ring:
+            self.show_integral(values)
 
     def drained(self, t: float, samples: Sequence[tuple[float, float]], interval: float) -> None:
         """Take what the driver's buffer brought at time `t`.
@@ -237,8 +256,14 @@ class History:
                     values[shown] = self.flags.seconds[key]
                 else:
                     values.pop(shown, None)
-        if keys[0] not in values:
-            return
+        if keys[0] in values:
+            self._count_flags(t, values, max_gap)
+
+    def repeat_flags(self, t: float, values: dict[str, Value]) -> None:
+        """Take in that the reasons were the same up to time `t`, without a gap."""
+        self._count_flags(t, values, math.inf)
+
+    def _count_flags(self, t: float, values: dict[str, Value], max_gap: float) -> None:
         self.flags.add(t, self._active, max_gap)
         for key in self._active:
             values[_SHOWN_SECONDS[key]] = self.flags.seconds[key]

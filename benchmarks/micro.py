@@ -1,0 +1,125 @@
+"""What one pass, one window update and one rendering cost, and what a million passes leave behind.
+
+    .venv/bin/python benchmarks/micro.py [--passes 1000000]
+
+On simulated GPUs in simulated time: no thread, no waiting, everything hot in the caches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pynvml
+
+from gpu_sentinel.exposition.formats import TEXT
+from gpu_sentinel.exposition.render import DeviceRenderer
+from gpu_sentinel.model import Tier
+from gpu_sentinel.nvml import CallStats, Driver
+from gpu_sentinel.sampling import Governor, Pace, SnapshotStore
+from gpu_sentinel.sampling.sampler import DeviceSampler, Registry, Surroundings
+from gpu_sentinel.simulator import Simulation, load_scenario
+from gpu_sentinel.windows import Integral, SlidingExtremes
+
+WARM_UP = 5_000
+STEP = 0.05
+
+
+class Machine:
+    """The GPUs of a scenario, sampled in time that passes as fast as it can."""
+
+    def __init__(self, scenario: str) -> None:
+        self.now = 1000.0
+        self.simulation = Simulation(load_scenario(scenario), lambda: self.now)
+        driver = Driver(CallStats(), self.simulation.library)
+        driver.open()
+        self.store = SnapshotStore()
+        pace = Pace(fast=STEP)
+        around = Surroundings(
+            driver,
+            self.store,
+            self.store.session,
+            Registry(),
+            Governor(),
+            lambda: pace,
+            lambda: None,
+            lambda: self.now,
+            lambda: self.now,
+        )
+        self.device = driver.device(0)
+        self.device.probe()
+        self.samplers = [DeviceSampler(i, around) for i in range(len(self.simulation.gpus))]
+
+    def passes(self, count: int) -> None:
+        for _ in range(count):
+            self.now += STEP
+            for sampler in self.samplers:
+                sampler.step()
+
+
+def microseconds(work: Callable[[], object], times: int) -> float:
+    work()
+    began = time.perf_counter()
+    for _ in range(times):
+        work()
+    return 1e6 * (time.perf_counter() - began) / times
+
+
+def resident() -> float:
+    """Resident memory in KiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1024
+
+
+def windows() -> tuple[float, float]:
+    integral, extremes = Integral(), SlidingExtremes(60.0)
+    clock = iter(range(10_000_000))
+
+    def integrate() -> None:
+        integral.add(next(clock) * STEP, 300.0, 0.1)
+
+    def slide() -> None:
+        t = next(clock)
+        extremes.add(t * STEP, float(t * 7919 % 701))
+        extremes.at(t * STEP)
+
+    return microseconds(integrate, 200_000), microseconds(slide, 200_000)
+
+
+def main() -> None:
+    """Print a table; exit code 1 where memory grew by more than 1 MiB."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--passes", type=int, default=1_000_000)
+    count = parser.parse_args().passes
+    machine = Machine("steady")
+    gpus = len(machine.samplers)
+    machine.passes(WARM_UP)
+    renderer, snapshot = DeviceRenderer(), machine.store.current
+    handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+    (utilization,) = [b for b in machine.device.plan[Tier.FAST] if b.query == "utilization"]
+    integral, extremes = windows()
+    rows = [
+        ("one pass of one GPU at 20 Hz, the simulated driver included",
+         microseconds(lambda: machine.passes(1), 5000) / gpus),
+        ("utilisation through pynvml",
+         microseconds(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle), 20_000)),
+        ("utilisation through a raw reader", microseconds(utilization.read, 20_000)),
+        ("one sample into an integral", integral),
+        ("one sample into sliding extremes, and looking at them", extremes),
+        (f"rendering {gpus} GPUs",
+         microseconds(lambda: renderer.render(snapshot, machine.now, TEXT), 500)),
+    ]  # fmt: skip
+    for what, cost in rows:
+        print(f"| {what} | {cost:.2f} us |")
+    before, began = resident(), time.perf_counter()
+    machine.passes(count // gpus)
+    grown = resident() - before
+    passed = time.perf_counter() - began
+    print(f"| {count} passes in {passed:.0f} s, memory grew by | {grown:.0f} KiB |")
+    raise SystemExit(grown > 1024)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""What is known of one GPU since it was looked up, and how a pass adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from gpu_sentinel.model import Tier, Value
+from gpu_sentinel.nvml import Batch, Bound, Device, NvmlError, Ring
+from gpu_sentinel.sampling.schedule import Slot
+from gpu_sentinel.sampling.signals import ENERGY, History
+
+
+class Readings:
+    """The values of one GPU by tier.
+
+    An answer that is the same as the one before is only noted, and taken in when it changes or
+    is to be shown: many passes a second find what they found before.
+
+    Attributes:
+        values: by tier and key.
+        fresh: tiers that have answered since they were last shown.
+        failure: why a call of the last pass failed.
+    """
+
+    def __init__(self, device: Device, history: History, clock: Callable[[], float]) -> None:
+        self.values: dict[Tier, dict[str, Value]] = {tier: {} for tier in Tier}
+        self.fresh: set[Tier] = set()
+        self.failure: NvmlError | None = None
+        self._device = device
+        self._history = history
+        self._clock = clock
+
+    def take(self, slots: Iterable[Slot], now: float) -> bool:
+        """Make the calls; returns whether any of them was answered.
+
+        Raises:
+            GpuLostError, DriverGoneError: as the names say.
+        """
+        answered = False
+        self.failure = None
+        device = self._device
+        for slot in slots:
+            bound = slot.bound
+            if bound is None:
+                self._drain(slot.ring, now)
+                continue
+            failure = device.ask(bound, self.values[slot.tier])
+            if failure is not None:
+                self.failure = failure
+            else:
+                answered = True
+                told = bound.told
+                if told is not None and told is slot.told and now - slot.seen <= slot.max_gap:
+                    slot.seen, slot.repeated = now, True
+                    continue
+                self.fresh.add(slot.tier)
+            self._take_in(slot, now)
+        return answered
+
+    def glance(self, slots: Sequence[Slot], bounds: Sequence[Bound], now: float) -> bool:
+        """As `take`, for a pass in which most likely nothing has changed.
+
+        Args:
+            slots: what is due.
+            bounds: their calls.
+            now: monotonic seconds.
+        """
+        try:
+            found = self._device.glance(bounds)
+        except NvmlError:
+            return self.take(slots, now)
+        for slot, bound, answers in zip(slots, bounds, found, strict=True):
+            if answers is slot.told and now - slot.seen <= 2.0 * slot.interval:
+                slot.seen, slot.repeated = now, True
+                continue
+            self._device.accept(bound, answers, self.values[slot.tier])
+            self.fresh.add(slot.tier)
+            self._take_in(slot, now)
+        return True
+
+    def finish(self, slots: Iterable[Slot], now: float) -> None:
+        """Make up everything that is to be shown."""
+        for slot in slots:
+            if slot.repeated:
+                self._catch_up(slot)
+                self.fresh.add(slot.tier)
+        if Tier.FAST in self.fresh:
+            values = self.values[Tier.FAST]
+            self._history.show_extremes(now, values)
+            if not self._device.counts_energy:
+                self._history.integrate_energy(values)
+
+    def _drain(self, ring: Ring | None, now: float) -> None:
+        if ring is None:
+            return
+        batch: Batch | None = self._device.drain(ring, self._clock)
+        self._history.drain(now, ring.key, batch, self.values[Tier.BUFFERS], self.values[Tier.FAST])
+        self.fresh.add(Tier.BUFFERS)
+
+    def _take_in(self, slot: Slot, now: float) -> None:
+        if slot.repeated:
+            self._catch_up(slot)
+        bound = slot.bound
+        if bound is None:
+            return
+        slot.told, slot.seen = bound.told, now
+        values = self.values[slot.tier]
+        if slot.flags:
+            self._history.poll_flags(now, bound.told, bound.keys, values, slot.max_gap)
+        elif slot.signals:
+            self._history.poll(now, slot.signals, values, slot.max_gap)
+        if slot.energy and not self._history.count_energy(now, values):
+            self._device.reject(ENERGY)
+
+    def _catch_up(self, slot: Slot) -> None:
+        """Take in that the answer was the same up to `seen`, with no gap in between."""
+        slot.repeated = False
+        bound = slot.bound
+        if bound is None:
+            return
+        values = self.values[slot.tier]
+        if slot.flags:
+            self._history.repeat_flags(slot.seen, values)
+        else:
+            for signal in slot.signals:
+                signal.repeat(slot.seen, values)
