@@ -19,9 +19,9 @@ from gpu_sentinel.machine import machine
 from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.sampling import Budget, Inventory, Pace, SnapshotStore
 from gpu_sentinel.statuspage import status_page
+from gpu_sentinel.web.access import Access, WebConfigError, load_access
 from gpu_sentinel.web.app import App
 from gpu_sentinel.web.server import ListenError, WebServer
-from gpu_sentinel.web.webconfig import WebConfig, WebConfigError, load_web_config
 
 log = logging.getLogger(__name__)
 
@@ -207,9 +207,9 @@ class Daemon:
         return None
 
     @staticmethod
-    def _load_web_config(settings: Settings) -> WebConfig:
+    def _load_web_config(settings: Settings) -> Access:
         try:
-            return load_web_config(settings.web_config_file)
+            return load_access(settings.web_config_file)
         except WebConfigError as error:
             raise ConfigError(str(error)) from None
 

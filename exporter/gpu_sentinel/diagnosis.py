@@ -13,8 +13,8 @@ from gpu_sentinel.config import ConfigError, Settings
 from gpu_sentinel.machine import Machine
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import CallStats, Device, Driver, NvmlError
+from gpu_sentinel.web.access import WebConfigError, load_access
 from gpu_sentinel.web.server import ListenError, probe_address
-from gpu_sentinel.web.webconfig import WebConfigError, load_web_config
 
 #: A call to the driver that takes longer counts as hanging.
 PATIENCE_SECONDS = 5.0
@@ -82,7 +82,7 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
         yield Finding("configuration", f"{settings.config_file} is valid")
     if settings.web_config_file:
         try:
-            load_web_config(settings.web_config_file)
+            load_access(settings.web_config_file)
         except WebConfigError as error:
             yield Finding("web configuration", str(error), "correct the file")
         else:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from gpu_sentinel.web.connections import Connections, State
+from gpu_sentinel.web.connections import SOCKET_SECONDS, Connections, State
 from gpu_sentinel.web.http import Response
 
 HALF_OPEN = 500
@@ -113,7 +113,8 @@ def test_who_never_asked_gives_way_before_who_waits_for_the_next_scrape():
         scraper = connections.admit(pairs[0][0], ("127.0.0.1", 1))
         assert scraper is not None
         scraper.busy()
-        scraper.idle()
+        pairs[0][1].sendall(b"G")  # the next request has begun, so that `idle` comes back
+        scraper.idle(pairs[0][0].makefile("rb"))
         now[0] = 5.0
         silent = connections.admit(pairs[1][0], ("127.0.0.1", 2))
         now[0] = 6.0
@@ -133,3 +134,14 @@ def _until(condition) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_connection_is_kept_between_two_scrapes(start):
+    """Longer than a read may take: servers scrape every 15 or 60 seconds."""
+    server = start()
+    with connect(server) as client:
+        for pause in (SOCKET_SECONDS + 1.0, 0.0):
+            client.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = client.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200"), "the same connection"
+            time.sleep(pause)

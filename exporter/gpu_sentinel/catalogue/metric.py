@@ -8,8 +8,9 @@ from enum import Enum
 
 from gpu_sentinel.model import Tier
 
-#: The one window of minima and maxima: longer than any usual scrape interval.
-WINDOW_SECONDS = 60.0
+#: The one window of minima and maxima. A second more than its name says, so that a scrape every
+#: minute sees each peak although what was read is published a moment later.
+WINDOW_SECONDS = 61.0
 WINDOW_LABEL = "1m"
 
 
@@ -41,7 +42,7 @@ def value_key(op: Op, key: str) -> str:
     return key if op in (Op.READ, Op.SAMPLER) else f"{op.value}({key})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Metric:
     """One metric family.
 

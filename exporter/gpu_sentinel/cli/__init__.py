@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
+from typing import cast
 
 import click
 
 from gpu_sentinel import __version__
-from gpu_sentinel.cli.alerts import alerts
-from gpu_sentinel.cli.catcher import catcher
-from gpu_sentinel.cli.check import check
-from gpu_sentinel.cli.metrics import metrics
-from gpu_sentinel.cli.serve import serve
-from gpu_sentinel.cli.status import status
-from gpu_sentinel.cli.up import up
 from gpu_sentinel.config import ConfigError
 
 #: Exit codes beside 0.
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+#: In the order of the help; each in the module of its name.
+COMMANDS = ("serve", "up", "check", "status", "metrics", "alerts", "catcher")
+
+
+class _OnDemand(click.Group):
+    """Loads a command when it is called: the exporter starts without what the others need."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"gpu_sentinel.cli.{cmd_name}"), cmd_name)
+        return cast("click.Command", command)
+
+
+@click.group(cls=_OnDemand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """Watch NVIDIA GPUs: sample them fast, expose what happened to Prometheus."""
-
-
-for _command in (serve, up, check, status, metrics, alerts, catcher):
-    cli.add_command(_command)
 
 
 def main(args: list[str] | None = None) -> None:

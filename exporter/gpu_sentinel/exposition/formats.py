@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gpu_sentinel.catalogue import Kind, Metric
 
@@ -27,6 +28,7 @@ class Format:
         """What stands at the end of a body."""
         return "# EOF\n" if self.openmetrics else ""
 
+    @lru_cache(maxsize=512)  # noqa: B019 - there are two formats, for ever
     def header(self, metric: Metric) -> str:
         """The comment lines before the samples of a family."""
         if not self.openmetrics:
@@ -54,10 +56,21 @@ def label(name: str, value: str) -> str:
     return f'{name}="{value.translate(_ESCAPES)}"'
 
 
+#: Most values are those of the page before.
+_TEXTS: dict[float, str] = {}
+_MOST_TEXTS = 8192
+
+
 def number(value: float) -> str:
     """A finite sample value; whole numbers without the `.0`."""
-    whole = int(value)
-    return str(whole) if whole == value else repr(value)
+    text = _TEXTS.get(value)
+    if text is None:
+        whole = int(value)
+        text = str(whole) if whole == value else repr(value)
+        if len(_TEXTS) >= _MOST_TEXTS:
+            _TEXTS.clear()
+        _TEXTS[value] = text
+    return text
 
 
 _QUALITY = re.compile(r";\s*q\s*=\s*([^;\s]*)")

@@ -7,11 +7,12 @@ well under one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from gpu_sentinel.catalogue import METRICS, Metric, Op
 from gpu_sentinel.exposition.formats import Format, label, number
-from gpu_sentinel.model import DeviceId, DeviceSnapshot, Snapshot, Tier, Value
+from gpu_sentinel.model import DeviceId, DeviceSnapshot, Snapshot, Tier, TierSample, Value
 
 _Rows = Iterator[tuple[tuple[str, ...], float]]
 #: For one GPU and one metric: the key of each value, and what stands before it in the body.
@@ -57,33 +58,70 @@ _INVENTORY: Mapping[str, Callable[[Snapshot], _Rows]] = {
 }
 
 
+#: Their families are rendered anew only when a GPU's readings of that tier were replaced.
+_KEPT = (Tier.SLOW, Tier.STATIC)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What was rendered from the readings of one tier, by position of the metric."""
+
+    samples: list[TierSample | None]
+    devices: list[DeviceId]
+    blocks: dict[int, str]
+
+
 class DeviceRenderer:
-    """Renders the device families; keeps the prefixes of every GPU that it has seen."""
+    """Renders the device families; keeps the prefixes of every GPU that it has seen.
+
+    One thread at a time for each format.
+    """
 
     def __init__(self, metrics: tuple[Metric, ...] = METRICS) -> None:
         self._metrics = metrics
         self._prefixes: dict[DeviceId, list[_Table]] = {}
+        self._kept: dict[tuple[str, Tier], _Kept] = {}
 
     def render(self, snapshot: Snapshot, now: float, fmt: Format) -> tuple[str, float]:
         """The body, and the monotonic time at which something in it becomes too old."""
-        expires = float("inf")
+        fresh, expires = _fresh(snapshot.devices, now)
+        devices = [device.id for device in snapshot.devices]
+        kept = {tier: self._blocks(fmt, tier, devices, fresh[tier]) for tier in _KEPT}
         merged: list[tuple[list[_Table], Mapping[str, Value]]] = []
-        for device in snapshot.devices:
-            values, until = _fresh(device, now)
-            expires = min(expires, until)
-            merged.append((self._tables(device.id), values))
+        for column, device in enumerate(devices):
+            values: dict[str, Value] = {}
+            for samples in fresh.values():
+                sample = samples[column]
+                if sample is not None:
+                    values.update(sample.values)
+            merged.append((self._tables(device), values))
         out: list[str] = []
         for position, metric in enumerate(self._metrics):
-            if metric.op is Op.INVENTORY:
-                lines = _inventory_lines(metric, snapshot)
-            else:
-                lines = []
-                for tables, values in merged:
-                    _add_lines(lines, tables[position], values)
-            if lines:
-                out.append(fmt.header(metric))
-                out += lines
+            blocks = kept.get(metric.tier) if metric.op is Op.READ else None
+            block = None if blocks is None else blocks.get(position)
+            if block is None:
+                block = _block(metric, position, snapshot, merged, fmt)
+                if blocks is not None:
+                    blocks[position] = block
+            out.append(block)
         return "".join(out), expires
+
+    def _blocks(
+        self,
+        fmt: Format,
+        tier: Tier,
+        devices: list[DeviceId],
+        samples: list[TierSample | None],
+    ) -> dict[int, str]:
+        """What of this tier is rendered already, and where to put what is not."""
+        kept = self._kept.get((fmt.name, tier))
+        if (
+            kept is None
+            or kept.devices != devices
+            or any(a is not b for a, b in zip(kept.samples, samples, strict=True))
+        ):
+            kept = self._kept[fmt.name, tier] = _Kept(samples, devices, {})
+        return kept.blocks
 
     def _tables(self, device: DeviceId) -> list[_Table]:
         tables = self._prefixes.get(device)
@@ -92,17 +130,39 @@ class DeviceRenderer:
         return tables
 
 
-def _fresh(device: DeviceSnapshot, now: float) -> tuple[Mapping[str, Value], float]:
-    """The values that are young enough to be shown, and until when they are."""
-    values: dict[str, Value] = {}
+def _fresh(
+    devices: Sequence[DeviceSnapshot], now: float
+) -> tuple[dict[Tier, list[TierSample | None]], float]:
+    """The readings that are young enough to be shown, by tier and GPU, and until when they are."""
     until = float("inf")
+    fresh: dict[Tier, list[TierSample | None]] = {}
     for tier in Tier:
-        sample = device.tiers.get(tier)
-        if sample is None or now > sample.taken + sample.lifetime:
-            continue
-        values.update(sample.values)
-        until = min(until, sample.taken + sample.lifetime)
-    return values, until
+        fresh[tier] = found = []
+        for device in devices:
+            sample = device.tiers.get(tier)
+            if sample is not None and now > sample.taken + sample.lifetime:
+                sample = None
+            if sample is not None:
+                until = min(until, sample.taken + sample.lifetime)
+            found.append(sample)
+    return fresh, until
+
+
+def _block(
+    metric: Metric,
+    position: int,
+    snapshot: Snapshot,
+    merged: Sequence[tuple[list[_Table], Mapping[str, Value]]],
+    fmt: Format,
+) -> str:
+    """One family; empty where it has no series."""
+    if metric.op is Op.INVENTORY:
+        lines = _inventory_lines(metric, snapshot)
+    else:
+        lines = []
+        for tables, values in merged:
+            _add_lines(lines, tables[position], values)
+    return fmt.header(metric) + "".join(lines) if lines else ""
 
 
 def _table(metric: Metric, device: DeviceId) -> _Table:
@@ -133,14 +193,17 @@ def _add_lines(lines: list[str], table: _Table, values: Mapping[str, Value]) -> 
         value = values.get(key)
         if value is None:
             continue
-        if isinstance(prefix, tuple):
-            if isinstance(value, tuple):
-                lines += [f"{p}{number(v)}\n" for p, v in zip(prefix, value, strict=True)]
-        elif isinstance(value, tuple):
-            # What is not a number was not plausible, or not answered.
-            lines += [f'{prefix}{i}"}} {number(v)}\n' for i, v in enumerate(value) if v == v]  # noqa: PLR0124
-        else:
-            lines.append(f"{prefix}{number(value)}\n")
+        if isinstance(value, tuple):
+            lines += _several(prefix, value)
+        elif isinstance(prefix, str):
+            lines.append(prefix + number(value) + "\n")
+
+
+def _several(prefix: str | tuple[str, ...], values: tuple[float, ...]) -> list[str]:
+    if isinstance(prefix, tuple):
+        return [f"{p}{number(v)}\n" for p, v in zip(prefix, values, strict=True)]
+    # What is not a number was not plausible, or not answered.
+    return [f'{prefix}{i}"}} {number(v)}\n' for i, v in enumerate(values) if v == v]  # noqa: PLR0124
 
 
 def _inventory_lines(metric: Metric, snapshot: Snapshot) -> list[str]:

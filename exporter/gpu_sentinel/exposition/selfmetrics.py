@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import TypeAlias
 
 from gpu_sentinel import __version__
-from gpu_sentinel.catalogue import OWN
+from gpu_sentinel.catalogue import OWN, Metric
 from gpu_sentinel.exposition.formats import Format, label, number
 from gpu_sentinel.host import process_facts
 from gpu_sentinel.model import Snapshot
@@ -56,29 +56,31 @@ class OwnRenderer:
 
     def __init__(self, workings: Workings) -> None:
         self._workings = workings
-        self._prefixes: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._prefixes: dict[str, dict[tuple[str, ...], str]] = {m.name: {} for m in OWN}
 
     def render(self, snapshot: Snapshot, now: float, fmt: Format) -> str:
         """The families as of `now` (monotonic seconds)."""
         rows = _rows(self._workings, snapshot, now)
         out: list[str] = []
         for metric in OWN:
-            lines = [
-                f"{self._prefix(metric.name, metric.labels or (), values)}{number(value)}\n"
-                for values, value in rows.get(metric.name, ())
-            ]
             if metric.name == _LATENESS:
                 lines = list(_histogram(self._workings.lateness))
+            else:
+                prefixes = self._prefixes[metric.name]
+                lines = [
+                    (prefixes.get(values) or self._prefix(metric, values)) + number(value) + "\n"
+                    for values, value in rows.get(metric.name, ())
+                ]
             if lines:
                 out.append(fmt.header(metric))
                 out += lines
         return "".join(out)
 
-    def _prefix(self, name: str, labels: tuple[str, ...], values: tuple[str, ...]) -> str:
-        prefix = self._prefixes.get((name, values))
-        if prefix is None:
-            inside = ",".join(label(n, v) for n, v in zip(labels, values, strict=True))
-            prefix = self._prefixes[name, values] = f"{name}{{{inside}}} " if inside else f"{name} "
+    def _prefix(self, metric: Metric, values: tuple[str, ...]) -> str:
+        labels = zip(metric.labels or (), values, strict=True)
+        inside = ",".join(label(name, value) for name, value in labels)
+        prefix = f"{metric.name}{{{inside}}} " if inside else f"{metric.name} "
+        self._prefixes[metric.name][values] = prefix
         return prefix
 
 

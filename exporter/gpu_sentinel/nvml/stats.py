@@ -56,6 +56,8 @@ class CallStats:
                     sum_ = total.cost(query)
                     sum_.calls += cost.calls
                     sum_.seconds += cost.seconds
-            total.errors.update(recorder.errors.copy())
-            total.rejected.update(recorder.rejected.copy())
+            for key, count in recorder.errors.copy().items():
+                total.errors[key] += count
+            for name, count in recorder.rejected.copy().items():
+                total.rejected[name] += count
         return total

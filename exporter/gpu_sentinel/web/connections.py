@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import TypeAlias
+from io import BufferedReader
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import ssl
 
 Peer: TypeAlias = tuple[str, int]
 
@@ -43,8 +46,8 @@ class Connection:
         self.since = clock()
         sock.settimeout(SOCKET_SECONDS)
 
-    def encrypt(self, context: ssl.SSLContext) -> None:
-        """Speak TLS from now on.
+    def encrypt(self, context: ssl.SSLContext) -> Mapping[str, object] | None:
+        """Speak TLS from now on; returns the client's certificate where it has shown one.
 
         Raises:
             OSError: the handshake failed (ssl.SSLError is one), or took too long.
@@ -52,19 +55,27 @@ class Connection:
         with self._lock:
             if self._closed:
                 raise ConnectionAbortedError("closed to make room")
-            self.socket = context.wrap_socket(
+            encrypted = context.wrap_socket(
                 self.socket, server_side=True, do_handshake_on_connect=False
             )
-        assert isinstance(self.socket, ssl.SSLSocket)  # noqa: S101 - for the type checker
-        self.socket.do_handshake()
+            self.socket = encrypted
+        encrypted.do_handshake()
+        return encrypted.getpeercert()
 
     def busy(self) -> None:
         """A request is complete and is answered now."""
         self._enter(State.BUSY)
 
-    def idle(self) -> None:
-        """The answer is sent."""
+    def idle(self, file: BufferedReader) -> None:
+        """The answer is sent: wait for the beginning of the next request.
+
+        Raises:
+            OSError: none came in time.
+        """
         self._enter(State.IDLE)
+        self.socket.settimeout(State.IDLE.value)
+        file.peek(1)
+        self.socket.settimeout(SOCKET_SECONDS)
 
     def overdue(self, now: float) -> bool:
         """Whether it has been in its state for too long."""

@@ -16,9 +16,9 @@ import threading
 import time
 from collections.abc import Sequence
 
+from gpu_sentinel.web.access import Access
 from gpu_sentinel.web.connections import Connections
-from gpu_sentinel.web.http import App, Handler
-from gpu_sentinel.web.webconfig import WebConfig
+from gpu_sentinel.web.http import App, serve_connection
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class _Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def __init__(self, sock: socket.socket, server: WebServer) -> None:
         self._server = server
-        super().__init__(sock.getsockname(), Handler, bind_and_activate=False)  # type: ignore[arg-type]
+        super().__init__(sock.getsockname(), object, bind_and_activate=False)  # type: ignore[arg-type]
         self.socket.close()
         self.socket = sock
 
@@ -129,7 +129,7 @@ class _Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         del client_address
         connections = self._server.connections
         try:
-            Handler(request, self._server.app, self._server.config)  # type: ignore[arg-type]
+            serve_connection(request, self._server.app, self._server.config)  # type: ignore[arg-type]
         except OSError as error:  # the other side went away, or was hung up on
             log.debug("connection ended", extra={"fields": {"reason": str(error)}})
         except Exception:
@@ -146,7 +146,7 @@ class WebServer:
     """Serves an application on some addresses from `start` to `stop`."""
 
     def __init__(
-        self, addresses: Sequence[str], app: App, config: WebConfig, *, max_connections: int
+        self, addresses: Sequence[str], app: App, config: Access, *, max_connections: int
     ) -> None:
         """`addresses` are `host:port`, `[ipv6]:port` or `:port`; port 0 takes a free one."""
         self.app = app

@@ -16,6 +16,7 @@ from typing import Any
 
 from gpu_sentinel import yamlfile
 from gpu_sentinel.web import tls
+from gpu_sentinel.web.access import WebConfigError
 from gpu_sentinel.web.auth import BasicAuth, hash_problem
 
 log = logging.getLogger(__name__)
@@ -24,10 +25,6 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-
-
-class WebConfigError(ValueError):
-    """One line: the file, which key, what is wrong, what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
