@@ -209,14 +209,22 @@ FIGURES: Sequence[tuple[str, Figure, int]] = (
 
 def report(args: argparse.Namespace, peer: Path, results: Results) -> str:
     all_ = subjects(peer)
-    head = ["Interval", *(f"{s.title}, {s.interval}" for s in all_)]
-    rows = [[*head, *(f"ours / theirs, {title}" for _, _, title in RATIOS)]]
+    rows = [["Interval", *(f"{s.title}, {s.interval}" for s in all_)]]
+    shares = [["Ours / theirs: least, median, most of the rounds", *(t for _, _, t in RATIOS)]]
     for name, figure, digits in FIGURES:
-        values = [figure(rounds) for rounds in results]
-        ratios = [f"{values[a] / values[b]:.2f}" if values[b] else "-" for a, b, _ in RATIOS]
-        rows.append([name, *(f"{value:.{digits}f}" for value in values), *ratios])
-    parts = [facts(args, peer, results), table(rows), costs(args, results[0])]
+        rows.append([name, *(f"{figure(rounds):.{digits}f}" for rounds in results)])
+        shares.append([name, *(spread(figure, results[a], results[b]) for a, b, _ in RATIOS)])
+    parts = [facts(args, peer, results), table(rows), table(shares), costs(args, results[0])]
     return "\n".join(parts)
+
+
+def spread(figure: Figure, ours: Sequence[Round], theirs: Sequence[Round]) -> str:
+    """The ratios of the rounds; those of one number were made one after the other."""
+    pairs = [(figure([a]), figure([b])) for a, b in zip(ours, theirs, strict=True)]
+    ratios = [a / b for a, b in pairs if b]
+    if not ratios:
+        return "-"
+    return f"{min(ratios):.2f} **{statistics.median(ratios):.2f}** {max(ratios):.2f}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 
-from gpu_sentinel.model import DeviceSnapshot, Snapshot, Tier, Value
+from gpu_sentinel.model import DeviceSnapshot, Tier, Value
 from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.sampling import Governor, Pace, SnapshotStore
@@ -88,10 +87,6 @@ class SimulatedTime:
         assert isinstance(value, float)
         return value
 
-    def device(self, index: int = 0) -> DeviceSnapshot:
-        """A GPU with equal tiers but for their readings, as the golden pages want it."""
-        return replace(self.gpu(index), answered=self.clock.now)
-
 
 @pytest.fixture
 def simulated() -> Iterator[Callable[..., SimulatedTime]]:
@@ -102,8 +97,3 @@ def simulated() -> Iterator[Callable[..., SimulatedTime]]:
 
     yield make
     nvml_library.detach()
-
-
-def snapshot_of(machine: SimulatedTime) -> Snapshot:
-    """What the store of this machine holds."""
-    return machine.store.current

@@ -13,7 +13,7 @@ from gpu_sentinel.model import DeviceSnapshot, DriverState
 from gpu_sentinel.nvml import CallStats, Driver, GpuLostError, NvmlError
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.lanes import Lanes
-from gpu_sentinel.sampling.lending import Lending
+from gpu_sentinel.sampling.lending import RELEASED, Lending
 from gpu_sentinel.sampling.meter import Meter
 from gpu_sentinel.sampling.pace import Lateness, Pace
 from gpu_sentinel.sampling.sampler import DeviceSampler, Registry, Surroundings
@@ -201,9 +201,8 @@ class Inventory:
 
     def _let_go(self) -> None:
         """Release every handle, so that GPUs can be reset, MIG changed, the driver unloaded."""
-        released = self.lending.describe()
-        if self._store.current.driver.error != released:
-            self._store.put_driver(DriverState(error=released, released=True))
+        if not self._store.current.driver.released:
+            self._store.put_driver(DriverState(error=RELEASED, released=True))
             self._store.clear_devices()
         if self._open and not self._close(WATCH_SECONDS):
             self.lending.stuck(self._asked())

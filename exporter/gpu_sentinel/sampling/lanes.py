@@ -43,7 +43,6 @@ class Lane:
         self.current: DeviceSampler | None = None
         self.load = 0.0
         self.cpu = 0.0
-        self.begun = time.monotonic()
         self.moving = threading.Lock()
         self._stopping = False
         # Held but for a moment when there is reason to hurry: the cheapest thing that a thread

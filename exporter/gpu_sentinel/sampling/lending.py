@@ -10,6 +10,10 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 
+#: The state of the driver meanwhile, for a person.
+RELEASED = "let go of on request: POST /-/acquire takes it back"
+
+
 class Lending:
     """Whether the driver is given up, since when and until when.
 
@@ -92,7 +96,3 @@ class Lending:
                 return None
             asked = self._stuck or "the driver"
             return f"a call still hangs ({asked}): handles are held until it comes back"
-
-    def describe(self) -> str:
-        """The state of the driver, for a person."""
-        return "let go of on request: POST /-/acquire takes it back"
