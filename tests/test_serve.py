@@ -220,7 +220,9 @@ class TestRelease:
         assert page.value("gpu_sentinel_nvml_up") == 0
         assert "gpu_power_watts" not in exporter.get("/metrics").text
         assert exporter.get("/-/ready").status_code == 200
-        assert "let go of on request" in exporter.get("/").text
+        landing = exporter.get("/").text
+        assert "The driver is let go of on request; POST /-/acquire" in landing
+        assert "Trying again" not in landing
         assert requests.post(exporter.url + "/-/acquire", timeout=5).status_code == 200
         eventually(lambda: "gpu_power_watts" in exporter.get("/metrics").text, 5, "it is back")
         again = requests.post(exporter.url + "/-/acquire", timeout=5)

@@ -35,7 +35,9 @@ def _problems(
     snapshot: Snapshot, reload: ReloadState, rows: tuple[GpuRow, ...], now: float
 ) -> list[str]:
     found = []
-    if snapshot.driver.error:
+    if snapshot.driver.released:
+        found.append(f"The driver is {snapshot.driver.error}.")
+    elif snapshot.driver.error:
         found.append(f"NVML: {snapshot.driver.error}. Trying again.")
     elif snapshot.driver.info is None:
         found.append("NVML has not answered yet.")

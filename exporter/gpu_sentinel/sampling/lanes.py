@@ -19,7 +19,7 @@ KEEPER_SECONDS = 0.25
 #: A GPU that takes so long no longer shares a lane with others.
 STUCK_SECONDS = 0.2
 #: A lane that needs more than this share of the time is split; two that need less are joined.
-_BUSY, _CALM = 0.5, 0.2
+_BUSY, _CALM = 0.08, 0.04
 #: At least between a lane's being split and its being joined again.
 _SETTLE_SECONDS = 30.0
 _LONGEST_WAIT = 1.0

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 #: The state of the driver meanwhile, for a person.
-RELEASED = "let go of on request: POST /-/acquire takes it back"
+RELEASED = "let go of on request; POST /-/acquire or SIGUSR2 takes it back"
 
 
 class Lending:
