@@ -79,6 +79,10 @@ class Engine:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(30)
+        # The engine leaves a mount behind, over which nobody could remove the directory.
+        for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+            if (mounted := line.split()[1]).startswith(f"{self.directory}/"):
+                subprocess.run(["umount", "--lazy", mounted], check=True)
 
     def log(self) -> str:
         return (self.directory / "dockerd.log").read_text(errors="replace")[-2000:]
