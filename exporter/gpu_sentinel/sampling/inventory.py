@@ -65,7 +65,6 @@ class Inventory:
         self._driver = driver
         self._store = store
         self._pace = pace
-        self._stats = stats
         self._expected_gpus = expected_gpus
         self._count_pci = count_pci
         self._registry = Registry()

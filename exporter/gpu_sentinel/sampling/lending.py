@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-
 #: The state of the driver meanwhile, for a person.
 RELEASED = "let go of on request; POST /-/acquire or SIGUSR2 takes it back"
 
@@ -35,11 +34,6 @@ class Lending:
         self._changed = threading.Condition(self._lock)
         self._stuck = ""
         self.free = False
-
-    @property
-    def asked(self) -> bool:
-        """Whether it was asked for and is not over."""
-        return self._until is not None
 
     def release(self, seconds: float) -> None:
         """Ask for it; it is over after `seconds`."""

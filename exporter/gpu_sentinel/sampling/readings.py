@@ -49,9 +49,7 @@ class Readings:
                 self.failure = failure
             else:
                 answered = True
-                told = bound.told
-                if told is not None and told is slot.told and now - slot.seen <= slot.max_gap:
-                    slot.seen, slot.repeated = now, True
+                if slot.repeats(bound.told, now):
                     continue
                 self.fresh.add(slot.tier)
             self._take_in(slot, now)
@@ -70,8 +68,7 @@ class Readings:
         except NvmlError:
             return self.take(slots, now)
         for slot, bound, answers in zip(slots, bounds, found, strict=True):
-            if answers is slot.told and now - slot.seen <= 2.0 * slot.interval:
-                slot.seen, slot.repeated = now, True
+            if slot.repeats(answers, now):
                 continue
             self._device.accept(bound, answers, self.values[slot.tier])
             self.fresh.add(slot.tier)

@@ -48,6 +48,13 @@ class Slot:
     seen: float = 0.0
     repeated: bool = False
 
+    def repeats(self, told: object, now: float) -> bool:
+        """Whether an answer is the one that was taken in last, without a gap; notes it then."""
+        if told is None or told is not self.told or now - self.seen > self.max_gap:
+            return False
+        self.seen, self.repeated = now, True
+        return True
+
     @property
     def max_gap(self) -> float:
         """Seconds between two readings beyond which nobody knows what happened."""

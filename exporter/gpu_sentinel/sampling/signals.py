@@ -30,7 +30,7 @@ _INTEGRALS, _OBSERVED = frozenset(keys_of(Op.INTEGRAL)), frozenset(keys_of(Op.OB
 #: What has to be read as often as can be, for a peak between two readings would be missed.
 #: Where the driver keeps samples of a signal, these hold the peaks.
 HOT = frozenset({POWER, UTILIZATION, "memory.used", *REASONS})
-#: What has a window, but no peaks that a quarter of a second could hide.
+#: What has a window, but no peaks that half a second could hide.
 WARM = _MINIMA | _MAXIMA
 
 
@@ -106,9 +106,8 @@ class Signal:
         """
         if not samples:
             self.silent += 1
-            if self.ring and self.silent >= SILENT_READINGS:
-                self.ring = False
-                self.integral.restart()
+            if self.silent >= SILENT_READINGS:
+                self.unplug()
             return
         self.silent = 0
         if not self.ring:
@@ -251,11 +250,10 @@ class History:
             self._active = tuple(key for key in keys if values.get(key) == 1.0)
             known = keys[0] in values
             for key in keys:
-                shown = value_key(Op.INTEGRAL, key)
                 if known:
-                    values[shown] = self.flags.seconds[key]
+                    values[_SHOWN_SECONDS[key]] = self.flags.seconds[key]
                 else:
-                    values.pop(shown, None)
+                    values.pop(_SHOWN_SECONDS[key], None)
         if keys[0] in values:
             self._count_flags(t, values, max_gap)
 

@@ -58,9 +58,9 @@ def notifications(options: dict[str, str | None], file: Path | None) -> Notifica
     result = Notifications(**{name.replace("-", "_"): value for name, value in found.items()})
     if result.email_to and not result.smtp_smarthost:
         raise ConfigError("email-to needs smtp-smarthost: name the mail server as HOST:PORT")
-    for name, value in (("smtp-smarthost", result.smtp_smarthost),):
-        if value and not value.rpartition(":")[2].isdecimal():
-            raise ConfigError(f"{name}: {value!r} has no port: write as mail.example:587")
+    smarthost = result.smtp_smarthost
+    if smarthost and not smarthost.rpartition(":")[2].isdecimal():
+        raise ConfigError(f"smtp-smarthost: {smarthost!r} has no port: write as mail.example:587")
     if result.webhook_url and not result.webhook_url.startswith(("http://", "https://")):
         raise ConfigError(f"webhook-url: {result.webhook_url!r} is no URL of http or https")
     return result
