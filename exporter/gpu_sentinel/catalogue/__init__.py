@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gpu_sentinel.catalogue.clocks import CLOCK_EVENT_REASONS, VIOLATION_POLICIES
+from gpu_sentinel.catalogue.groups import GROUPS, Group, Selection, keys_needed
 from gpu_sentinel.catalogue.metric import (
     WINDOW_LABEL,
     WINDOW_SECONDS,
@@ -37,6 +38,7 @@ def tiers(metrics: tuple[Metric, ...] = METRICS) -> Mapping[str, Tier]:
 
 __all__ = [
     "CLOCK_EVENT_REASONS",
+    "GROUPS",
     "LEVELS",
     "METRICS",
     "OWN",
@@ -45,9 +47,12 @@ __all__ = [
     "VIOLATION_POLICIES",
     "WINDOW_LABEL",
     "WINDOW_SECONDS",
+    "Group",
     "Kind",
     "Metric",
     "Op",
+    "Selection",
+    "keys_needed",
     "keys_of",
     "query_keys",
     "tiers",

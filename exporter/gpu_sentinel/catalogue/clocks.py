@@ -28,10 +28,14 @@ VIOLATION_POLICIES = (
     "reliability",
     "total_app_clocks",
     "total_base_clocks",
+    "sw_thermal_slowdown",
+    "hw_thermal_slowdown",
+    "hw_power_brake_slowdown",
 )
 
 _REASON_KEYS = {reason: f"clocks_event_reasons.{reason}" for reason in CLOCK_EVENT_REASONS}
 _CLOCKS = ("graphics", "sm", "memory", "video")
+APPLICATION_CLOCKS = ("graphics", "memory")
 
 CLOCKS = (
     Metric(
@@ -92,6 +96,42 @@ CLOCKS = (
         series={p: f"violation.{p}" for p in VIOLATION_POLICIES},
         valid=(0.0, 1e10),
         help="Seconds for which this policy held the clocks down, as the driver counts it.",
-        source="fields 74 to 81 (PERF_POLICY_*)",
+        source="fields 74 to 81 (PERF_POLICY_*), 269 to 271 (CLOCKS_EVENT_REASON_*)",
+    ),
+    *(
+        Metric(
+            name=f"gpu_{name}_clock_hertz",
+            kind=Kind.GAUGE,
+            group="application-clocks",
+            tier=Tier.SLOW,
+            label="clock",
+            series={c: f"clocks.{key}.{c}" for c in APPLICATION_CLOCKS},
+            valid=HERTZ,
+            help=help_,
+            source=source,
+        )
+        for name, key, help_, source in (
+            (
+                "application",
+                "applications",
+                "Clock that was set for applications; newer drivers have none.",
+                "nvmlDeviceGetApplicationsClock",
+            ),
+            (
+                "default_application",
+                "default_applications",
+                "Clock for applications as delivered; newer drivers have none.",
+                "nvmlDeviceGetDefaultApplicationsClock",
+            ),
+        )
+    ),
+    gauge(
+        "gpu_customer_boost_clock_max_hertz",
+        "clocks.customer_boost.max",
+        "Highest boost clock that the maker of the board allows.",
+        HERTZ,
+        group="limits",
+        tier=Tier.STATIC,
+        source="nvmlDeviceGetMaxCustomerBoostClock",
     ),
 )

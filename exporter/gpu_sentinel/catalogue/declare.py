@@ -87,3 +87,31 @@ def levels(name: str, key: str, what: str, bounds: Mapping[str, tuple[float, ...
         "histogram_quantile() works on its rate().",
         source=f"sampler, from {key}",
     )
+
+
+def counter(
+    name: str,
+    key: str,
+    help_: str,
+    valid: tuple[float, float] = COUNT,
+    *,
+    group: str,
+    source: str,
+    tier: Tier = Tier.SLOW,
+) -> Metric:
+    """A counter with one series a GPU."""
+    return Metric(
+        name=name,
+        kind=Kind.COUNTER,
+        help=help_,
+        group=group,
+        source=source,
+        tier=tier,
+        series={"": key},
+        valid=valid,
+    )
+
+
+def flag(name: str, key: str, help_: str, *, group: str, source: str) -> Metric:
+    """A gauge that is 0 or 1 and changes rarely."""
+    return gauge(name, key, help_, FLAG, group=group, source=source, tier=Tier.SLOW)

@@ -6,12 +6,17 @@ these tables, one module a subject.
 
 from __future__ import annotations
 
-from gpu_sentinel.catalogue.board import BOARD
 from gpu_sentinel.catalogue.clocks import CLOCKS
+from gpu_sentinel.catalogue.details import DETAILS, MEDIA, TOPOLOGY
 from gpu_sentinel.catalogue.errors import ERRORS
+from gpu_sentinel.catalogue.fans import FANS
+from gpu_sentinel.catalogue.health import HEALTH
 from gpu_sentinel.catalogue.identity import IDENTITY
 from gpu_sentinel.catalogue.memory import MEMORY
 from gpu_sentinel.catalogue.metric import Metric
+from gpu_sentinel.catalogue.modes import MODES
+from gpu_sentinel.catalogue.nvlink import NVLINK
+from gpu_sentinel.catalogue.pcie import PCIE
 from gpu_sentinel.catalogue.power import POWER
 from gpu_sentinel.catalogue.temperature import TEMPERATURE
 from gpu_sentinel.catalogue.utilization import UTILIZATION
@@ -23,6 +28,13 @@ METRICS: tuple[Metric, ...] = (
     *POWER,
     *TEMPERATURE,
     *CLOCKS,
-    *BOARD,
+    *PCIE,
+    *FANS,
     *ERRORS,
+    *HEALTH,
+    *NVLINK,
+    *MODES,
+    *MEDIA,
+    *TOPOLOGY,
+    *DETAILS,
 )

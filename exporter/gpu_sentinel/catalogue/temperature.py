@@ -6,7 +6,9 @@ from gpu_sentinel.catalogue.declare import CELSIUS, gauge, window
 from gpu_sentinel.catalogue.metric import Kind, Metric, Op
 from gpu_sentinel.model import Tier
 
-THRESHOLDS = ("shutdown", "slowdown", "memory_max", "gpu_max")
+THRESHOLDS = ("shutdown", "slowdown", "memory_max", "gpu_max", "target")
+#: What fields 193 to 196 are about, in this order.
+TLIMITS = ("shutdown", "slowdown", "memory_max", "gpu_max")
 
 TEMPERATURE = (
     gauge(
@@ -44,6 +46,26 @@ TEMPERATURE = (
         valid=(1.0, 200.0),
         help="Temperatures at which the GPU acts, where the driver gives them in degrees.",
         source="nvmlDeviceGetTemperatureThreshold",
+    ),
+    gauge(
+        "gpu_temperature_tlimit_celsius",
+        "temperature.tlimit",
+        "Degrees left until the GPU is as hot as it should get at most; nvidia-smi calls it "
+        "T.Limit. The margin to slowdown is larger.",
+        (-200.0, 200.0),
+        group="limits",
+        source="nvmlDeviceGetMarginTemperature",
+    ),
+    Metric(
+        name="gpu_temperature_tlimit_offset_celsius",
+        kind=Kind.GAUGE,
+        group="limits",
+        tier=Tier.STATIC,
+        label="threshold",
+        series={t: f"temperature.tlimit.{t}" for t in TLIMITS},
+        valid=(-100.0, 100.0),
+        help="The T.Limit at which the GPU acts, for GPUs that have no thresholds in degrees.",
+        source="fields 193 to 196 (TEMPERATURE_*_TLIMIT)",
     ),
     window(
         "gpu_temperature_min_celsius", Op.MIN, "temperature.gpu", "temperature", group="temperature"

@@ -126,7 +126,8 @@ class DeviceRenderer:
     def _tables(self, device: DeviceId) -> list[_Table]:
         tables = self._prefixes.get(device)
         if tables is None:
-            tables = self._prefixes[device] = [_table(m, device) for m in self._metrics]
+            identity = label("gpu", str(device.index)), label("uuid", device.uuid)
+            tables = self._prefixes[device] = [_table(m, identity) for m in self._metrics]
         return tables
 
 
@@ -165,22 +166,20 @@ def _block(
     return fmt.header(metric) + "".join(lines) if lines else ""
 
 
-def _table(metric: Metric, device: DeviceId) -> _Table:
-    identity = label("gpu", str(device.index)), label("uuid", device.uuid)
-    constant = tuple(label(name, value) for name, value in metric.constant.items())
-    rows = []
-    for label_value, key in metric.value_keys():
-        own = (label(metric.label, label_value),) if metric.label and not metric.indexed else ()
-        end = "," if metric.indexed else "} "
-        rows.append((key, f"{metric.name}{{{','.join((*identity, *own, *constant))}{end}"))
+def _table(metric: Metric, identity: tuple[str, ...]) -> _Table:
     if metric.bounds:
         return _level_table(metric, identity)
-    if metric.indexed:
-        return tuple((key, f'{prefix}{metric.label}="') for key, prefix in rows)
+    constant = tuple(label(name, value) for name, value in metric.constant.items())
+    rows = []
+    for values, key in metric.value_keys():
+        own = map(label, metric.own_labels, values)
+        inside = ",".join((*identity, *own, *constant))
+        end = f',{metric.index}="' if metric.index else "} "
+        rows.append((key, f"{metric.name}{{{inside}{end}"))
     return tuple(rows)
 
 
-def _level_table(metric: Metric, identity: tuple[str, str]) -> _Table:
+def _level_table(metric: Metric, identity: tuple[str, ...]) -> _Table:
     """A prefix for each bound, and one for all."""
     bounds = (*(f"{bound:g}" for bound in metric.bounds), "+Inf")
     labels = (",".join((*identity, label("le", bound))) for bound in bounds)
