@@ -23,8 +23,9 @@ FLOORS = (
     ("host",),
     ("nvml",),
     ("simulator",),
+    ("config",),
     ("catalogue",),
-    ("windows", "config", "logs"),
+    ("windows", "logs"),
     ("yamlfile",),
     ("durations", "yamlloader", "model", ""),
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_sentinel import durations, yamlfile
+from gpu_sentinel.catalogue import GROUPS, Selection
 
 ENV_PREFIX = "GPU_SENTINEL_"
 DEFAULT_SCENARIO = "training"
@@ -102,6 +103,25 @@ def _whole(low: int, high: int) -> Callable[[object], int]:
         return int(text)
 
     return parse
+
+
+def _groups(value: object) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"{value!r} is no list of groups: write as 'media,limits'")  # noqa: TRY004
+    names = tuple(str(item).strip() for item in items)
+    for name in names:
+        if name not in GROUPS:
+            raise ValueError(f"{name!r} is no group: {yamlfile.suggestion(name, list(GROUPS))}")
+    return names
+
+
+def _pattern(value: object) -> re.Pattern[str] | None:
+    text = _text(value)
+    try:
+        return re.compile(text) if text else None
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
 
 
 def _choice(*known: str) -> Callable[[object], str]:
@@ -235,6 +255,38 @@ class Settings:
         "How many GPUs there should be; by default those on the PCI bus.",
         metavar="NUMBER",
     )
+    metrics_enable: tuple[str, ...] = _setting(
+        (),
+        "metrics.enable",
+        _groups,
+        "Groups of metrics to show beside those that are by default; docs/metrics.md lists them.",
+        metavar="GROUP,...",
+        restart=True,
+    )
+    metrics_disable: tuple[str, ...] = _setting(
+        (),
+        "metrics.disable",
+        _groups,
+        "Groups of metrics not to show.",
+        metavar="GROUP,...",
+        restart=True,
+    )
+    metrics_include: re.Pattern[str] | None = _setting(
+        None,
+        "metrics.include",
+        _pattern,
+        "Regular expression: metrics whose whole name matches are shown though their group is off.",
+        metavar="REGEX",
+        restart=True,
+    )
+    metrics_exclude: re.Pattern[str] | None = _setting(
+        None,
+        "metrics.exclude",
+        _pattern,
+        "Regular expression: metrics whose whole name matches are not shown.",
+        metavar="REGEX",
+        restart=True,
+    )
     simulate: str | None = _setting(
         None,
         "simulate",
@@ -258,6 +310,17 @@ class Settings:
         "How log lines are written.",
         metavar="FORMAT",
     )
+
+    @property
+    def selection(self) -> Selection:
+        """Which metrics are wanted."""
+        # Distributions are switched by what the sampler keeps, which a reload may change.
+        return Selection(
+            {*self.metrics_enable, "distributions"},
+            self.metrics_disable,
+            tuple(filter(None, [self.metrics_include])),
+            tuple(filter(None, [self.metrics_exclude])),
+        )
 
 
 SETTINGS: Mapping[str, Field[Any]] = {f.metadata["name"]: f for f in fields(Settings)}

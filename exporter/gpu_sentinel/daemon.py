@@ -13,8 +13,9 @@ from collections.abc import Callable
 from types import FrameType
 
 from gpu_sentinel import __version__, logs
+from gpu_sentinel.catalogue import keys_needed
 from gpu_sentinel.config import ConfigError, Settings, changes_that_need_restart
-from gpu_sentinel.exposition import MetricsPage, OwnRenderer, ReloadState, Workings
+from gpu_sentinel.exposition import DeviceRenderer, MetricsPage, OwnRenderer, ReloadState, Workings
 from gpu_sentinel.machine import machine
 from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.sampling import Budget, Inventory, Pace, SnapshotStore
@@ -63,8 +64,9 @@ class Daemon:
         self.store = SnapshotStore()
         self._reload_state = ReloadState()
         self._pace = _pace(self.settings)
+        metrics = self.settings.selection.metrics()
         self._inventory = Inventory(
-            Driver(self._stats, self._machine.loader),
+            Driver(self._stats, self._machine.loader, keys_needed(metrics)),
             self.store,
             pace=lambda: self._pace,
             stats=self._stats,
@@ -83,7 +85,9 @@ class Daemon:
         self._server = WebServer(
             self.settings.web_listen_address,
             App(
-                metrics=MetricsPage(lambda: self.store.current, OwnRenderer(workings)).body,
+                metrics=MetricsPage(
+                    lambda: self.store.current, OwnRenderer(workings), DeviceRenderer(metrics)
+                ).body,
                 telemetry_path=self.settings.web_telemetry_path,
                 ready=self._not_ready,
                 actions=actions if self.settings.web_enable_lifecycle else None,
@@ -225,5 +229,5 @@ def _pace(settings: Settings) -> Pace:
         budget=Budget(
             settings.sampler_budget, None if unlimited else settings.sampler_driver_budget
         ),
-        distributions=settings.sampler_distributions,
+        distributions=settings.sampler_distributions or "distributions" in settings.metrics_enable,
     )

@@ -180,3 +180,41 @@ class Accumulated:
             return False
         began, since = self._suspect
         return 0.0 <= reading - began <= max_rate * max(t - since, 1.0)
+
+
+class Unwrapped:
+    """A counter of the hardware that wraps, made to grow only.
+
+    What more than `max_rate` would explain, or what may have wrapped more than once between two
+    readings, is a gap: the counter goes on from there.
+    """
+
+    __slots__ = ("_last", "_last_t", "max_rate", "modulus", "total")
+
+    def __init__(self, modulus: float, max_rate: float) -> None:
+        """`modulus` is where the counter wraps, `max_rate` the most that it counts in a second."""
+        self.modulus = modulus
+        self.max_rate = max_rate
+        self.total = 0.0
+        self._last = 0.0
+        self._last_t: float | None = None
+
+    @property
+    def period(self) -> float:
+        """Seconds in which it wraps at the soonest."""
+        return self.modulus / self.max_rate
+
+    def add(self, t: float, reading: float) -> bool:
+        """Take a reading of time `t` (seconds) in; False where it is after a gap."""
+        last_t, last = self._last_t, self._last
+        self._last_t, self._last = t, reading
+        if last_t is None:
+            return True
+        elapsed = t - last_t
+        grown = (reading - last) % self.modulus
+        if elapsed <= 0.0:
+            return grown == 0.0
+        if 4 * elapsed >= self.period or grown > self.max_rate * elapsed:
+            return False
+        self.total += grown
+        return True

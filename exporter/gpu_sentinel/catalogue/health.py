@@ -63,8 +63,8 @@ HEALTH = (
         op=Op.INVENTORY,
         labels=("gpu", "uuid", "check"),
         needs=tuple(key for key, _ in CHECKS.values()),
-        help="The driver's own verdict: 0 healthy, 1 degraded (something waits for the next reset), "
-        "2 failed (act now).",
+        help="The driver's own verdict: 0 healthy, 1 degraded (something waits for the next "
+        "reset), 2 failed (act now).",
         source="the metrics of each check: " + ", ".join((LOST_CHECK, *CHECKS)),
     ),
     gauge(

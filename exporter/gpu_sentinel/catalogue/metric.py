@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias
 
 from gpu_sentinel.model import Tier
 
@@ -44,16 +43,13 @@ def value_key(op: Op, key: str) -> str:
     return key if op in (Op.READ, Op.SAMPLER, Op.INSTANCE) else f"{op.value}({key})"
 
 
-#: The value of a label, or those of several labels in their order.
-LabelValue: TypeAlias = str | tuple[str, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Metric:
     """One metric family.
 
     Attributes:
-        series: label value -> query key; the label value is "" where there is no label.
+        series: label value, or those of several labels, -> query key; the label value is ""
+            where there is no label.
         label: name of the label, or of the labels, that tell the series of one GPU apart.
         index: a key has several values (fans, links): the label that holds the index of each.
         bounds: the one key has a value for each of these and for `+Inf`; they are label values.
@@ -72,7 +68,7 @@ class Metric:
     source: str
     tier: Tier = Tier.FAST
     op: Op = Op.READ
-    series: Mapping[LabelValue, str] = field(default_factory=dict)
+    series: Mapping[str, str] | Mapping[tuple[str, str], str] = field(default_factory=dict)
     label: str | tuple[str, ...] | None = None
     index: str | None = None
     bounds: tuple[float, ...] = ()

@@ -34,7 +34,7 @@ NVLINK_LINK_ERRORS = {
 _DIRECTIONS = (("transmit", "tx", "sent"), ("receive", "rx", "received"))
 
 
-def _link(
+def _link(  # noqa: PLR0917 - the columns of a table
     name: str, kind: Kind, key: str, valid: tuple[float, float], help_: str, source: str
 ) -> Metric:
     return Metric(

@@ -36,7 +36,11 @@ def described(metric: Metric) -> dict[str, object]:
         "type": metric.kind.value,
         "unit": metric.unit,
         "labels": list(metric.all_labels),
-        "label_values": sorted(v for v in metric.series if v),
+        "label_values": {
+            name: sorted({values[position] for values, _ in metric.value_keys()})
+            for position, name in enumerate(metric.own_labels)
+            if not metric.bounds
+        },
         "help": metric.help,
         "group": metric.group,
         "tier": metric.tier.value,
@@ -60,9 +64,10 @@ def _section(metric: Metric) -> str:
         f"- type: {metric.kind.value}" + (f", in {metric.unit}" if metric.unit else ""),
         f"- labels: {', '.join(f'`{name}`' for name in metric.all_labels) or 'none'}",
     ]
-    values = sorted(v for v in metric.series if v)
-    if values and metric.label:
-        facts.append(f"- `{metric.label}`: {', '.join(f'`{v}`' for v in values)}")
+    for position, name in enumerate(metric.own_labels):
+        values = sorted({values[position] for values, _ in metric.value_keys()})
+        if values and not metric.bounds:
+            facts.append(f"- `{name}`: {', '.join(f'`{v}`' for v in values)}")
     if metric.bounds:
         facts.append(f"- `le`: {', '.join(f'`{b:g}`' for b in metric.bounds)}, `+Inf`")
     if metric.op is not Op.EXPORTER:

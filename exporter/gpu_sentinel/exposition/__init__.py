@@ -1,6 +1,7 @@
 """From the snapshot to the bytes of /metrics."""
 
 from gpu_sentinel.exposition.page import MetricsPage
+from gpu_sentinel.exposition.render import DeviceRenderer
 from gpu_sentinel.exposition.selfmetrics import OwnRenderer, ReloadState, Workings
 
-__all__ = ["MetricsPage", "OwnRenderer", "ReloadState", "Workings"]
+__all__ = ["DeviceRenderer", "MetricsPage", "OwnRenderer", "ReloadState", "Workings"]

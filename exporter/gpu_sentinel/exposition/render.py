@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from gpu_sentinel.catalogue import METRICS, Metric, Op
+from gpu_sentinel.catalogue.health import verdicts
 from gpu_sentinel.exposition.formats import Format, label, number
 from gpu_sentinel.model import DeviceId, DeviceSnapshot, Snapshot, Tier, TierSample, Value
 
@@ -18,29 +20,44 @@ _Rows = Iterator[tuple[tuple[str, ...], float]]
 #: For one GPU and one metric: the key of each value, and what stands before it in the body.
 _Table = tuple[tuple[str, str | tuple[str, ...]], ...]
 
-_DESCRIBED = next(m for m in METRICS if m.name == "gpu_info").all_labels[2:]
+_Inventory: TypeAlias = Callable[[Snapshot, float], _Rows]
 
 
-def _info(snapshot: Snapshot) -> _Rows:
-    for device in snapshot.devices:
-        if device.identity is not None:
-            described = (device.identity.get(name, "") for name in _DESCRIBED)
-            yield (str(device.id.index), device.id.uuid, *described), 1.0
+def _info(metric: str) -> _Inventory:
+    """What describes a GPU; no row for one that tells nothing of it."""
+    described = next(m for m in METRICS if m.name == metric).all_labels[2:]
+
+    def rows(snapshot: Snapshot, _now: float) -> _Rows:
+        for device in snapshot.devices:
+            if device.identity is not None:
+                values = [device.identity.get(name, "") for name in described]
+                if any(values):
+                    yield (str(device.id.index), device.id.uuid, *values), 1.0
+
+    return rows
 
 
-def _driver_info(snapshot: Snapshot) -> _Rows:
+def _driver_info(snapshot: Snapshot, _now: float) -> _Rows:
     info = snapshot.driver.info
     if info is not None:
         yield (info.driver_version, info.cuda_version, info.nvml_version), 1.0
 
 
-def _lost(snapshot: Snapshot) -> _Rows:
+def _lost(snapshot: Snapshot, _now: float) -> _Rows:
     for device in snapshot.devices:
         yield (str(device.id.index), device.id.uuid), float(device.lost)
 
 
-def _count(get: Callable[[Snapshot], int | None]) -> Callable[[Snapshot], _Rows]:
-    def rows(snapshot: Snapshot) -> _Rows:
+def _health(snapshot: Snapshot, now: float) -> _Rows:
+    for device in snapshot.devices:
+        sample = device.tiers.get(Tier.SLOW)
+        values = {} if sample is None or now > sample.taken + sample.lifetime else sample.values
+        for check, verdict in verdicts(values, lost=device.lost).items():
+            yield (str(device.id.index), device.id.uuid, check), verdict
+
+
+def _count(get: Callable[[Snapshot], int | None]) -> _Inventory:
+    def rows(snapshot: Snapshot, _now: float) -> _Rows:
         count = get(snapshot)
         if count is not None:
             yield (), float(count)
@@ -48,8 +65,11 @@ def _count(get: Callable[[Snapshot], int | None]) -> Callable[[Snapshot], _Rows]
     return rows
 
 
-_INVENTORY: Mapping[str, Callable[[Snapshot], _Rows]] = {
-    "gpu_info": _info,
+_INVENTORY: Mapping[str, _Inventory] = {
+    "gpu_info": _info("gpu_info"),
+    "gpu_board_info": _info("gpu_board_info"),
+    "gpu_fabric_info": _info("gpu_fabric_info"),
+    "gpu_health_status": _health,
     "gpu_driver_info": _driver_info,
     "gpu_devices": _count(lambda s: s.driver.listed),
     "gpu_pci_devices": _count(lambda s: s.pci_devices),
@@ -100,7 +120,7 @@ class DeviceRenderer:
             blocks = kept.get(metric.tier) if metric.op is Op.READ else None
             block = None if blocks is None else blocks.get(position)
             if block is None:
-                block = _block(metric, position, snapshot, merged, fmt)
+                block = _block(metric, position, snapshot, merged, now=now, fmt=fmt)
                 if blocks is not None:
                     blocks[position] = block
             out.append(block)
@@ -154,11 +174,13 @@ def _block(
     position: int,
     snapshot: Snapshot,
     merged: Sequence[tuple[list[_Table], Mapping[str, Value]]],
+    *,
+    now: float,
     fmt: Format,
 ) -> str:
     """One family; empty where it has no series."""
     if metric.op is Op.INVENTORY:
-        lines = _inventory_lines(metric, snapshot)
+        lines = _inventory_lines(metric, snapshot, now)
     else:
         lines = []
         for tables, values in merged:
@@ -205,9 +227,9 @@ def _several(prefix: str | tuple[str, ...], values: tuple[float, ...]) -> list[s
     return [f'{prefix}{i}"}} {number(v)}\n' for i, v in enumerate(values) if v == v]  # noqa: PLR0124
 
 
-def _inventory_lines(metric: Metric, snapshot: Snapshot) -> list[str]:
+def _inventory_lines(metric: Metric, snapshot: Snapshot, now: float) -> list[str]:
     lines = []
-    for values, count in _INVENTORY[metric.name](snapshot):
+    for values, count in _INVENTORY[metric.name](snapshot, now):
         labels = ",".join(label(n, v) for n, v in zip(metric.all_labels, values, strict=True))
         lines.append(
             f"{metric.name}{{{labels}}} {number(count)}\n"

@@ -20,44 +20,17 @@ from gpu_sentinel.nvml.errors import (
     NvmlError,
     typed,
 )
+from gpu_sentinel.nvml.identity import IDENTITY
 from gpu_sentinel.nvml.queries import QUERIES
 from gpu_sentinel.nvml.query import Query, Reader
-from gpu_sentinel.nvml.raw import Answer, Handle, Read
+from gpu_sentinel.nvml.raw import Answer, Read
 from gpu_sentinel.nvml.rings import RINGS, Batch, Ring
 from gpu_sentinel.nvml.stats import Cost, Recorder
 
 T = TypeVar("T")
 
-# nvml.h, NVML_DEVICE_ARCH_*; a number that is not here is shown as it is.
-_ARCHITECTURES = {
-    getattr(pynvml, name): name.removeprefix("NVML_DEVICE_ARCH_").capitalize()
-    for name in dir(pynvml)
-    if name.startswith("NVML_DEVICE_ARCH_") and not name.endswith("UNKNOWN")
-}
-
 _VALID: Mapping[str, tuple[float, float]] = {
     key: metric.valid for key, metric in query_keys().items() if metric.valid is not None
-}
-
-
-def _compute_capability(handle: Handle) -> str:
-    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-    return f"{major}.{minor}"
-
-
-def _architecture(handle: Handle) -> str:
-    number = pynvml.nvmlDeviceGetArchitecture(handle)
-    return _ARCHITECTURES.get(number, str(number))
-
-
-_IDENTITY: Mapping[str, Callable[[Handle], str]] = {
-    "name": pynvml.nvmlDeviceGetName,
-    "pci_bus_id": lambda h: pynvml.nvmlDeviceGetPciInfo(h).busId,
-    "serial": pynvml.nvmlDeviceGetSerial,
-    "vbios_version": pynvml.nvmlDeviceGetVbiosVersion,
-    "architecture": _architecture,
-    "compute_capability": _compute_capability,
-    "minor_number": lambda h: str(pynvml.nvmlDeviceGetMinorNumber(h)),
 }
 
 
@@ -92,15 +65,26 @@ class Device:
     """
 
     def __init__(
-        self, index: int, recorder: Recorder, queries: tuple[Query, ...] = QUERIES
+        self,
+        index: int,
+        recorder: Recorder,
+        queries: tuple[Query, ...] = QUERIES,
+        wanted: frozenset[str] | None = None,
     ) -> None:
         """Look the GPU up.
+
+        Args:
+            index: NVML's.
+            recorder: counts the calls.
+            queries: what may be asked.
+            wanted: the keys that are read where the GPU has them; None for all.
 
         Raises:
             NvmlError: there is no such GPU, it is lost, or the driver is gone.
         """
         self._recorder = recorder
         self._queries = queries
+        self.wanted = wanted
         self.plan: dict[Tier, list[Bound]] = {tier: [] for tier in Tier}
         self.rings: tuple[Ring, ...] = ()
         self.incomplete = True
@@ -113,13 +97,13 @@ class Device:
             raise typed(error) from error
 
     def identity(self) -> dict[str, str]:
-        """The descriptive labels of `gpu_info`; empty strings where the GPU has none.
+        """The labels of `gpu_info` and its like; empty strings where the GPU has none.
 
         Raises:
             GpuLostError, DriverGoneError: as the names say.
         """
         found = {}
-        for label, get in _IDENTITY.items():
+        for label, get in IDENTITY.items():
             try:
                 found[label] = str(get(self._handle))
             except Exception as error:  # noqa: BLE001 - garbage in one string costs that string
@@ -139,7 +123,7 @@ class Device:
         """
         plan: dict[Tier, list[Bound]] = {tier: [] for tier in Tier}
         self.incomplete = False
-        missing = {key for query in self._queries for key in query.keys}
+        missing = {key for query in self._queries for key in query.keys if self.wants(key)}
         for query in self._queries:
             wanted = frozenset(missing.intersection(query.keys))
             if not wanted:
@@ -150,7 +134,11 @@ class Device:
             missing.difference_update(reader.keys)
             plan[reader.tier].append(self._bound(reader))
         self.plan = plan
-        self.rings = tuple(filter(None, map(self._ring, RINGS)))
+        self.rings = tuple(filter(None, map(self._ring, filter(self.wants, RINGS))))
+
+    def wants(self, key: str) -> bool:
+        """Whether a key is to be read where the GPU has it."""
+        return self.wanted is None or key in self.wanted
 
     @property
     def counts_energy(self) -> bool:
@@ -290,18 +278,25 @@ class Device:
 
     def _odd(self, values: dict[str, Value], query: str, check: _Check, answer: Answer) -> None:
         """Take an answer that is no plausible number."""
-        key, low, high = check
+        key = check[0]
         values.pop(key, None)
         if isinstance(answer, tuple):
-            believed = [low <= a <= high for a in answer]
-            self._recorder.rejected[key] += believed.count(False)
-            values[key] = tuple(
-                a if ok else math.nan for a, ok in zip(answer, believed, strict=True)
-            )
+            values[key] = tuple(self._one(query, check, a) for a in answer)
         elif isinstance(answer, Exception):
             self._note(query, typed(answer))
         elif answer is not None:
             self._recorder.rejected[key] += 1
+
+    def _one(self, query: str, check: _Check, answer: float | Exception) -> float:
+        """One of several answers; NaN where there is none, or none that is plausible."""
+        key, low, high = check
+        if isinstance(answer, Exception):
+            self._note(query, typed(answer))
+        elif low <= answer <= high:
+            return answer
+        elif not math.isnan(answer):
+            self._recorder.rejected[key] += 1
+        return math.nan
 
     def _note(self, query: str, error: NvmlError) -> None:
         """Count an error; those that concern more than one query go up."""

@@ -19,8 +19,21 @@ class Driver:
     Every method calls the driver and may block for as long as the driver does.
     """
 
-    def __init__(self, stats: CallStats, loader: library.Loader | None = None) -> None:
+    def __init__(
+        self,
+        stats: CallStats,
+        loader: library.Loader | None = None,
+        wanted: frozenset[str] | None = None,
+    ) -> None:
+        """Prepare; `open` calls the driver.
+
+        Args:
+            stats: counts the calls.
+            loader: where the library comes from; None for the one that is installed.
+            wanted: the keys that devices are asked for; None for all.
+        """
         self._stats = stats
+        self._wanted = wanted
         self._loader = loader
         self._recorder = stats.recorder("driver")
 
@@ -73,7 +86,7 @@ class Driver:
 
     def device(self, index: int) -> Device:
         """Look a GPU up; see `Device`."""
-        return Device(index, self.recorder(index))
+        return Device(index, self.recorder(index), wanted=self._wanted)
 
     def close(self) -> None:
         """Let go of NVML and unload its library; nobody may be inside the driver."""

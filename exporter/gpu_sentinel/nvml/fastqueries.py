@@ -11,8 +11,10 @@ import pynvml
 from gpu_sentinel.catalogue import CLOCK_EVENT_REASONS
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import raw
+from gpu_sentinel.nvml.linkqueries import NVLINK_TOTALS
 from gpu_sentinel.nvml.query import Call, Field, FieldBatch, Query, raw_call, signed_field
 from gpu_sentinel.nvml.raw import Answer, Handle, Read
+from gpu_sentinel.nvml.units import mega, milli, percent
 
 NAN = float("nan")
 
@@ -22,21 +24,6 @@ CLOCKS = {
     "memory": pynvml.NVML_CLOCK_MEM,
     "video": pynvml.NVML_CLOCK_VIDEO,
 }
-
-
-def milli(value: float) -> float:
-    """From thousandths of the base unit."""
-    return value / 1e3
-
-
-def percent(value: float) -> float:
-    """From hundredths to a ratio."""
-    return value / 100.0
-
-
-def mega(value: float) -> float:
-    """From millions of the base unit."""
-    return value * 1e6
 
 
 def _memory_v2() -> ctypes.Structure:
@@ -98,10 +85,21 @@ def _t_limit(handle: Handle) -> tuple[tuple[str, ...], Read]:
     # T.Limit falls to 0 at the highest operating temperature, and slowdown begins below 0: an
     # H100 at 59 C says T.Limit 26 with slowdown at -2, so 28 degrees are left.
     slowdown = signed_field(handle, pynvml.NVML_FI_DEV_TEMPERATURE_SLOWDOWN_TLIMIT)
-    read = raw.members(
-        "nvmlDeviceGetMarginTemperature", _margin, lambda m: m - slowdown, "marginTemperature"
+    read = raw.members("nvmlDeviceGetMarginTemperature", _margin, float, "marginTemperature")(
+        handle
     )
-    return ("temperature.margin",), read(handle)
+    told: Sequence[Answer] = ()
+    both: Sequence[Answer] = ()
+
+    def read_both() -> Sequence[Answer]:
+        nonlocal told, both
+        answers = read()
+        if answers is not told:
+            (margin,) = told = answers
+            both = (margin - slowdown, margin) if isinstance(margin, float) else (margin, margin)
+        return both
+
+    return ("temperature.margin", "temperature.tlimit"), read_both
 
 
 def _pstate(value: float) -> float:
@@ -157,6 +155,19 @@ FAST: tuple[Query, ...] = (
         (
             Field(pynvml.NVML_FI_DEV_POWER_AVERAGE, "power.draw.average", milli),
             Field(pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, "energy.total", milli),
+            Field(
+                pynvml.NVML_FI_DEV_POWER_AVERAGE,
+                "memory.power.average",
+                milli,
+                scope=pynvml.NVML_POWER_SCOPE_MEMORY,
+            ),
+            Field(
+                pynvml.NVML_FI_DEV_POWER_INSTANT,
+                "module.power.instant",
+                milli,
+                scope=pynvml.NVML_POWER_SCOPE_MODULE,
+            ),
+            *NVLINK_TOTALS,
             # Drivers disagree with themselves about the type of this one.
             Field(
                 pynvml.NVML_FI_DEV_MEMORY_TEMP,
@@ -180,6 +191,8 @@ FAST: tuple[Query, ...] = (
         for engine, prepare in (
             ("encoder", raw.engine("nvmlDeviceGetEncoderUtilization", percent)),
             ("decoder", raw.engine("nvmlDeviceGetDecoderUtilization", percent)),
+            ("jpeg", raw.engine("nvmlDeviceGetJpgUtilization", percent)),
+            ("ofa", raw.engine("nvmlDeviceGetOfaUtilization", percent)),
         )
     ),
     raw_call(
@@ -199,7 +212,7 @@ FAST: tuple[Query, ...] = (
         ),
     ),
     Call("temperature", Tier.FAST, ("temperature.gpu", "temperature.margin"), _temperature),
-    Call("temperature.margin", Tier.FAST, ("temperature.margin",), _t_limit),
+    Call("temperature.margin", Tier.FAST, ("temperature.margin", "temperature.tlimit"), _t_limit),
     *(
         _number(
             f"clocks.current.{name}",

@@ -7,14 +7,20 @@ supports, and later queries are asked only for what is still missing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pynvml
 
 from gpu_sentinel.catalogue import THRESHOLDS, VIOLATION_POLICIES
+from gpu_sentinel.catalogue.temperature import TLIMITS
 from gpu_sentinel.model import Tier
-from gpu_sentinel.nvml.fastqueries import CLOCKS, FAST, mega, milli, percent, speaks_t_limit
-from gpu_sentinel.nvml.query import Call, Field, FieldBatch, Query, call
+from gpu_sentinel.nvml.boardqueries import BOARD, single
+from gpu_sentinel.nvml.errorqueries import ERROR_FIELDS, ERRORS
+from gpu_sentinel.nvml.fastqueries import CLOCKS, FAST, speaks_t_limit
+from gpu_sentinel.nvml.linkqueries import LINKS, NVLINK_ERROR_TOTALS, PCIE_ERROR_COUNTS
+from gpu_sentinel.nvml.query import Call, Field, FieldBatch, Parts, Query, call, signed_field
 from gpu_sentinel.nvml.raw import Answer, Handle, Read
+from gpu_sentinel.nvml.units import mega, milli, nano, percent
 
 _THRESHOLDS = dict(
     zip(
@@ -24,40 +30,34 @@ _THRESHOLDS = dict(
             pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN,
             pynvml.NVML_TEMPERATURE_THRESHOLD_MEM_MAX,
             pynvml.NVML_TEMPERATURE_THRESHOLD_GPU_MAX,
+            # nvidia-smi's "Target Temperature", to which the fans cool.
+            pynvml.NVML_TEMPERATURE_THRESHOLD_ACOUSTIC_CURR,
         ),
         strict=True,
     )
 )
-_ECC_TYPES = {
-    "corrected": pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED,
-    "uncorrected": pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
-}
-_ECC_COUNTERS = {
-    "volatile": pynvml.NVML_VOLATILE_ECC,
-    "aggregate": pynvml.NVML_AGGREGATE_ECC,
-}
-
-
-def _nano(value: float) -> float:
-    return value / 1e9
+#: In the order of `VIOLATION_POLICIES`.
+_VIOLATIONS = (
+    *range(pynvml.NVML_FI_DEV_PERF_POLICY_POWER, pynvml.NVML_FI_DEV_PERF_POLICY_RELIABILITY + 1),
+    pynvml.NVML_FI_DEV_PERF_POLICY_TOTAL_APP_CLOCKS,
+    pynvml.NVML_FI_DEV_PERF_POLICY_TOTAL_BASE_CLOCKS,
+    pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN,
+    pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN,
+    pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN,
+)
 
 
 def _max_clock(name: str, clock: int) -> Call:
-    return call(
+    return single(
         f"clocks.max.{name}",
         Tier.STATIC,
-        [f"clocks.max.{name}"],
-        lambda handle: (mega(pynvml.nvmlDeviceGetMaxClockInfo(handle, clock)),),
+        lambda handle: mega(pynvml.nvmlDeviceGetMaxClockInfo(handle, clock)),
     )
 
 
 def _bar1(handle: Handle) -> Sequence[Answer]:
     m = pynvml.nvmlDeviceGetBAR1MemoryInfo(handle)
     return float(m.bar1Total), float(m.bar1Used), float(m.bar1Free)
-
-
-def _remapped_rows(handle: Handle) -> Sequence[Answer]:
-    return [float(v) for v in pynvml.nvmlDeviceGetRemappedRows(handle)]
 
 
 def _thresholds(handle: Handle) -> tuple[tuple[str, ...], Read]:
@@ -74,109 +74,54 @@ def _thresholds(handle: Handle) -> tuple[tuple[str, ...], Read]:
     return tuple(found), lambda: tuple(found.values())
 
 
-def _fans(handle: Handle) -> tuple[tuple[str, ...], Read]:
-    count = pynvml.nvmlDeviceGetNumFans(handle)
-    if not count:
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-    get = pynvml.nvmlDeviceGetFanSpeed_v2
-    return ("fan.speed",), lambda: [tuple(percent(get(handle, fan)) for fan in range(count))]
-
-
-def _ecc(handle: Handle) -> Sequence[Answer]:
-    return [
-        float(pynvml.nvmlDeviceGetTotalEccErrors(handle, type_, counter))
-        for counter in _ECC_COUNTERS.values()
-        for type_ in _ECC_TYPES.values()
-    ]
+def _tlimit(number: int, handle: Handle) -> Answer:
+    return signed_field(handle, number)
 
 
 QUERIES: tuple[Query, ...] = (
     *FAST,
+    *LINKS,
     FieldBatch(
         "fields.slow",
         Tier.SLOW,
         (
-            Field(pynvml.NVML_FI_DEV_ECC_SBE_VOL_TOTAL, "ecc.errors.corrected.volatile"),
-            Field(pynvml.NVML_FI_DEV_ECC_DBE_VOL_TOTAL, "ecc.errors.uncorrected.volatile"),
-            Field(pynvml.NVML_FI_DEV_ECC_SBE_AGG_TOTAL, "ecc.errors.corrected.aggregate"),
-            Field(pynvml.NVML_FI_DEV_ECC_DBE_AGG_TOTAL, "ecc.errors.uncorrected.aggregate"),
-            Field(pynvml.NVML_FI_DEV_RETIRED_SBE, "retired_pages.single_bit_ecc"),
-            Field(pynvml.NVML_FI_DEV_RETIRED_DBE, "retired_pages.double_bit_ecc"),
-            Field(pynvml.NVML_FI_DEV_RETIRED_PENDING, "retired_pages.pending"),
+            *ERROR_FIELDS,
             *(
-                Field(pynvml.NVML_FI_DEV_PERF_POLICY_POWER + i, f"violation.{policy}", _nano)
-                for i, policy in enumerate(VIOLATION_POLICIES)
+                Field(number, f"violation.{policy}", nano)
+                for number, policy in zip(_VIOLATIONS, VIOLATION_POLICIES, strict=True)
             ),
-            Field(pynvml.NVML_FI_DEV_REMAPPED_COR, "remapped_rows.correctable"),
-            Field(pynvml.NVML_FI_DEV_REMAPPED_UNC, "remapped_rows.uncorrectable"),
-            Field(pynvml.NVML_FI_DEV_REMAPPED_PENDING, "remapped_rows.pending"),
-            Field(pynvml.NVML_FI_DEV_REMAPPED_FAILURE, "remapped_rows.failure"),
+            *NVLINK_ERROR_TOTALS,
+            *PCIE_ERROR_COUNTS,
+            Field(
+                pynvml.NVML_FI_DEV_POWER_CURRENT_LIMIT,
+                "module.power.limit",
+                milli,
+                scope=pynvml.NVML_POWER_SCOPE_MODULE,
+            ),
+            Field(pynvml.NVML_FI_DEV_EDPP_MULTIPLIER, "edpp_multiplier", percent),
         ),
     ),
-    call(
-        "ecc",
-        Tier.SLOW,
-        [f"ecc.errors.{type_}.{counter}" for counter in _ECC_COUNTERS for type_ in _ECC_TYPES],
-        _ecc,
+    FieldBatch(
+        "fields.static",
+        Tier.STATIC,
+        (
+            Field(pynvml.NVML_FI_DEV_NVLINK_LINK_COUNT, "nvlink.links"),
+            Field(pynvml.NVML_FI_DEV_C2C_LINK_COUNT, "c2c.links"),
+        ),
     ),
-    call(
-        "remapped_rows",
-        Tier.SLOW,
-        [
-            f"remapped_rows.{what}"
-            for what in ("correctable", "uncorrectable", "pending", "failure")
-        ],
-        _remapped_rows,
-    ),
-    call(
-        "power.limit",
-        Tier.SLOW,
-        ["power.limit"],
-        lambda h: (milli(pynvml.nvmlDeviceGetEnforcedPowerLimit(h)),),
-    ),
+    *ERRORS,
+    single("power.limit", Tier.SLOW, lambda h: milli(pynvml.nvmlDeviceGetEnforcedPowerLimit(h))),
     call("bar1", Tier.SLOW, ["bar1.total", "bar1.used", "bar1.free"], _bar1),
-    Call("fan.speed", Tier.SLOW, ("fan.speed",), _fans),
-    call(
-        "fan.speed",
-        Tier.SLOW,
-        ["fan.speed"],
-        lambda h: [(percent(pynvml.nvmlDeviceGetFanSpeed(h)),)],
-    ),
-    call(
-        "pcie.link.gen.current",
-        Tier.SLOW,
-        ["pcie.link.gen.current"],
-        lambda h: (float(pynvml.nvmlDeviceGetCurrPcieLinkGeneration(h)),),
-    ),
-    call(
-        "pcie.link.width.current",
-        Tier.SLOW,
-        ["pcie.link.width.current"],
-        lambda h: (float(pynvml.nvmlDeviceGetCurrPcieLinkWidth(h)),),
-    ),
-    call(
-        "pcie.replays",
-        Tier.SLOW,
-        ["pcie.replays"],
-        lambda h: (float(pynvml.nvmlDeviceGetPcieReplayCounter(h)),),
-    ),
-    call(
-        "pcie.link.gen.max",
-        Tier.STATIC,
-        ["pcie.link.gen.max"],
-        lambda h: (float(pynvml.nvmlDeviceGetMaxPcieLinkGeneration(h)),),
-    ),
-    call(
-        "pcie.link.width.max",
-        Tier.STATIC,
-        ["pcie.link.width.max"],
-        lambda h: (float(pynvml.nvmlDeviceGetMaxPcieLinkWidth(h)),),
-    ),
-    call(
+    single("pcie.link.gen.current", Tier.SLOW, pynvml.nvmlDeviceGetCurrPcieLinkGeneration),
+    single("pcie.link.width.current", Tier.SLOW, pynvml.nvmlDeviceGetCurrPcieLinkWidth),
+    single("pcie.replays", Tier.SLOW, pynvml.nvmlDeviceGetPcieReplayCounter),
+    single("pcie.link.gen.max", Tier.STATIC, pynvml.nvmlDeviceGetMaxPcieLinkGeneration),
+    single("pcie.link.gen.gpumax", Tier.STATIC, pynvml.nvmlDeviceGetGpuMaxPcieLinkGeneration),
+    single("pcie.link.width.max", Tier.STATIC, pynvml.nvmlDeviceGetMaxPcieLinkWidth),
+    single(
         "power.default_limit",
         Tier.STATIC,
-        ["power.default_limit"],
-        lambda h: (milli(pynvml.nvmlDeviceGetPowerManagementDefaultLimit(h)),),
+        lambda h: milli(pynvml.nvmlDeviceGetPowerManagementDefaultLimit(h)),
     ),
     Call(
         "temperature.threshold",
@@ -184,5 +129,23 @@ QUERIES: tuple[Query, ...] = (
         tuple(f"temperature.threshold.{name}" for name in THRESHOLDS),
         _thresholds,
     ),
+    Parts(
+        "temperature.tlimit",
+        Tier.STATIC,
+        {
+            f"temperature.tlimit.{name}": partial(_tlimit, number)
+            for name, number in zip(
+                TLIMITS,
+                (
+                    pynvml.NVML_FI_DEV_TEMPERATURE_SHUTDOWN_TLIMIT,
+                    pynvml.NVML_FI_DEV_TEMPERATURE_SLOWDOWN_TLIMIT,
+                    pynvml.NVML_FI_DEV_TEMPERATURE_MEM_MAX_TLIMIT,
+                    pynvml.NVML_FI_DEV_TEMPERATURE_GPU_MAX_TLIMIT,
+                ),
+                strict=True,
+            )
+        },
+    ),
     *(_max_clock(name, number) for name, number in CLOCKS.items()),
+    *BOARD,
 )

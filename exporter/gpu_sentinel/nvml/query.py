@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, cast
 
 import pynvml
 
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import raw
 from gpu_sentinel.nvml.errors import UNSUPPORTED
-from gpu_sentinel.nvml.raw import Handle, Read
+from gpu_sentinel.nvml.raw import Answer, Handle, Read
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,14 @@ class Field:
     Attributes:
         convert: the C value in the driver's unit -> base unit.
         value_type: the type of the value; None goes by the type that is given.
+        scope: of what the field is, where it has scopes (nvml.h, nvmlFieldValue_t).
     """
 
     id: int
     key: str
     convert: Callable[[float], float] = float
     value_type: int | None = None
+    scope: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +110,63 @@ class FieldBatch:
     def bind(self, handle: Handle, wanted: frozenset[str]) -> Reader:
         """See `Query.bind`: keeps the fields that this device has."""
         asked = [f for f in self.fields if f.key in wanted]
-        values = pynvml.nvmlDeviceGetFieldValues(handle, [f.id for f in asked])
+        values = pynvml.nvmlDeviceGetFieldValues(handle, [(f.id, f.scope) for f in asked])
         kept = [f for f, v in zip(asked, values, strict=True) if v.nvmlReturn not in UNSUPPORTED]
         if not kept:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-        read = raw.fields(handle, [(f.id, f.convert, f.value_type) for f in kept])
+        read = raw.fields(handle, [(f.id, f.scope, f.convert, f.value_type) for f in kept])
         return Reader(self.name, self.tier, tuple(f.key for f in kept), read)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Several calls that belong together, each of which a device may have or not.
+
+    Attributes:
+        parts: key -> what reads it; NVMLError where the device does not have it.
+    """
+
+    name: str
+    tier: Tier
+    parts: Mapping[str, Callable[[Handle], Answer]]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """One a part."""
+        return tuple(self.parts)
+
+    def bind(self, handle: Handle, wanted: frozenset[str]) -> Reader:
+        """See `Query.bind`: keeps the parts that this device has."""
+        kept = {
+            key: get
+            for key, get in self.parts.items()
+            if key in wanted and not unsupported(attempt(partial(get, handle)))
+        }
+        if not kept:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        reads = [partial(get, handle) for get in kept.values()]
+        return Reader(self.name, self.tier, tuple(kept), lambda: [attempt(r) for r in reads])
+
+
+def attempt(read: Callable[[], Answer]) -> Answer:
+    """What a call answers, or its error as the answer."""
+    try:
+        return read()
+    except pynvml.NVMLError as error:
+        return cast("Exception", error)
+
+
+def attempt_number(read: Callable[[], float]) -> float | Exception:
+    """As `attempt`, for one of several values."""
+    try:
+        return float(read())
+    except pynvml.NVMLError as error:
+        return cast("Exception", error)
+
+
+def unsupported(answer: Answer) -> bool:
+    """Whether an answer is the error of something that a device does not have."""
+    return isinstance(answer, pynvml.NVMLError) and answer.value in UNSUPPORTED
 
 
 def signed_field(handle: Handle, field_id: int) -> float:
@@ -121,7 +175,7 @@ def signed_field(handle: Handle, field_id: int) -> float:
     Raises:
         pynvml.NVMLError: not supported, or failed.
     """
-    (answer,) = raw.fields(handle, [(field_id, float, pynvml.NVML_VALUE_TYPE_SIGNED_INT)])()
+    (answer,) = raw.fields(handle, [(field_id, 0, float, pynvml.NVML_VALUE_TYPE_SIGNED_INT)])()
     if not isinstance(answer, float):
         raise (
             answer

@@ -20,8 +20,9 @@ from gpu_sentinel.model import Value
 
 #: A pynvml device handle.
 Handle: TypeAlias = Any
-#: A value in base units; None where there is nothing to tell; an error for this key alone.
-Answer: TypeAlias = Value | Exception | None
+#: A value in base units; None where there is nothing to tell; an error for this key alone. Of
+#: several values (fans, links) each can be an error, and NaN where there is nothing to tell.
+Answer: TypeAlias = Value | Exception | tuple[float | Exception, ...] | None
 Read: TypeAlias = Callable[[], Sequence[Answer]]
 
 #: What the bits of a value mean, by its type (nvml.h, nvmlValueType_t); little-endian machines
@@ -169,26 +170,26 @@ def _layout(kind: type[ctypes.Structure], names: Sequence[str]) -> struct.Struct
 
 
 def fields(
-    handle: Handle, wanted: Sequence[tuple[int, Callable[[float], float], int | None]]
+    handle: Handle, wanted: Sequence[tuple[int, int, Callable[[float], float], int | None]]
 ) -> Read:
     """Several fields in one call, each with a return code of its own.
 
     Args:
         handle: the device.
-        wanted: number, conversion, and value type of each; None for the type that the driver
-            gives.
+        wanted: number, scope, conversion, and value type of each; None for the type that the
+            driver gives.
     """
     count = len(wanted)
     buffer = (pynvml.c_nvmlFieldValue_t * count)()
-    for item, (field_id, _, _) in zip(buffer, wanted, strict=True):
-        item.fieldId = field_id
+    for item, (field_id, scope, _, _) in zip(buffer, wanted, strict=True):
+        item.fieldId, item.scopeId = field_id, scope
     call = function("nvmlDeviceGetFieldValues")
     layout = struct.Struct("<" + _FIELD * count)
     if layout.size != sizeof(buffer):
         raise RuntimeError("nvmlFieldValue_t is not laid out as nvml.h says")
     slots = [
         (3 * i, convert, None if kind is None else decoder(kind))
-        for i, (_, convert, kind) in enumerate(wanted)
+        for i, (_, _, convert, kind) in enumerate(wanted)
     ]
 
     last: tuple[int, ...] = ()
@@ -215,6 +216,34 @@ def fields(
             else:
                 found.append(convert((decode or _DECODE[flat[i]])(flat[i + 2])))
         return found
+
+    return read
+
+
+def timed_fields(
+    handle: Handle, wanted: Sequence[int]
+) -> Callable[[], list[tuple[float, float] | Exception]]:
+    """Several fields in one call, each with the driver's time of its value.
+
+    Returns:
+        A function that gives, for each, the seconds of the driver's clock (0 where it does not
+        tell) and the value in the driver's unit, or an error.
+    """
+    buffer = (pynvml.c_nvmlFieldValue_t * len(wanted))()
+    for item, number_ in zip(buffer, wanted, strict=True):
+        item.fieldId = number_
+    call = function("nvmlDeviceGetFieldValues")
+
+    def one(item: Any) -> tuple[float, float] | Exception:
+        if item.nvmlReturn or item.valueType not in _DECODE:
+            code = item.nvmlReturn or pynvml.NVML_ERROR_UNKNOWN
+            return cast("Exception", pynvml.NVMLError(code))
+        return item.timestamp / 1e6, float(_DECODE[item.valueType](item.value.ullVal))
+
+    def read() -> list[tuple[float, float] | Exception]:
+        if code := call(handle, len(buffer), buffer):
+            raise pynvml.NVMLError(code)
+        return [one(item) for item in buffer]
 
     return read
 

@@ -11,8 +11,8 @@ from itertools import pairwise
 import pynvml
 
 from gpu_sentinel.nvml import raw
-from gpu_sentinel.nvml.fastqueries import milli, percent
 from gpu_sentinel.nvml.raw import Handle
+from gpu_sentinel.nvml.units import milli, percent
 
 #: Key of the signal -> number of its buffer (nvml.h, nvmlSamplingType_t), conversion.
 RINGS: Mapping[str, tuple[int, Callable[[float], float]]] = {
