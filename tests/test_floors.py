@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "exporter" / "gpu_sentinel"
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("daemon", "diagnosis", "stack"),
+    ("daemon", "diagnosis", "groupcosts", "stack"),
     ("statuspage",),
     ("web", "machine"),
     ("alerting",),
@@ -24,6 +24,7 @@ FLOORS = (
     ("nvml",),
     ("simulator",),
     ("config",),
+    ("values",),
     ("catalogue",),
     ("windows", "logs"),
     ("yamlfile",),

@@ -9,8 +9,8 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from gpu_sentinel import durations, yamlfile
-from gpu_sentinel.catalogue import GROUPS, Selection
+from gpu_sentinel import durations, values, yamlfile
+from gpu_sentinel.catalogue import Selection
 
 ENV_PREFIX = "GPU_SENTINEL_"
 DEFAULT_SCENARIO = "training"
@@ -29,110 +29,6 @@ def _setting(
     return field(default=default, metadata={"name": name, "parse": parse, "help": help_, **more})
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")  # noqa: TRY004 - one kind of error for all
-    return value
-
-
-def _optional_path(value: object) -> Path | None:
-    return Path(text).expanduser() if (text := _text(value)) else None
-
-
-def _addresses(value: object) -> tuple[str, ...]:
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list | tuple) or not items:
-        raise ValueError(f"{value!r} is no list of addresses: write as ':9836' or '127.0.0.1:9836'")
-    for item in items:
-        port = str(item).rpartition(":")
-        if not port[1] or not port[2].isdecimal() or int(port[2]) > 65535:
-            raise ValueError(f"{item!r} has no port from 0 to 65535: write as ':9836'")
-    return tuple(str(item).strip() for item in items)
-
-
-def _url_path(value: object) -> str:
-    text = _text(value)
-    if not re.fullmatch(r"/[\w./~-]*\w", text) or text.startswith("/-/"):
-        raise ValueError(f"{text!r} is no path for metrics: write as '/metrics'")
-    return text
-
-
-def _switch(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    try:
-        return words[str(value).lower()]
-    except KeyError:
-        raise ValueError(f"{value!r} is neither true nor false") from None
-
-
-def _duration(low: float, high: float) -> Callable[[object], float]:
-    def parse(value: object) -> float:
-        seconds = durations.seconds(value)
-        if not low <= seconds <= high:
-            raise ValueError(
-                f"{value} is out of range: from {durations.pretty(low)} to {durations.pretty(high)}"
-            )
-        return seconds
-
-    return parse
-
-
-def _duration_or_off(low: float, high: float) -> Callable[[object], float | None]:
-    parse_on = _duration(low, high)
-    # A bare `off` in YAML is false.
-    return lambda value: None if value is False or value == "off" else parse_on(value)
-
-
-def _share_or_off(value: object) -> float | None:
-    """`1%` -> 0.01."""
-    if value is False or value == "off":
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value) if isinstance(value, str) else None
-    if match is None or not 0.01 <= float(match[1]) <= 100:
-        raise ValueError(f"{value!r} is neither off nor a share from 0.01% to 100%: write as '1%'")
-    return float(match[1]) / 100
-
-
-def _whole(low: int, high: int) -> Callable[[object], int]:
-    def parse(value: object) -> int:
-        text = str(value)
-        if not text.isdecimal() or not low <= int(text) <= high:
-            raise ValueError(f"{value!r} is no whole number from {low} to {high}")
-        return int(text)
-
-    return parse
-
-
-def _groups(value: object) -> tuple[str, ...]:
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list | tuple):
-        raise ValueError(f"{value!r} is no list of groups: write as 'media,limits'")  # noqa: TRY004
-    names = tuple(str(item).strip() for item in items)
-    for name in names:
-        if name not in GROUPS:
-            raise ValueError(f"{name!r} is no group: {yamlfile.suggestion(name, list(GROUPS))}")
-    return names
-
-
-def _pattern(value: object) -> re.Pattern[str] | None:
-    text = _text(value)
-    try:
-        return re.compile(text) if text else None
-    except re.error as error:
-        raise ValueError(f"{text!r} is no regular expression: {error}") from None
-
-
-def _choice(*known: str) -> Callable[[object], str]:
-    def parse(value: object) -> str:
-        if value not in known:
-            raise ValueError(f"{value!r} is none of {', '.join(known)}")
-        return str(value)
-
-    return parse
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings; durations in seconds. What `restart` marks cannot change in a reload."""
@@ -140,7 +36,7 @@ class Settings:
     config_file: Path | None = _setting(
         None,
         "config.file",
-        _optional_path,
+        values.optional_path,
         "YAML file with these settings.",
         metavar="FILE",
         restart=True,
@@ -148,7 +44,7 @@ class Settings:
     web_listen_address: tuple[str, ...] = _setting(
         (":9836",),
         "web.listen-address",
-        _addresses,
+        values.addresses,
         "Address and port to listen on; may be given several times.",
         metavar="ADDRESS",
         multiple=True,
@@ -157,7 +53,7 @@ class Settings:
     web_telemetry_path: str = _setting(
         "/metrics",
         "web.telemetry-path",
-        _url_path,
+        values.url_path,
         "Path of the metrics.",
         metavar="PATH",
         restart=True,
@@ -165,7 +61,7 @@ class Settings:
     web_config_file: Path | None = _setting(
         None,
         "web.config.file",
-        _optional_path,
+        values.optional_path,
         "Web configuration file (exporter-toolkit format): TLS, mutual TLS, basic auth.",
         metavar="FILE",
         restart=True,
@@ -173,14 +69,14 @@ class Settings:
     web_enable_lifecycle: bool = _setting(
         False,
         "web.enable-lifecycle",
-        _switch,
+        values.switch,
         "Allow POST /-/reload, /-/release and /-/acquire.",
         restart=True,
     )
     web_max_connections: int = _setting(
         128,
         "web.max-connections",
-        _whole(4, 10_000),
+        values.whole(4, 10_000),
         "Connections at a time; the oldest idle one makes room for a new one.",
         metavar="NUMBER",
         restart=True,
@@ -188,42 +84,42 @@ class Settings:
     sampler_interval: float = _setting(
         0.25,
         "sampler.interval",
-        _duration(0.05, 10.0),
+        values.duration(0.05, 10.0),
         "Time between two readings of power, utilisation, clocks, temperature and memory.",
         metavar="DURATION",
     )
     sampler_slow_interval: float = _setting(
         10.0,
         "sampler.slow-interval",
-        _duration(1.0, 600.0),
+        values.duration(1.0, 600.0),
         "Time between two readings of what changes rarely: ECC, links, limits, fans.",
         metavar="DURATION",
     )
     sampler_buffers_interval: float = _setting(
         1.0,
         "sampler.buffers-interval",
-        _duration(0.25, 2.0),
+        values.duration(0.25, 2.0),
         "Time between two readings of the driver's own sample buffers.",
         metavar="DURATION",
     )
     sampler_static_interval: float = _setting(
         600.0,
         "sampler.static-interval",
-        _duration(10.0, 86400.0),
+        values.duration(10.0, 86400.0),
         "Time between two readings of what stays as it is until the GPU is reset.",
         metavar="DURATION",
     )
     sampler_idle_interval: float | None = _setting(
         None,
         "sampler.idle-interval",
-        _duration_or_off(0.05, 600.0),
+        values.duration_or_off(0.05, 600.0),
         "Time between two readings of a GPU that has done nothing for 10 seconds; off: as ever.",
         metavar="DURATION",
     )
     sampler_budget: float | None = _setting(
         0.01,
         "sampler.budget",
-        _share_or_off,
+        values.share_or_off,
         "Processor time that sampling may take, of one core; off: as much as it needs, in the "
         "driver too.",
         metavar="PERCENT",
@@ -231,34 +127,34 @@ class Settings:
     sampler_driver_budget: float | None = _setting(
         0.05,
         "sampler.driver-budget",
-        _share_or_off,
+        values.share_or_off,
         "Share of the time in which a GPU may be asked something; off: as much as it needs.",
         metavar="PERCENT",
     )
     sampler_distributions: bool = _setting(
         False,
         "sampler.distributions",
-        _switch,
+        values.switch,
         "Show for how long power and utilisation were at which level.",
     )
     sampler_release_timeout: float = _setting(
         900.0,
         "sampler.release-timeout",
-        _duration(1.0, 86400.0),
+        values.duration(1.0, 86400.0),
         "How long the driver is let go of after SIGUSR1 or POST /-/release, at most.",
         metavar="DURATION",
     )
     inventory_expected_gpus: int | None = _setting(
         None,
         "inventory.expected-gpus",
-        _whole(0, 1024),
+        values.whole(0, 1024),
         "How many GPUs there should be; by default those on the PCI bus.",
         metavar="NUMBER",
     )
     metrics_enable: tuple[str, ...] = _setting(
         (),
         "metrics.enable",
-        _groups,
+        values.groups,
         "Groups of metrics to show beside those that are by default; docs/metrics.md lists them.",
         metavar="GROUP,...",
         restart=True,
@@ -266,7 +162,7 @@ class Settings:
     metrics_disable: tuple[str, ...] = _setting(
         (),
         "metrics.disable",
-        _groups,
+        values.groups,
         "Groups of metrics not to show.",
         metavar="GROUP,...",
         restart=True,
@@ -274,7 +170,7 @@ class Settings:
     metrics_include: re.Pattern[str] | None = _setting(
         None,
         "metrics.include",
-        _pattern,
+        values.pattern,
         "Regular expression: metrics whose whole name matches are shown though their group is off.",
         metavar="REGEX",
         restart=True,
@@ -282,7 +178,7 @@ class Settings:
     metrics_exclude: re.Pattern[str] | None = _setting(
         None,
         "metrics.exclude",
-        _pattern,
+        values.pattern,
         "Regular expression: metrics whose whole name matches are not shown.",
         metavar="REGEX",
         restart=True,
@@ -290,7 +186,7 @@ class Settings:
     simulate: str | None = _setting(
         None,
         "simulate",
-        lambda value: _text(value) or None,
+        lambda value: values.text(value) or None,
         "Simulate GPUs: name of a scenario, or a scenario file.",
         metavar="[SCENARIO]",
         flag_value=DEFAULT_SCENARIO,
@@ -299,14 +195,14 @@ class Settings:
     log_level: str = _setting(
         "info",
         "log.level",
-        _choice("debug", "info", "warning", "error"),
+        values.choice("debug", "info", "warning", "error"),
         "Least severity that is logged.",
         metavar="LEVEL",
     )
     log_format: str = _setting(
         "logfmt",
         "log.format",
-        _choice("logfmt", "json"),
+        values.choice("logfmt", "json"),
         "How log lines are written.",
         metavar="FORMAT",
     )
@@ -376,8 +272,8 @@ def changes_that_need_restart(old: Settings, new: Settings) -> list[str]:
     ]
 
 
-def _parsed(values: Mapping[str, object], where: Callable[[str], str]) -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
+def _parsed(given: Mapping[str, object], where: Callable[[str], str]) -> Iterator[tuple[str, Any]]:
+    for name, value in given.items():
         try:
             yield name, SETTINGS[name].metadata["parse"](value)
         except ValueError as error:

@@ -28,10 +28,10 @@ VIOLATION_POLICIES = (
     "reliability",
     "total_app_clocks",
     "total_base_clocks",
-    "sw_thermal_slowdown",
-    "hw_thermal_slowdown",
-    "hw_power_brake_slowdown",
 )
+
+#: What newer drivers count beside those.
+SLOWDOWN_REASONS = ("sw_thermal", "hw_thermal", "hw_power_brake")
 
 _REASON_KEYS = {reason: f"clocks_event_reasons.{reason}" for reason in CLOCK_EVENT_REASONS}
 _CLOCKS = ("graphics", "sm", "memory", "video")
@@ -96,13 +96,25 @@ CLOCKS = (
         series={p: f"violation.{p}" for p in VIOLATION_POLICIES},
         valid=(0.0, 1e10),
         help="Seconds for which this policy held the clocks down, as the driver counts it.",
-        source="fields 74 to 81 (PERF_POLICY_*), 269 to 271 (CLOCKS_EVENT_REASON_*)",
+        source="fields 74 to 81 (PERF_POLICY_*)",
+    ),
+    Metric(
+        name="gpu_slowdown_seconds_total",
+        kind=Kind.COUNTER,
+        group="clocks-details",
+        tier=Tier.SLOW,
+        label="reason",
+        series={r: f"slowdown.{r}" for r in SLOWDOWN_REASONS},
+        valid=(0.0, 1e10),
+        help="Seconds for which heat or the power brake slowed the GPU down, as the driver counts "
+        "it.",
+        source="fields 269 to 271 (CLOCKS_EVENT_REASON_*)",
     ),
     *(
         Metric(
             name=f"gpu_{name}_clock_hertz",
             kind=Kind.GAUGE,
-            group="application-clocks",
+            group="clocks-details",
             tier=Tier.SLOW,
             label="clock",
             series={c: f"clocks.{key}.{c}" for c in APPLICATION_CLOCKS},
@@ -130,7 +142,7 @@ CLOCKS = (
         "clocks.customer_boost.max",
         "Highest boost clock that the maker of the board allows.",
         HERTZ,
-        group="limits",
+        group="clocks-details",
         tier=Tier.STATIC,
         source="nvmlDeviceGetMaxCustomerBoostClock",
     ),

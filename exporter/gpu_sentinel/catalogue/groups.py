@@ -47,13 +47,14 @@ GROUPS: Mapping[str, Group] = {
         Group("distributions", False, "For how long power and utilisation were at which level."),
         Group("media", False, "JPEG and optical-flow engines, encoder and capture sessions."),
         Group("limits", False, "Power limits and thermal offsets that rarely change."),
-        Group("application-clocks", False, "Application clocks (older GPUs)."),
+        Group("clocks-details", False, "Application clocks, and the driver's times of slowdowns."),
+        Group("health-details", False, "The flags behind the driver's verdicts."),
         Group("ecc-locations", False, "Memory errors by the part of the GPU where they were."),
         Group("pcie-errors", False, "Errors on the PCIe link by kind."),
         Group("nvlink-links", False, "Each NVLink by itself: state, speed, bytes, errors."),
         Group("profiling-details", False, "More of the GPU's own counters: kinds of tensor work."),
         Group("topology", False, "What the GPU reaches directly: peers, fabric, C2C."),
-        Group("details", False, "What hardly anybody needs: cores, bus width, protected memory."),
+        Group("details", False, "What few people need: BAR1, cores, bus width, protected memory."),
     )
 }
 

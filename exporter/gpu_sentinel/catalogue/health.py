@@ -81,7 +81,7 @@ HEALTH = (
     Metric(
         name="gpu_repair_pending",
         kind=Kind.GAUGE,
-        group="health",
+        group="health-details",
         tier=Tier.SLOW,
         label="unit",
         series={unit: f"repair.{unit}" for unit in ("channel", "tpc")},
@@ -94,14 +94,14 @@ HEALTH = (
         "gpu_unrepairable_memory",
         "unrepairable_memory",
         "1 once memory is broken that cannot be replaced: the board should be.",
-        group="health",
+        group="health-details",
         source="nvmlDeviceGetUnrepairableMemoryFlag_v1",
     ),
     flag(
         "gpu_ecc_sram_threshold_exceeded",
         "ecc.sram.threshold",
         "1 once more uncorrectable errors were seen in on-chip memory than a good board has.",
-        group="health",
+        group="health-details",
         source="nvmlDeviceGetSramEccErrorStatus",
     ),
 )

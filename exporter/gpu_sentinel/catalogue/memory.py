@@ -46,7 +46,7 @@ MEMORY = (
             f"bar1.{which}",
             f"{what}, through which the host and other devices reach device memory.",
             BYTES,
-            group="memory",
+            group="details",
             tier=Tier.SLOW,
             source="nvmlDeviceGetBAR1MemoryInfo",
         )

@@ -53,7 +53,7 @@ MODES = (
         "How the GPU is shared: 0 not at all, 1 passed through to this virtual machine, 2 a vGPU "
         "in a guest, 3 a host of vGPUs, 4 a host of shared graphics.",
         (0.0, 4.0),
-        group="modes",
+        group="details",
         tier=Tier.STATIC,
         source="nvmlDeviceGetVirtualizationMode",
     ),
@@ -61,14 +61,14 @@ MODES = (
         "gpu_confidential_compute_mode",
         "confidential_compute",
         "1 while confidential computing protects the GPUs of this host.",
-        group="modes",
+        group="details",
         source="nvmlSystemGetConfComputeState",
     ),
     flag(
         "gpu_vgpu_license_status",
         "vgpu.license",
         "1 while this vGPU has its licence; only in guests.",
-        group="modes",
+        group="details",
         source="nvmlDeviceGetGridLicensableFeatures_v4",
     ),
 )

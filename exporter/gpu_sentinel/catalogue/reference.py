@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gpu_sentinel.catalogue.groups import GROUPS, Group
 from gpu_sentinel.catalogue.metric import Metric, Op
 from gpu_sentinel.catalogue.metrics import METRICS
 from gpu_sentinel.catalogue.own import OWN
@@ -24,8 +25,21 @@ Every series of a GPU carries `gpu` (NVML's index) and `uuid`; what describes th
 gpu_power_watts * on (instance, uuid) group_left (name) gpu_info
 ```
 
-*Tier* says how often the driver is asked: `fast` every `sampler.interval` (250 ms), `slow` every
-`sampler.slow-interval` (10 s), `static` when a GPU is found and every `sampler.static-interval`.
+*Tier* says how often the driver is asked: `fast` every `sampler.interval` (250 ms), or once a
+second for what has no peaks; `slow` every `sampler.slow-interval` (10 s), `static` when a GPU is
+found and every `sampler.static-interval`.
+
+## Groups
+
+Metrics are switched by group (`--metrics.enable nvlink-links,media`, `--metrics.disable fans`), and
+by name (`--metrics.include 'gpu_ecc_.*_location_total'`, `--metrics.exclude gpu_clock_max_hertz`:
+regular expressions that match the whole name). A name beats a group, and `exclude` beats `include`.
+What is not shown is not read.
+
+The table gives the series of one GPU, and the calls to the driver for one reading of each tier on
+the first board; a call that serves several groups is counted for each of them. Found on simulated
+boards by `make docs`.
+
 """
 
 
@@ -49,14 +63,21 @@ def described(metric: Metric) -> dict[str, object]:
     }
 
 
-def markdown(metrics: Iterable[Metric] = (*METRICS, *OWN)) -> str:
-    """The reference page."""
+def markdown(groups: Iterable[str], metrics: Iterable[Metric] = (*METRICS, *OWN)) -> str:
+    """The reference page; `groups` are the lines of its table of groups."""
     metrics = list(metrics)
-    parts = [_HEAD]
+    parts = [_HEAD + "\n".join(groups)]
     for group in dict.fromkeys(m.group for m in metrics):
         parts.append(f"\n## {group.capitalize()}\n")
+        if group in GROUPS:
+            parts.append(_about(GROUPS[group]))
         parts.extend(_section(m) for m in metrics if m.group == group)
     return "\n".join(parts)
+
+
+def _about(group: Group) -> str:
+    state = "On by default." if group.on else f"Off; on with `--metrics.enable {group.name}`."
+    return f"{group.about} {state}\n"
 
 
 def _section(metric: Metric) -> str:

@@ -18,7 +18,9 @@ def metrics(fmt: str) -> None:
         click.echo(json.dumps([described(m) for m in METRICS], indent=2))
         return
     if fmt == "markdown":
-        click.echo(markdown(), nl=False)
+        from gpu_sentinel.groupcosts import table  # noqa: PLC0415 - it runs the simulator
+
+        click.echo(markdown(table()), nl=False)
         return
     for group in dict.fromkeys(m.group for m in METRICS):
         click.secho(f"\n{group}", bold=True)

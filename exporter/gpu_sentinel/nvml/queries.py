@@ -12,6 +12,7 @@ from functools import partial
 import pynvml
 
 from gpu_sentinel.catalogue import THRESHOLDS, VIOLATION_POLICIES
+from gpu_sentinel.catalogue.clocks import SLOWDOWN_REASONS
 from gpu_sentinel.catalogue.temperature import TLIMITS
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml.boardqueries import BOARD, single
@@ -41,6 +42,9 @@ _VIOLATIONS = (
     *range(pynvml.NVML_FI_DEV_PERF_POLICY_POWER, pynvml.NVML_FI_DEV_PERF_POLICY_RELIABILITY + 1),
     pynvml.NVML_FI_DEV_PERF_POLICY_TOTAL_APP_CLOCKS,
     pynvml.NVML_FI_DEV_PERF_POLICY_TOTAL_BASE_CLOCKS,
+)
+#: In the order of `SLOWDOWN_REASONS`.
+_SLOWDOWNS = (
     pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN,
     pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN,
     pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN,
@@ -89,6 +93,10 @@ QUERIES: tuple[Query, ...] = (
             *(
                 Field(number, f"violation.{policy}", nano)
                 for number, policy in zip(_VIOLATIONS, VIOLATION_POLICIES, strict=True)
+            ),
+            *(
+                Field(number, f"slowdown.{reason}", nano)
+                for number, reason in zip(_SLOWDOWNS, SLOWDOWN_REASONS, strict=True)
             ),
             *NVLINK_ERROR_TOTALS,
             *PCIE_ERROR_COUNTS,
