@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from gpu_sentinel.catalogue import keys_needed
 from gpu_sentinel.config import ConfigError, Settings
 from gpu_sentinel.machine import Machine
 from gpu_sentinel.model import Tier
@@ -103,7 +104,7 @@ def _port(address: str) -> Finding:
 
 
 def _driver(settings: Settings, machine: Machine) -> Iterator[Finding]:
-    driver = Driver(CallStats(), machine.loader)
+    driver = Driver(CallStats(), machine.loader, keys_needed(settings.selection.metrics()))
     try:
         info = _patiently(driver.open)
         count = _patiently(driver.count)

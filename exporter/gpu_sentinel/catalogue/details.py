@@ -62,7 +62,7 @@ TOPOLOGY = (
     Metric(
         name="gpu_p2p_peers",
         kind=Kind.GAUGE,
-        group="topology",
+        group="p2p",
         tier=Tier.STATIC,
         label="capability",
         series={c: f"p2p.{c}" for c in P2P_CAPABILITIES},

@@ -53,7 +53,13 @@ GROUPS: Mapping[str, Group] = {
         Group("pcie-errors", False, "Errors on the PCIe link by kind."),
         Group("nvlink-links", False, "Each NVLink by itself: state, speed, bytes, errors."),
         Group("profiling-details", False, "More of the GPU's own counters: kinds of tensor work."),
-        Group("topology", False, "What the GPU reaches directly: peers, fabric, C2C."),
+        Group("topology", False, "What the GPU reaches directly: NVLink fabric, C2C."),
+        Group(
+            "p2p",
+            False,
+            "What GPUs of a host can do with each other. They are asked about pairs, so a GPU that "
+            "hangs can hold up the others.",
+        ),
         Group("details", False, "What few people need: BAR1, cores, bus width, protected memory."),
     )
 }
