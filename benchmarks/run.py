@@ -27,16 +27,23 @@ from measure import (
     press,
 )
 
+from gpu_sentinel.catalogue import GROUPS, METRICS, Op
+from gpu_sentinel.nvml.queries import QUERIES
+
 LIBRARY = "libnvidia-ml.so.1"
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "bench"
 OURS = Path(sys.executable).parent / "gpu-sentinel"
 #: The ratios in the table: columns of ours and theirs.
 RATIOS = (
-    (0, 3, "both at their default"),
-    (1, 3, "50 ms / 1 s"),
-    (2, 3, "both at 1 s"),
-    (0, 4, "both at 250 ms"),
+    (0, 4, "both at their default"),
+    (1, 4, "50 ms / 1 s"),
+    (2, 4, "both at 1 s"),
+    (0, 5, "both at 250 ms"),
+    (3, 5, "both at 250 ms, all groups of ours"),
 )
+
+#: Key of a reading -> the group of the metric that shows it.
+GROUP_OF = {key: m.group for m in METRICS if m.op is Op.READ for key in m.series.values()}
 
 Results = Sequence[Sequence[Round]]
 Figure = Callable[[Sequence[Round]], float]
@@ -136,6 +143,12 @@ def subjects(peer: Path) -> list[Subject]:
         Subject(ours, "250 ms (default)", serving("250ms"), "gpu_power_watts"),
         Subject(ours, "50 ms", [*serving("50ms"), "--sampler.budget", "off"], "gpu_power_watts"),
         Subject(ours, "1 s", serving("1s"), "gpu_power_watts"),
+        Subject(
+            ours,
+            "250 ms, all groups",
+            [*serving("250ms"), "--metrics.enable", "all"],
+            "gpu_power_watts",
+        ),
         Subject(theirs, "1 s (default)", other, "gpu_power_usage_W"),
         Subject(theirs, "250 ms (least)", [*other, "--interval", "0.25"], "gpu_power_usage_W"),
     ]
@@ -214,7 +227,13 @@ def report(args: argparse.Namespace, peer: Path, results: Results) -> str:
     for name, figure, digits in FIGURES:
         rows.append([name, *(f"{figure(rounds):.{digits}f}" for rounds in results)])
         shares.append([name, *(spread(figure, results[a], results[b]) for a, b, _ in RATIOS)])
-    parts = [facts(args, peer, results), table(rows), table(shares), costs(args, results[0])]
+    parts = [
+        facts(args, peer, results),
+        table(rows),
+        table(shares),
+        costs(args, results[0]),
+        groups(args, results[3]),
+    ]
     return "\n".join(parts)
 
 
@@ -243,17 +262,41 @@ def costs(args: argparse.Namespace, rounds: Sequence[Round]) -> str:
     return table(rows)
 
 
+def groups(args: argparse.Namespace, rounds: Sequence[Round]) -> str:
+    """Series and calls of each group, all of them on; a call for several counts for each."""
+    of_query = {
+        query.name: {GROUP_OF[key] for key in query.keys if key in GROUP_OF} for query in QUERIES
+    }
+    spent: dict[str, list[float]] = {name: [0.0, 0.0] for name in GROUPS}
+    for query, calls, seconds in call_costs([r.body for r in rounds]):
+        for group in of_query.get(query, ()):
+            spent[group][0] += calls / args.rounds
+            spent[group][1] += 1000 * seconds / args.rounds
+    names = {m.name: m.group for m in METRICS}
+    series = dict.fromkeys(GROUPS, 0)
+    for line in rounds[0].body.splitlines():
+        group = names.get(re.split(r"[{ ]", line, maxsplit=1)[0])
+        if group is not None:
+            series[group] += 1
+    rows = [["Group", "On", f"Series, {args.gpus} GPUs", "Calls in a round", "ms in a round"]]
+    for name, group in GROUPS.items():
+        calls, milliseconds = spent[name]
+        on = "yes" if group.on else ""
+        rows.append([name, on, str(series[name]), f"{calls:.0f}", f"{milliseconds:.2f}"])
+    return table(rows)
+
+
 def facts(args: argparse.Namespace, peer: Path, results: Results) -> str:
     """What was measured on: nothing that tells whose machine it is."""
     system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
     others = [r.others for rounds in results for r in rounds]
-    kept = "no" if any(r.reconnected for r in results[3]) else "yes"
+    kept = "no" if any(r.reconnected for r in results[4]) else "yes"
     stand_in = " (as a stand-in tells)" if args.nvml_dir else ""
     each = f"{args.seconds:g} s"
     lines = (
         f"{cpu_model()}, {os.cpu_count()} cores; {system}, Linux {platform.release()}",
         f"gpu-sentinel {version(OURS)}, Python {label(results[0], 'python_version')}",
-        f"nvitop-exporter {version(peer)}, Python {label(results[3], 'version', 'python_info')}",
+        f"nvitop-exporter {version(peer)}, Python {label(results[4], 'version', 'python_info')}",
         f"nvitop-exporter keeps connections: {kept}",
         f"{args.gpus} GPUs; driver {label(results[0], 'driver_version')}{stand_in}",
         f"{args.rounds} rounds: {each} idle, {each} scraped, {args.scrapes} scrapes in a row",

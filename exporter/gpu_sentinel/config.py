@@ -155,7 +155,8 @@ class Settings:
         (),
         "metrics.enable",
         values.groups,
-        "Groups of metrics to show beside those that are by default; docs/metrics.md lists them.",
+        "Groups of metrics to show beside those that are by default, or all; docs/metrics.md "
+        "lists them.",
         metavar="GROUP,...",
         restart=True,
     )

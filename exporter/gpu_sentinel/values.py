@@ -101,11 +101,13 @@ def whole(low: int, high: int) -> Callable[[object], int]:
 
 
 def groups(value: object) -> tuple[str, ...]:
-    """Names of groups of metrics."""
+    """Names of groups of metrics, or `all`."""
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list | tuple):
-        raise ValueError(f"{value!r} is no list of groups: write as 'media,limits'")  # noqa: TRY004
+        raise ValueError(f"{value!r} is no list of groups: write as 'media,limits', or 'all'")  # noqa: TRY004
     names = tuple(str(item).strip() for item in items)
+    if names == ("all",):
+        return tuple(GROUPS)
     for name in names:
         if name not in GROUPS:
             raise ValueError(f"{name!r} is no group: {yamlfile.suggestion(name, list(GROUPS))}")
