@@ -162,7 +162,9 @@ def test_lost_gpu_keeps_its_identity_and_no_readings(sampled: Sampled):
     of_lost = {name for (name, labels) in found if ("gpu", "0") in labels}
     assert of_lost == {
         "gpu_info",
+        "gpu_board_info",
         "gpu_lost",
+        "gpu_health_status",
         "gpu_sentinel_samples_total",
         "gpu_sentinel_sample_interval_seconds",
         "gpu_sentinel_overruns_total",

@@ -135,7 +135,7 @@ def test_fields_have_return_codes_of_their_own(machine):
     simulation, device = machine
     simulation.gpus[0].overrides.clear()
     wanted = [pynvml.NVML_FI_DEV_POWER_INSTANT, 9999, pynvml.NVML_FI_DEV_MEMORY_TEMP]
-    answers = raw.fields(device._handle, [(number, float, None) for number in wanted])()
+    answers = raw.fields(device._handle, [(number, 0, float, None) for number in wanted])()
     assert isinstance(answers[0], float)
     assert isinstance(answers[1], pynvml.NVMLError)
     assert isinstance(answers[2], float)

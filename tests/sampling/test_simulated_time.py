@@ -179,9 +179,11 @@ def test_slow_driver_costs_ticks_and_piles_nothing_up(simulated, monkeypatch):
     during = machine.gpu()
     passes = during.samples
     monkeypatch.undo()
-    assert during.overruns - before + passes == pytest.approx(11.0 / 0.05, abs=8)
+    # The ticks that a pass costs are counted at its end; the longest one reads all tiers.
+    most = 0.03 / 0.05 * len(machine.stats.total().costs)
+    assert during.overruns - before + passes == pytest.approx(11.0 / 0.05, abs=most)
     machine.run(21.0)
-    assert machine.gpu().overruns == pytest.approx(during.overruns, abs=6)
+    assert machine.gpu().overruns == pytest.approx(during.overruns, abs=most)
     assert machine.gpu().samples - passes == pytest.approx(200, abs=6), "none is caught up"
 
 
