@@ -184,7 +184,7 @@ def test_slow_driver_costs_ticks_and_piles_nothing_up(simulated, monkeypatch):
     assert during.overruns - before + passes == pytest.approx(11.0 / 0.05, abs=most)
     machine.run(21.0)
     assert machine.gpu().overruns == pytest.approx(during.overruns, abs=most)
-    assert machine.gpu().samples - passes == pytest.approx(200, abs=6), "none is caught up"
+    assert 200 - most <= machine.gpu().samples - passes <= 206, "none is caught up"
 
 
 def test_idle_gpu_is_asked_less_often(simulated):
