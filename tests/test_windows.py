@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_sentinel.windows import Accumulated, FlagSeconds, Integral, Levels, SlidingExtremes
+from gpu_sentinel.windows import (
+    Accumulated,
+    FlagSeconds,
+    Integral,
+    Levels,
+    SlidingExtremes,
+    Unwrapped,
+)
 
 # Binary fractions: their sums and products are exact, so results can be compared for equality.
 times = st.integers(0, 4000).map(lambda n: n / 16)
@@ -187,3 +194,31 @@ def test_accumulated_believes_much_after_a_long_silence() -> None:
     counter.add(0.0, 0.0, RATE)
     assert counter.add(3600.0, 300_000.0, RATE)
     assert not counter.add(3601.0, 600_000.0, RATE)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.05, 0.9), st.floats(0.0, 1.0)), min_size=1, max_size=60),
+    st.integers(0, 2**32 - 1),
+)
+def test_unwrapped_counts_over_wraps(steps: list[tuple[float, float]], start: int) -> None:
+    counter = Unwrapped(2.0**32, 2.0**32 / 4)  # wraps after 4 s at the soonest
+    t, exact = 0.0, float(start)
+    counter.add(t, exact % 2**32)
+    for elapsed, share in steps:
+        t += elapsed
+        exact += int(share * elapsed * 0.99 * counter.max_rate)
+        assert counter.add(t, exact % 2**32)
+    assert counter.total == exact - start
+
+
+def test_unwrapped_does_not_guess() -> None:
+    counter = Unwrapped(2.0**32, 2.0**32 / 4)
+    assert counter.add(0.0, 100.0), "the first reading is where it begins"
+    assert not counter.add(1.1, 200.0), "it may have wrapped unseen, had all gone on at full speed"
+    assert counter.add(1.2, 300.0)
+    assert counter.total == 100.0
+    assert not counter.add(1.3, 50.0), "back to the start: more than the link can carry"
+    assert counter.add(1.4, 60.0)
+    assert counter.add(1.4, 60.0), "asked twice at one time"
+    assert counter.total == 110.0
+    assert not counter.add(1.4, 61.0)
