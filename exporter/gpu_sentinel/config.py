@@ -187,7 +187,7 @@ class Settings:
     compat: str | None = _setting(
         None,
         "compat",
-        lambda value: _choice("dcgm")(value) if value != "" else None,
+        lambda value: values.choice("dcgm")(value) if value != "" else None,
         "Show the metrics under the names of another exporter too: dcgm (dcgm-exporter).",
         metavar="EXPORTER",
         restart=True,
@@ -195,7 +195,7 @@ class Settings:
     compat_dcgm_hostname_label: str = _setting(
         "Hostname",
         "compat.dcgm-hostname-label",
-        _choice("Hostname", "hostname"),
+        values.choice("Hostname", "hostname"),
         "The label that holds the host's name under DCGM's names: hostname after dcgm-exporter "
         "4.5.3.",
         metavar="LABEL",

@@ -28,8 +28,8 @@ NO_XID = Xid(0, "No Error")
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
-    """A MIG instance, as far as a row of DCGM tells of it.
+class GpuInstance:
+    """A GPU instance of a GPU that MIG splits up, as far as DCGM's rows tell of it.
 
     Attributes:
         profile: as `1g.10gb`.
@@ -44,8 +44,8 @@ class Instance:
 
 #: None where nobody watches for XIDs.
 LastXid: TypeAlias = Callable[[Snapshot, DeviceId], Xid | None]
-#: Empty where the GPU is not split up.
-Instances: TypeAlias = Callable[[DeviceSnapshot, float], Sequence[Instance]]
+#: Those of a GPU at a monotonic time; empty where it is not split up.
+GpuInstances: TypeAlias = Callable[[Snapshot, DeviceId, float], Sequence[GpuInstance]]
 
 #: On which the labels of a GPU depend.
 _Facts: TypeAlias = tuple[DeviceId, Mapping[str, str], DriverInfo | None, str, int]
@@ -61,7 +61,7 @@ class _Row:
 
 @dataclass(slots=True)
 class _Rows:
-    """The rows of one GPU or MIG instance, one a metric."""
+    """The rows of one GPU or GPU instance, one a metric."""
 
     facts: _Facts
     rows: tuple[_Row, ...]
@@ -79,12 +79,12 @@ class DcgmRenderer:
         hostname: str,
         hostname_label: str = HOSTNAME_LABELS[0],
         last_xid: LastXid = lambda _snapshot, _device: None,
-        instances: Instances = lambda _device, _now: (),
+        instances: GpuInstances = lambda _snapshot, _device, _now: (),
     ) -> None:
         self._hostname = label(hostname_label, hostname)
         self._last_xid = last_xid
         self._instances = instances
-        self._known: dict[tuple[str, int | None], _Rows] = {}
+        self._known: dict[tuple[str, int], _Rows] = {}
 
     def render(self, snapshot: Snapshot, now: float, fmt: Format) -> tuple[str, float]:
         """The families, and the monotonic time at which something in them becomes too old."""
@@ -96,12 +96,13 @@ class DcgmRenderer:
                 sample = samples[column]
                 if sample is not None:
                     values.update(sample.values)
-            if not values or device.identity is None:
+            if device.identity is None:
                 continue
+            # A GPU that is lost has no readings, but an XID that tells why.
             xid = self._last_xid(snapshot, device.id)
             # As with dcgm-exporter: the instances of a GPU that is split up stand in its place,
             # and what is told only of the whole GPU stands on each of them.
-            for instance in self._instances(device, now) or (None,):
+            for instance in self._instances(snapshot, device.id, now) or (None,):
                 found = values if instance is None else {**values, **instance.values}
                 rows = self._rows(device, device.identity, snapshot.driver.info, instance)
                 _add_lines(lines, rows, found, xid)
@@ -117,7 +118,7 @@ class DcgmRenderer:
         device: DeviceSnapshot,
         identity: Mapping[str, str],
         driver: DriverInfo | None,
-        instance: Instance | None,
+        instance: GpuInstance | None,
     ) -> tuple[_Row, ...]:
         profile, slot = (instance.profile, instance.number) if instance else ("", -1)
         facts = (device.id, identity, driver, profile, slot)
@@ -133,7 +134,7 @@ class DcgmRenderer:
         device: DeviceId,
         identity: Mapping[str, str],
         driver: DriverInfo | None,
-        instance: Instance | None,
+        instance: GpuInstance | None,
     ) -> list[str]:
         labels = [
             label("gpu", str(device.index)),
