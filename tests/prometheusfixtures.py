@@ -34,6 +34,13 @@ class Prometheus:
         found = self.query(expression)
         return found[0][1] if found else None
 
+    def by_gpu(self, expression: str, time: float) -> dict[str, float]:
+        """The values at a Unix time, of which each GPU has one at most."""
+        found = self.get("query", query=expression, time=str(time))["result"]
+        values = {r["metric"]["gpu"]: float(r["value"][1]) for r in found}
+        assert len(values) == len(found)
+        return values
+
     def alerts(self) -> list[dict[str, object]]:
         found = self.get("alerts")["alerts"]
         return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -98,6 +99,18 @@ def test_the_page_is_read_back_in_both_formats(sampled: Sampled, scenario: str):
     for family in (*text, *openmetrics):
         if family.name.startswith("DCGM"):
             assert family.type == kinds[family.name]
+
+
+def test_promtool_dislikes_only_what_dcgm_calls_its_metrics(
+    sampled: Sampled, tool: Callable[..., str]
+):
+    body = page(sampled("training"), DcgmRenderer("n", last_xid=lambda _s, _d: NO_XID)).body("", "")
+    checked = subprocess.run(
+        [tool("promtool"), "check", "metrics"], input=body[0], capture_output=True, check=False
+    )
+    said = (checked.stdout + checked.stderr).decode().splitlines()
+    assert said
+    assert not [line for line in said if not line.startswith("DCGM_FI_")]
 
 
 def test_native_families_are_as_without_it(sampled: Sampled):
