@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
+from typing import TypeAlias
 
 #: One reading in base units; a tuple where a device has several of a kind (fans), by index.
 Value = float | tuple[float, ...]
@@ -101,6 +102,19 @@ class DriverState:
 
 
 @dataclass(frozen=True, slots=True)
+class XidReports:
+    """The reports of one XID by one GPU: how many since the exporter started, and Unix time."""
+
+    count: int = 0
+    last: float = 0.0
+
+
+#: By GPU, as it was called last, and XID.
+Xids: TypeAlias = Mapping[DeviceId, Mapping[int, XidReports]]
+NO_XIDS: Xids = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that is known at one moment; `sequence` grows with every change."""
 
@@ -109,3 +123,4 @@ class Snapshot:
     devices: tuple[DeviceSnapshot, ...] = ()
     pci_devices: int | None = None
     expected_devices: int | None = None
+    xids: Xids = NO_XIDS

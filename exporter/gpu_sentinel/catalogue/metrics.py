@@ -20,6 +20,7 @@ from gpu_sentinel.catalogue.pcie import PCIE
 from gpu_sentinel.catalogue.power import POWER
 from gpu_sentinel.catalogue.temperature import TEMPERATURE
 from gpu_sentinel.catalogue.utilization import UTILIZATION
+from gpu_sentinel.catalogue.xids.metrics import XID_METRICS
 
 METRICS: tuple[Metric, ...] = (
     *IDENTITY,
@@ -32,6 +33,7 @@ METRICS: tuple[Metric, ...] = (
     *FANS,
     *ERRORS,
     *HEALTH,
+    *XID_METRICS,
     *NVLINK,
     *MODES,
     *MEDIA,

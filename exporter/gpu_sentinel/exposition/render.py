@@ -14,7 +14,15 @@ from typing import TypeAlias
 from gpu_sentinel.catalogue import METRICS, Metric, Op
 from gpu_sentinel.catalogue.health import verdicts
 from gpu_sentinel.exposition.formats import Format, label, number
-from gpu_sentinel.model import DeviceId, DeviceSnapshot, Snapshot, Tier, TierSample, Value
+from gpu_sentinel.model import (
+    DeviceId,
+    DeviceSnapshot,
+    Snapshot,
+    Tier,
+    TierSample,
+    Value,
+    XidReports,
+)
 
 _Rows = Iterator[tuple[tuple[str, ...], float]]
 #: For one GPU and one metric: the key of each value, and what stands before it in the body.
@@ -56,6 +64,15 @@ def _health(snapshot: Snapshot, now: float) -> _Rows:
             yield (str(device.id.index), device.id.uuid, check), verdict
 
 
+def _xids(get: Callable[[XidReports], float]) -> _Inventory:
+    def rows(snapshot: Snapshot, _now: float) -> _Rows:
+        for device, reports in snapshot.xids.items():
+            for xid, report in reports.items():
+                yield (str(device.index), device.uuid, str(xid)), get(report)
+
+    return rows
+
+
 def _count(get: Callable[[Snapshot], int | None]) -> _Inventory:
     def rows(snapshot: Snapshot, _now: float) -> _Rows:
         count = get(snapshot)
@@ -75,6 +92,8 @@ _INVENTORY: Mapping[str, _Inventory] = {
     "gpu_pci_devices": _count(lambda s: s.pci_devices),
     "gpu_expected_devices": _count(lambda s: s.expected_devices),
     "gpu_lost": _lost,
+    "gpu_xid_errors_total": _xids(lambda report: report.count),
+    "gpu_xid_last_timestamp_seconds": _xids(lambda report: round(report.last, 3)),
 }
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import MutableMapping
 from typing import TypeAlias
 
-from gpu_sentinel.model import DeviceSnapshot, DriverState, Snapshot
+from gpu_sentinel.model import NO_XIDS, DeviceSnapshot, DriverState, Snapshot, Xids
 
 #: What the samplers of one driver write to: GPUs by UUID. It is left behind with the driver, so
 #: that a sampler which hung meanwhile writes where nobody looks.
@@ -25,6 +25,7 @@ class SnapshotStore:
         self._driver = DriverState()
         self._counts: tuple[int | None, int | None] = (None, None)
         self._session: Session = {}
+        self._xids = NO_XIDS
         self._numbers = itertools.count(1)
         self._sequence = 0
         self._made = Snapshot()
@@ -47,7 +48,9 @@ class SnapshotStore:
                 devices = list(self._session.values())
                 devices.sort(key=lambda d: (d.id.index, d.id.uuid))
                 pci, expected = self._counts
-                self._made = Snapshot(sequence, self._driver, tuple(devices), pci, expected)
+                self._made = Snapshot(
+                    sequence, self._driver, tuple(devices), pci, expected, self._xids
+                )
             return self._made
 
     def put_device(self, device: DeviceSnapshot, session: Session | None = None) -> None:
@@ -68,6 +71,11 @@ class SnapshotStore:
     def put_counts(self, pci_devices: int | None, expected_devices: int | None) -> None:
         """Replace how many GPUs the host has, and should have."""
         self._counts = (pci_devices, expected_devices)
+        self._changed()
+
+    def put_xids(self, xids: Xids) -> None:
+        """Replace what was reported; what is given is not changed any more."""
+        self._xids = xids
         self._changed()
 
     def _changed(self) -> None:
