@@ -14,6 +14,7 @@ from gpu_sentinel.catalogue import Selection
 
 ENV_PREFIX = "GPU_SENTINEL_"
 DEFAULT_SCENARIO = "training"
+KERNEL_LOG = Path("/dev/kmsg")
 
 # Kubernetes puts these into every pod beside a service called gpu-sentinel.
 _SERVICE_LINK = re.compile(ENV_PREFIX + r"(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_\w+)?)")
@@ -199,6 +200,15 @@ class Settings:
         "The label that holds the host's name under DCGM's names: hostname after dcgm-exporter "
         "4.5.3.",
         metavar="LABEL",
+        restart=True,
+    )
+    xid_kernel_log: Path | None = _setting(
+        KERNEL_LOG,
+        "xid.kernel-log",
+        values.path_or_off,
+        "Where the kernel's log is read for XIDs; off: NVML tells them, though not all. Not read "
+        "of simulated GPUs, unless it is set to something else.",
+        metavar="PATH",
         restart=True,
     )
     simulate: str | None = _setting(

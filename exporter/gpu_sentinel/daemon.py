@@ -87,6 +87,7 @@ class Daemon:
             expected_gpus=lambda: self.settings.inventory_expected_gpus,
             count_pci=self._machine.count_pci,
             module_loaded=self._machine.module_loaded,
+            kernel_log=self._machine.kernel_log,
         )
         workings = Workings(
             self._stats,
@@ -94,6 +95,7 @@ class Daemon:
             self._inventory.governor,
             self._inventory.lateness,
             lambda: self._inventory.sampler_cpu,
+            self._inventory.xids,
         )
         actions = {"reload": self.reload, "release": self.release, "acquire": self.acquire}
         self._server = WebServer(

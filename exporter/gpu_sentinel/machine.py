@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from gpu_sentinel.config import ConfigError, Settings
+from gpu_sentinel.config import KERNEL_LOG, ConfigError, Settings
 from gpu_sentinel.host import count_gpus, module_loaded
 from gpu_sentinel.nvml import Loader
 
@@ -20,12 +21,14 @@ class Machine:
         module_loaded: whether the driver's kernel module is there, without NVML; None where
             that cannot be known.
         scenario: the simulated scenario; None on real GPUs.
+        kernel_log: where the kernel tells XIDs; None where NVML is to be asked.
     """
 
     loader: Loader | None
     count_pci: Callable[[], tuple[int, int] | None]
     module_loaded: Callable[[], bool | None]
     scenario: str | None = None
+    kernel_log: Path | None = None
 
 
 def machine(settings: Settings) -> Machine:
@@ -35,7 +38,7 @@ def machine(settings: Settings) -> Machine:
         ConfigError: the scenario is not known, or not valid.
     """
     if settings.simulate is None:
-        return Machine(None, count_gpus, module_loaded)
+        return Machine(None, count_gpus, module_loaded, kernel_log=settings.xid_kernel_log)
     from gpu_sentinel.simulator import (  # noqa: PLC0415 - costs nothing where GPUs are real
         ScenarioError,
         Simulation,
@@ -51,6 +54,12 @@ def machine(settings: Settings) -> Machine:
         present = simulation.pci_devices()
         return present, present
 
+    # The host's own log tells of the host's own GPUs.
+    kernel_log = None if settings.xid_kernel_log == KERNEL_LOG else settings.xid_kernel_log
     return Machine(
-        simulation.library, count, lambda: simulation.driver is not None, settings.simulate
+        simulation.library,
+        count,
+        lambda: simulation.driver is not None,
+        settings.simulate,
+        kernel_log,
     )

@@ -123,4 +123,4 @@ class Snapshot:
     devices: tuple[DeviceSnapshot, ...] = ()
     pci_devices: int | None = None
     expected_devices: int | None = None
-    xids: Xids = NO_XIDS
+    xids: Xids = field(default_factory=lambda: NO_XIDS)

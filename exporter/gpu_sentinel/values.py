@@ -26,6 +26,16 @@ def optional_path(value: object) -> Path | None:
     return Path(path).expanduser() if path else None
 
 
+def path_or_off(value: object) -> Path | None:
+    """A path; None for `off`, which in YAML is false."""
+    if value is False or value == "off":
+        return None
+    path = optional_path(value)
+    if path is None:
+        raise ValueError("'' is neither off nor a path: write as '/dev/kmsg'")
+    return path
+
+
 def addresses(value: object) -> tuple[str, ...]:
     """One address or several, each with a port."""
     items = value.split(",") if isinstance(value, str) else value

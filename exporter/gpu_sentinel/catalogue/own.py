@@ -129,6 +129,20 @@ OWN: tuple[Metric, ...] = (
         "Readings that were dropped because they cannot be true.",
         "query",
     ),
+    _own(
+        "gpu_sentinel_xid_source_info",
+        Kind.INFO,
+        "Where XIDs come from: kernel_log, nvml (which does not tell all of them), or none while "
+        "there is neither. Always 1.",
+        "source",
+    ),
+    _own(
+        "gpu_sentinel_kernel_log_records_total",
+        Kind.COUNTER,
+        "Records of the kernel log by what was in them: an XID, something other, nothing that "
+        "makes sense (malformed), or overwritten before it was read (lost).",
+        "result",
+    ),
     _process("process_cpu_seconds_total", Kind.COUNTER, "Processor time of the exporter."),
     _process("process_resident_memory_bytes", Kind.GAUGE, "Memory that the exporter occupies."),
     _process("process_virtual_memory_bytes", Kind.GAUGE, "Memory that the exporter has mapped."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TypeAlias
 
@@ -15,7 +15,7 @@ from gpu_sentinel.exposition.formats import Format, label, number
 from gpu_sentinel.host import process_facts
 from gpu_sentinel.model import Snapshot
 from gpu_sentinel.nvml import CallStats
-from gpu_sentinel.sampling import Governor, Lateness
+from gpu_sentinel.sampling import Governor, Lateness, XidState
 from gpu_sentinel.sampling.health import driver_due
 
 #: Label values and value of one series.
@@ -42,6 +42,7 @@ class Workings:
 
     Attributes:
         sampler_cpu: processor seconds of the sampling threads.
+        xids: where XIDs come from.
     """
 
     stats: CallStats
@@ -49,6 +50,7 @@ class Workings:
     governor: Governor
     lateness: Lateness
     sampler_cpu: Callable[[], float]
+    xids: XidState = field(default_factory=XidState)
 
 
 class OwnRenderer:
@@ -121,6 +123,8 @@ def _rows(workings: Workings, snapshot: Snapshot, now: float) -> Mapping[str, It
         "gpu_sentinel_nvml_call_seconds_total": [((q,), c.seconds) for q, c in total.costs.items()],
         "gpu_sentinel_nvml_errors_total": total.errors.items(),
         "gpu_sentinel_rejected_readings_total": _by_name(total.rejected),
+        "gpu_sentinel_xid_source_info": [((workings.xids.source,), 1.0)],
+        "gpu_sentinel_kernel_log_records_total": _by_name(workings.xids.records),
     }
     for name, value in process_facts().items():
         rows[name] = _one(value)

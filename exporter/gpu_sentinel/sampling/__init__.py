@@ -5,6 +5,7 @@ from gpu_sentinel.sampling.inventory import HANG_SECONDS, Inventory
 from gpu_sentinel.sampling.lending import Lending
 from gpu_sentinel.sampling.pace import Lateness, Pace
 from gpu_sentinel.sampling.store import SnapshotStore
+from gpu_sentinel.sampling.xidwatch import XidState
 
 __all__ = [
     "HANG_SECONDS",
@@ -15,4 +16,5 @@ __all__ = [
     "Lending",
     "Pace",
     "SnapshotStore",
+    "XidState",
 ]

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
-from gpu_sentinel.model import DeviceSnapshot, DriverState
+from gpu_sentinel.model import DeviceId, DeviceSnapshot, DriverState
 from gpu_sentinel.nvml import CallStats, Driver, GpuLostError, NvmlError
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.lanes import Lanes
@@ -18,6 +19,8 @@ from gpu_sentinel.sampling.meter import Meter
 from gpu_sentinel.sampling.pace import Lateness, Pace
 from gpu_sentinel.sampling.sampler import DeviceSampler, Registry, Surroundings
 from gpu_sentinel.sampling.store import SnapshotStore
+from gpu_sentinel.sampling.xidbook import XidBook
+from gpu_sentinel.sampling.xidwatch import Session, XidState, XidWatcher
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ class Inventory:
         expected_gpus: Callable[[], int | None],
         count_pci: Callable[[], tuple[int, int] | None],
         module_loaded: Callable[[], bool | None] = lambda: None,
+        kernel_log: Path | None = None,
     ) -> None:
         """Prepare; `start` does the work.
 
@@ -61,6 +65,7 @@ class Inventory:
             count_pci: NVIDIA display devices, and how many no other driver has taken.
             module_loaded: whether the kernel module is loaded, found out without NVML; None
                 where that cannot be known.
+            kernel_log: where XIDs are read; None to ask NVML for them.
         """
         self._driver = driver
         self._store = store
@@ -71,6 +76,7 @@ class Inventory:
         self.governor = Governor()
         self._meter = Meter(stats, self.governor)
         self.lending = Lending(module_loaded)
+        self._xids = XidWatcher(XidBook(store, self._addresses), kernel_log)
         self._samplers: list[DeviceSampler] = []
         self._lanes: Lanes | None = None
         self._hanging: set[int] = set()
@@ -92,8 +98,14 @@ class Inventory:
         """Processor seconds that the sampling threads have used."""
         return self._meter.cpu
 
+    @property
+    def xids(self) -> XidState:
+        """Where XIDs come from."""
+        return self._xids.state
+
     def start(self) -> None:
         """Start the thread; it starts the samplers."""
+        self._xids.start()
         self._thread.start()
 
     def stop(self, timeout: float) -> bool:
@@ -108,8 +120,10 @@ class Inventory:
         self._wake.set()
         self._thread.join(timeout)
         if self._thread.is_alive():
+            self._xids.stop(0.0)
             return False
-        return self._close(max(deadline - time.monotonic(), 0.1))
+        closed = self._close(max(deadline - time.monotonic(), 0.1))
+        return self._xids.stop(max(deadline - time.monotonic(), 0.1)) and closed
 
     def wake(self) -> None:
         """Look at everything now, as after the settings were changed."""
@@ -197,6 +211,7 @@ class Inventory:
         self._samplers = [DeviceSampler(index, around) for index in range(listed)]
         self._lanes = Lanes(self._samplers, partial(self._meter.look, listed, self._pace))
         self._lanes.start()
+        self._xids.attach(Session(self._driver.events, partial(_present, self._samplers)))
 
     def _let_go(self) -> None:
         """Release every handle, so that GPUs can be reset, MIG changed, the driver unloaded."""
@@ -211,7 +226,8 @@ class Inventory:
     def _asked(self) -> str:
         """What a call that does not come back was about."""
         busy = self._lanes.busy() if self._lanes else {}
-        return ", ".join(f"GPU {sampler.index}: {sampler.asked}" for sampler in busy)
+        asked = [f"GPU {sampler.index}: {sampler.asked}" for sampler in busy]
+        return ", ".join(asked if self._xids.outside(0.0) else [*asked, "events"])
 
     def _watch(self) -> None:
         now = time.monotonic()
@@ -284,9 +300,16 @@ class Inventory:
                     DeviceSnapshot(id=known.id, identity=known.identity, lost=True, answered=now)
                 )
 
+    def _addresses(self) -> list[tuple[DeviceId, str]]:
+        known = self._registry.gpus.copy().values()
+        return [(k.id, k.identity.get("pci_bus_id", "")) for k in known if k.identity]
+
     def _close(self, timeout: float) -> bool:
-        """Stop the samplers and let go of the driver; False where one is stuck in a call."""
+        """Stop all who call the driver and let go of it; False where one is stuck in a call."""
+        self._xids.detach()
         if self._lanes is not None and not self._lanes.close(timeout):
+            return False
+        if not self._xids.outside(timeout):
             return False
         self._lanes = None
         self._samplers = []
@@ -295,3 +318,8 @@ class Inventory:
             self._driver.close()
             self._open = False
         return True
+
+
+def _present(samplers: list[DeviceSampler]) -> list[DeviceId]:
+    """The GPUs that have told who they are."""
+    return [sampler.known.id for sampler in samplers if sampler.known]

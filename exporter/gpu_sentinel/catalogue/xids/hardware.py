@@ -190,9 +190,7 @@ BOARD = (
         "Drain the host and restart it; if it happens again, check power, cooling and slot, and "
         "return the board.",
     ),
-    Xid(
-        81, "VGA subsystem error", _WARNING, "The part for old displays failed.", UPDATE, _LISTING
-    ),
+    Xid(81, "VGA subsystem error", _WARNING, "The part for old displays failed.", UPDATE, _LISTING),
     *(
         Xid(
             n,

@@ -1,0 +1,101 @@
+"""What a record of the kernel log says, as read from /dev/kmsg: pure, and ready for anything.
+
+The format is that of the kernel's Documentation/ABI/testing/dev-kmsg, the line about an XID that
+of kernel_rc.c in NVIDIA's open kernel modules (and older spellings of it, from bug reports).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from gpu_sentinel.catalogue.xids import MOST
+
+#: Of the text behind an XID, for the log.
+DETAIL_CHARACTERS = 200
+
+_RECORD = re.compile(rb"(\d{1,10}),(\d{1,20}),(\d{1,20}),[^;\n]{1,200};([^\n]*)")
+_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
+#: The domain may be missing (drivers before 2010), and the function is mostly.
+_ADDRESS = r"(?:([0-9a-fA-F]{1,8}):)?([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,2})(?:\.[0-7])?"
+_BUS = re.compile(_ADDRESS)
+#: Behind the address MIG adds the instances: `GPU-I:05 GPU-CI:02`.
+_XID = re.compile(
+    rf"(?:NVRM: )+Xid \((?:PCI:)?{_ADDRESS}(?: [^)]{{0,100}})?\): ?(\d{{1,10}})\b,? ?(.*)"
+)
+_LOOKS_LIKE_XID = re.compile(r"(?:NVRM: )+Xid\b")
+_UNPRINTABLE = re.compile(r"[^ -~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class XidLine:
+    """An XID in the log: the GPU's address as of `bus_address`, and what the line says more."""
+
+    bus: str
+    xid: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record.
+
+    Attributes:
+        sequence: grows by one with every record.
+        seconds: since the start of the machine, by a clock that stands still in suspend.
+        xids: what it reports; mostly nothing.
+        odd: it begins like a report of an XID, and is none.
+    """
+
+    sequence: int
+    seconds: float
+    xids: tuple[XidLine, ...] = ()
+    odd: bool = False
+
+
+@lru_cache(maxsize=256)
+def bus_address(text: str) -> str | None:
+    """A PCI address in one spelling: `00000000:3B:00.0` and `0000:3b:00` are `0:3b:0`."""
+    match = _BUS.fullmatch(text.strip())
+    return _joined(*match.groups()) if match else None
+
+
+def parse(line: bytes) -> Record | None:
+    """The record in a line; None where it is none."""
+    match = _RECORD.match(line)
+    if match is None:
+        return None
+    sequence, seconds = int(match[2]), int(match[3]) / 1e6
+    message = match[4]
+    # Looked for first in the bytes: nearly all records are about something else. Whatever another
+    # device calls itself stands behind the name of its driver, so it cannot pass for a report.
+    if not message.startswith(b"NVRM:"):
+        return Record(sequence, seconds)
+    found, odd = [], False
+    # A text of several lines is one record, with the ends of lines escaped.
+    for part in _unescaped(message).split("\n"):
+        xid = _xid(part)
+        if xid is not None:
+            found.append(xid)
+        elif _LOOKS_LIKE_XID.match(part):
+            odd = True
+    return Record(sequence, seconds, tuple(found), odd)
+
+
+def _xid(text: str) -> XidLine | None:
+    match = _XID.match(text)
+    if match is None or not 1 <= int(match[4]) <= MOST:
+        return None
+    detail = _UNPRINTABLE.sub("?", match[5])[:DETAIL_CHARACTERS]
+    return XidLine(_joined(match[1], match[2], match[3]), int(match[4]), detail)
+
+
+def _joined(domain: str | None, bus: str, device: str) -> str:
+    return f"{int(domain or '0', 16):x}:{int(bus, 16):x}:{int(device, 16):x}"
+
+
+def _unescaped(message: bytes) -> str:
+    r"""The kernel writes what is not printable, and backslashes, as `\xNN`."""
+    plain = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), message)
+    return plain.decode("utf-8", "replace")

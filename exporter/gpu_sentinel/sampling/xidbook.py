@@ -1,0 +1,183 @@
+"""Which XIDs were reported: counted for each GPU, published, and told in the log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from gpu_sentinel.catalogue.xids import XIDS, Severity, explain
+from gpu_sentinel.host import bus_address
+from gpu_sentinel.model import DeviceId, XidReports
+from gpu_sentinel.sampling.store import SnapshotStore
+
+log = logging.getLogger(__name__)
+
+#: Between two publications, so that a flood does not make the page anew all the time.
+PUBLISH_SECONDS = 0.3
+#: Between two lines in the log about the same XID of the same GPU.
+LOG_SECONDS = 60.0
+#: What a log that lies can make us remember: XIDs beside those of the table, and addresses.
+_MOST_UNKNOWN_XIDS = 16
+_MOST_ADDRESSES = 128
+
+_LEVELS = {
+    Severity.FATAL: logging.ERROR,
+    Severity.RESET: logging.ERROR,
+    Severity.WARNING: logging.WARNING,
+    Severity.APPLICATION: logging.INFO,
+    Severity.INFO: logging.INFO,
+}
+
+#: GPUs that were seen since the exporter started, with the PCI address as NVML writes it.
+Known: TypeAlias = Callable[[], Iterable[tuple[DeviceId, str]]]
+
+
+_NONE = XidReports()
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One XID of one GPU; `told` is when the log last said so, `untold` what it did not."""
+
+    reports: XidReports = _NONE
+    told: float | None = None
+    untold: int = 0
+
+
+@dataclass(slots=True)
+class _Gpu:
+    """One GPU, or an address at which none is known yet; `id` is None meanwhile."""
+
+    id: DeviceId | None = None
+    entries: dict[int, _Entry] = field(default_factory=dict)
+
+
+class XidBook:
+    """What was reported since the exporter started, and before. The watcher's thread uses it.
+
+    GPUs are known by UUID, so that counts outlive a loss or another driver. Reports from an
+    address at which no GPU is known are kept until one is.
+    """
+
+    def __init__(
+        self, store: SnapshotStore, known: Known, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Published to `store`; `known` is asked again and again."""
+        self._store = store
+        self._known = known
+        self._clock = clock
+        self._gpus: dict[str, _Gpu] = {}
+        self._strangers: dict[str, _Gpu] = {}
+        self._published_at = float("-inf")
+        self._changed = False
+
+    def by_address(self, bus: str, xid: int, wall: float, detail: str, *, new: bool) -> None:
+        """Take a report from the kernel log; `bus` as `bus_address` writes it."""
+        for id_, address in self._known():
+            if bus_address(address) == bus:
+                self.by_gpu(id_, xid, wall, detail, new=new)
+                return
+        if bus not in self._strangers and len(self._strangers) >= _MOST_ADDRESSES:
+            return
+        gpu = self._strangers.setdefault(bus, _Gpu())
+        self._take(gpu, xid, wall, new=new, fields={"pci_bus_id": bus, "detail": detail})
+
+    def by_gpu(self, id_: DeviceId, xid: int, wall: float, detail: str = "", *, new: bool) -> None:
+        """Take a report of a GPU."""
+        gpu = self._gpus.setdefault(id_.uuid, _Gpu(id_))
+        gpu.id = id_
+        fields: dict[str, object] = {"gpu": id_.index, "uuid": id_.uuid, "detail": detail}
+        self._take(gpu, xid, wall, new=new, fields=fields)
+
+    def settle(self) -> None:
+        """Give reports to GPUs that are known by now, tell the log, publish; whenever it suits."""
+        now = self._clock()
+        if self._gpus or self._strangers:
+            self._meet()
+            self._tell_rest(now)
+        if self._changed and now - self._published_at >= PUBLISH_SECONDS:
+            self._changed = False
+            self._published_at = now
+            self._store.put_xids(
+                {
+                    gpu.id: {xid: entry.reports for xid, entry in sorted(gpu.entries.items())}
+                    for gpu in self._gpus.values()
+                    if gpu.id is not None
+                }
+            )
+
+    @property
+    def due(self) -> float:
+        """Seconds until something waits to be published."""
+        if not self._changed:
+            return float("inf")
+        return max(self._published_at + PUBLISH_SECONDS - self._clock(), 0.0)
+
+    def _take(
+        self, gpu: _Gpu, xid: int, wall: float, *, new: bool, fields: dict[str, object]
+    ) -> None:
+        entry = gpu.entries.get(xid)
+        if entry is None:
+            if xid not in XIDS and sum(x not in XIDS for x in gpu.entries) >= _MOST_UNKNOWN_XIDS:
+                return
+            entry = gpu.entries[xid] = _Entry()
+        before = entry.reports
+        entry.reports = XidReports(before.count + new, max(before.last, wall))
+        self._changed = True
+        if not new:
+            return
+        now = self._clock()
+        if entry.told is not None and now - entry.told < LOG_SECONDS:
+            entry.untold += 1
+            return
+        self._tell(entry, xid, now, fields)
+
+    def _tell(self, entry: _Entry, xid: int, now: float, fields: dict[str, object]) -> None:
+        about = explain(xid)
+        line = {"xid": xid, "name": about.name, "severity": about.severity.value, **fields}
+        if entry.untold:
+            line["more"] = entry.untold
+        log.log(
+            _LEVELS[about.severity],
+            "GPU reports an XID" if entry.told is None else "GPU has reported the XID again",
+            extra={"fields": {key: value for key, value in line.items() if value != ""}},
+        )
+        entry.told, entry.untold = now, 0
+
+    def _tell_rest(self, now: float) -> None:
+        """What came within a minute after the last line and was followed by nothing."""
+        for bus, gpu in (*self._strangers.items(), *self._gpus.items()):
+            for xid, entry in gpu.entries.items():
+                if entry.untold and entry.told is not None and now - entry.told >= LOG_SECONDS:
+                    fields: dict[str, object] = (
+                        {"pci_bus_id": bus}
+                        if gpu.id is None
+                        else {"gpu": gpu.id.index, "uuid": gpu.id.uuid}
+                    )
+                    self._tell(entry, xid, now, fields)
+
+    def _meet(self) -> None:
+        """Take up GPUs that have told their address, or changed their index."""
+        for id_, address in self._known():
+            gpu = self._gpus.get(id_.uuid)
+            if gpu is not None and gpu.id != id_:
+                gpu.id = id_
+                self._changed = True
+            stranger = self._strangers.pop(bus_address(address) or "", None)
+            if stranger is not None:
+                gpu = self._gpus.setdefault(id_.uuid, _Gpu(id_))
+                self._merge(gpu, stranger)
+
+    def _merge(self, gpu: _Gpu, stranger: _Gpu) -> None:
+        for xid, entry in stranger.entries.items():
+            mine = gpu.entries.setdefault(xid, _Entry())
+            mine.reports = XidReports(
+                mine.reports.count + entry.reports.count,
+                max(mine.reports.last, entry.reports.last),
+            )
+            mine.told = max((t for t in (mine.told, entry.told) if t is not None), default=None)
+            mine.untold += entry.untold
+        self._changed = True
