@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
+from datetime import datetime, timezone
+from time import monotonic, time
 
 from gpu_sentinel import __version__
+from gpu_sentinel.catalogue.xids import RECENT_SECONDS, URGENT_SECONDS, explain
 from gpu_sentinel.exposition import ReloadState
 from gpu_sentinel.model import DeviceSnapshot, Snapshot, Value
 from gpu_sentinel.sampling.health import driver_due, hangs
-from gpu_sentinel.web.landing import GpuRow, StatusPage
+from gpu_sentinel.web.landing import GpuRow, StatusPage, XidRow
 
 
 def status_page(
@@ -17,17 +19,20 @@ def status_page(
     reload: ReloadState,
     scenario: str | None,
     clock: Callable[[], float] = monotonic,
+    wall: Callable[[], float] = time,
 ) -> StatusPage:
     """The page as of now."""
     now = clock()
+    xids = _xids(snapshot, wall())
     info = snapshot.driver.info
     rows = tuple(_row(device, now) for device in snapshot.devices)
     return StatusPage(
         version=__version__,
         driver=f"Driver {info.driver_version}, CUDA {info.cuda_version}" if info else "No driver",
         gpus=rows,
+        xids=tuple(row for _, row in xids),
         notes=(f"The GPUs are simulated (scenario {scenario}).",) if scenario else (),
-        problems=tuple(_problems(snapshot, reload, rows, now)),
+        problems=(*_problems(snapshot, reload, rows, now), *_urgent(xids)),
     )
 
 
@@ -50,6 +55,35 @@ def _problems(
     if reload.error:
         found.append(f"The configuration was not reloaded: {reload.error}")
     return found
+
+
+def _xids(snapshot: Snapshot, wall: float) -> list[tuple[float, XidRow]]:
+    """Those of the last day, the newest first, each with its age."""
+    found = []
+    for device, reports in snapshot.xids.items():
+        for number, report in reports.items():
+            about = explain(number)
+            row = XidRow(
+                time=f"{datetime.fromtimestamp(report.last, timezone.utc):%d %b %H:%M:%S}",
+                gpu=str(device.index),
+                xid=str(number),
+                severity=about.severity.value,
+                bad=about.severity.pages,
+                name=about.name,
+                action=about.action,
+                reports=str(report.count) if report.count else "-",
+            )
+            found.append((wall - report.last, row))
+    found.sort(key=lambda pair: (pair[0], pair[1].gpu, pair[1].xid))
+    return [pair for pair in found if pair[0] <= RECENT_SECONDS]
+
+
+def _urgent(xids: list[tuple[float, XidRow]]) -> list[str]:
+    return [
+        f"GPU {row.gpu} has reported XID {row.xid} ({row.name}): {row.action}"
+        for age, row in xids
+        if row.bad and age <= URGENT_SECONDS
+    ]
 
 
 def _row(device: DeviceSnapshot, now: float) -> GpuRow:

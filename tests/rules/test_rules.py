@@ -12,13 +12,12 @@ import pytest
 import yaml
 
 from gpu_sentinel.catalogue import METRICS, OWN
+from gpu_sentinel.catalogue.xids import PAGING, XIDS, Severity
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "prometheus"
 UNIT_TESTS = Path(__file__).parent / "promtool"
 
-#: Exported from the XID work on; the rule waits for it.
-ANNOUNCED = {"gpu_xid_last_timestamp_seconds"}
 ANNOTATIONS = {"summary", "description", "value", "threshold", "first_step"}
 
 
@@ -82,9 +81,15 @@ def test_runbooks_are_of_alerts_that_exist():
 
 
 def test_rules_ask_for_metrics_that_exist():
-    known = {m.name for m in (*METRICS, *OWN)} | {r["record"] for r in RECORDS} | ANNOUNCED | {"up"}
+    known = {m.name for m in (*METRICS, *OWN)} | {r["record"] for r in RECORDS} | {"up"}
     for rule in (*ALERTS, *RECORDS):
         code = re.sub(r"#.*", "", rule["expr"])
         asked = set(re.findall(r"\b(?:gpu|host)[a-z0-9_:]*_[a-z0-9_:]+\b", code))
         assert asked <= known, rule
-    assert not ANNOUNCED & {m.name for m in METRICS}, "announced no more: take it out"
+
+
+def test_alert_on_xids_is_for_those_that_the_table_calls_fatal_or_a_reset():
+    (rule,) = [a for a in ALERTS if a["alert"] == "GpuXidFatal"]
+    expected = "|".join(map(str, PAGING))
+    assert rule["expr"] == (f'time() - gpu_xid_last_timestamp_seconds{{xid=~"{expected}"}} < 300')
+    assert not [n for n in PAGING if XIDS[n].severity is Severity.APPLICATION]

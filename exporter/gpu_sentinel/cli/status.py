@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
+from datetime import datetime, timezone
 from urllib.parse import urlsplit, urlunsplit
 
 import click
 
 from gpu_sentinel.cli.table import lines
-from gpu_sentinel.exposition.reader import GpuStatus, Status, parse_status
+from gpu_sentinel.exposition.reader import GpuStatus, Status, XidStatus, parse_status
 
 DEFAULT_URL = "http://127.0.0.1:9836/metrics"
 
@@ -119,8 +120,29 @@ def _print(found: Status) -> None:
     left = {1, len(header) - 1}  # the name and the state; numbers stand to the right
     for line in lines([header, *map(_row, found.gpus)], left):
         click.echo(line)
+    if found.xids:
+        click.echo("\nXIDs of the last 24 hours\n")
+        rows = [_XID_HEADER, *map(_xid_row, found.xids)]
+        for line in lines(rows, left={0, 3, 5, 6}):
+            click.echo(line)
     for problem in found.problems:
         click.secho(f"! {problem}", fg="red")
+
+
+_XID_HEADER = ("TIME (UTC)", "GPU", "XID", "SEVERITY", "REPORTS", "NAME", "WHAT TO DO")
+
+
+def _xid_row(xid: XidStatus) -> tuple[str, ...]:
+    at = datetime.fromtimestamp(xid.last_timestamp_seconds, timezone.utc)
+    return (
+        f"{at:%d %b %H:%M:%S}",
+        str(xid.gpu),
+        str(xid.xid),
+        xid.severity,
+        str(xid.reports) if xid.reports else "-",
+        xid.name,
+        xid.action,
+    )
 
 
 def _row(gpu: GpuStatus) -> tuple[str, ...]:

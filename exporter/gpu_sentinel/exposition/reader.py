@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from gpu_sentinel.catalogue.xids import RECENT_SECONDS, URGENT_SECONDS, Severity, explain
+
 #: Seconds without a new sample, beyond its interval, after which a GPU counts as silent.
 SILENT_SECONDS = 5.0
 
@@ -30,6 +32,26 @@ class GpuStatus:
     clock_sm_hertz: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class XidStatus:
+    """An XID that a GPU has reported; `reports` are those since the exporter started."""
+
+    gpu: int
+    uuid: str
+    xid: int
+    name: str
+    severity: str
+    action: str
+    reports: int
+    last_timestamp_seconds: float
+    age_seconds: float
+
+    @property
+    def problem(self) -> bool:
+        """Whether somebody has to act on it now."""
+        return Severity(self.severity).pages and self.age_seconds <= URGENT_SECONDS
+
+
 @dataclass(slots=True)
 class Status:
     """The exporter, the driver and the GPUs; counts are None where they are not known."""
@@ -41,12 +63,18 @@ class Status:
     devices: int | None = None
     expected_devices: int | None = None
     gpus: list[GpuStatus] = field(default_factory=list)
+    xids: list[XidStatus] = field(default_factory=list)
 
     @property
     def problems(self) -> list[str]:
         """What is wrong, one sentence each."""
         found = [] if self.nvml_up else ["the driver does not answer (gpu_sentinel_nvml_up 0)"]
         found += [f"GPU {g.gpu} is {g.state}" for g in self.gpus if g.state != "ok"]
+        found += [
+            f"GPU {x.gpu} has reported XID {x.xid} ({x.name}): {x.action}"
+            for x in self.xids
+            if x.problem
+        ]
         if self.devices is not None and self.devices > len(self.gpus):
             found.append(
                 f"the driver lists {self.devices} GPUs, {len(self.gpus)} have told who they are"
@@ -97,6 +125,7 @@ def parse_status(body: str, now: float) -> Status:
         expected_devices=_whole(_single(samples, "gpu_expected_devices")),
     )
     status.gpus = _gpus(samples, now)
+    status.xids = _xids(samples, now)
     return status
 
 
@@ -106,6 +135,32 @@ def _single(samples: _Samples, name: str) -> float | None:
 
 def _whole(value: float | None) -> int | None:
     return None if value is None else int(value)
+
+
+def _xids(samples: _Samples, now: float) -> list[XidStatus]:
+    """Those of the last day, the newest first."""
+    counts = {
+        (labels["uuid"], labels["xid"]): int(value)
+        for labels, value in samples["gpu_xid_errors_total"]
+    }
+    found = []
+    for labels, last in samples["gpu_xid_last_timestamp_seconds"]:
+        uuid, about = labels["uuid"], explain(int(labels["xid"]))
+        found.append(
+            XidStatus(
+                gpu=int(labels["gpu"]),
+                uuid=uuid,
+                xid=about.number,
+                name=about.name,
+                severity=about.severity.value,
+                action=about.action,
+                reports=counts.get((uuid, labels["xid"]), 0),
+                last_timestamp_seconds=last,
+                age_seconds=round(max(now - last, 0.0), 3),
+            )
+        )
+    recent = [xid for xid in found if xid.age_seconds <= RECENT_SECONDS]
+    return sorted(recent, key=lambda xid: (xid.age_seconds, xid.gpu, xid.xid))
 
 
 def _gpus(samples: _Samples, now: float) -> list[GpuStatus]:

@@ -27,6 +27,20 @@ class GpuRow:
 
 
 @dataclass(frozen=True, slots=True)
+class XidRow:
+    """An XID that a GPU has reported; `bad` where somebody has to act."""
+
+    time: str
+    gpu: str
+    xid: str
+    severity: str
+    bad: bool
+    name: str
+    action: str
+    reports: str
+
+
+@dataclass(frozen=True, slots=True)
 class StatusPage:
     """What the page shows.
 
@@ -38,6 +52,7 @@ class StatusPage:
     version: str
     driver: str
     gpus: tuple[GpuRow, ...] = ()
+    xids: tuple[XidRow, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -50,7 +65,7 @@ nav a{margin-right:1.2rem}table{border-collapse:collapse;width:100%;margin-top:1
 caption{text-align:left;opacity:.7;padding-bottom:.3rem}.wide{overflow-x:auto}
 th,td{padding:.35rem .5rem;border-bottom:1px solid var(--line);text-align:right;
 white-space:nowrap;font-variant-numeric:tabular-nums}
-.text{text-align:left}code{font-size:.8em;opacity:.7}.ok{color:var(--good)}
+.text{text-align:left}.prose{white-space:normal}code{font-size:.8em;opacity:.7}.ok{color:var(--good)}
 .bad{color:var(--bad);font-weight:600}
 meter{width:4.5rem;margin-left:.5rem;vertical-align:middle}
 p.note{border-left:4px solid var(--line);padding:.3rem .8rem}
@@ -97,16 +112,46 @@ def _cell(content: str, text: bool) -> str:
     return f'<td class="text">{content}</td>' if text else f"<td>{content}</td>"
 
 
+_XID_HEADER = (
+    ("Time (UTC)", True),
+    ("GPU", False),
+    ("XID", False),
+    ("Severity", True),
+    ("Name", True),
+    ("Reports", False),
+    ("What to do", True),
+)
+
+
+def _xid_row(xid: XidRow) -> str:
+    cells = (
+        escape(xid.time),
+        escape(xid.gpu),
+        escape(xid.xid),
+        f'<span class="bad">{escape(xid.severity)}</span>' if xid.bad else escape(xid.severity),
+        escape(xid.name),
+        escape(xid.reports),
+        f'<span class="prose">{escape(xid.action)}</span>',
+    )
+    return "<tr>" + "".join(map(_cell, cells, (text for _, text in _XID_HEADER))) + "</tr>\n"
+
+
+def _table(caption: str, header: tuple[tuple[str, bool], ...], rows: str) -> str:
+    names = "".join(
+        f'<th scope="col"{_TEXT_CLASS if text else ""}>{name}</th>' for name, text in header
+    )
+    return (
+        f'<div class="wide"><table><caption>{escape(caption)}</caption>\n'
+        f"<thead><tr>{names}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n"
+    )
+
+
 def landing_page(page: StatusPage, telemetry_path: str) -> str:
     """The page as HTML."""
-    header = "".join(
-        f'<th scope="col"{_TEXT_CLASS if text else ""}>{name}</th>' for name, text in _HEADER
-    )
-    rows = "".join(map(_row, page.gpus))
-    table = (
-        f'<div class="wide"><table><caption>{escape(page.driver)}</caption>\n'
-        f"<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n"
-    )
+    table = _table(page.driver, _HEADER, "".join(map(_row, page.gpus)))
+    if page.xids:
+        rows = "".join(map(_xid_row, page.xids))
+        table += _table("XIDs of the last 24 hours", _XID_HEADER, rows)
     problems = "".join(f'<p class="problem" role="alert">{escape(p)}</p>\n' for p in page.problems)
     notes = "".join(f'<p class="note">{escape(n)}</p>\n' for n in page.notes)
     return (

@@ -17,6 +17,8 @@ from gpu_sentinel.catalogue.xids.work import WORK
 
 #: A greater number is no XID.
 MOST = 999
+#: How old a report may be to be shown to a person, and to be a problem where it asks for somebody.
+RECENT_SECONDS, URGENT_SECONDS = 86400.0, 3600.0
 
 #: NVIDIA says of these that no driver reports them.
 RESERVED = {
@@ -69,4 +71,14 @@ def explain(number: int) -> Xid:
 #: Those for which the alert fires.
 PAGING: tuple[int, ...] = tuple(n for n, xid in XIDS.items() if xid.severity.pages)
 
-__all__ = ["MOST", "PAGING", "XIDS", "Severity", "Source", "Xid", "explain"]
+__all__ = [
+    "MOST",
+    "PAGING",
+    "RECENT_SECONDS",
+    "URGENT_SECONDS",
+    "XIDS",
+    "Severity",
+    "Source",
+    "Xid",
+    "explain",
+]
