@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from gpu_sentinel.catalogue import keys_needed
 from gpu_sentinel.config import ConfigError, Settings
+from gpu_sentinel.host import KernelLog
 from gpu_sentinel.machine import Machine
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import CallStats, Device, Driver, NvmlError
@@ -75,6 +76,8 @@ def diagnose(settings: Settings, machine: Machine) -> Iterator[Finding]:
     yield from _configuration(settings)
     for address in settings.web_listen_address:
         yield _port(address)
+    if machine.kernel_log is not None:
+        yield _kernel_log(machine.kernel_log)
     yield from _driver(settings, machine)
 
 
@@ -101,6 +104,15 @@ def _port(address: str) -> Finding:
             "else choose another with --web.listen-address",
         )
     return Finding("port", f"{address} is free")
+
+
+def _kernel_log(path: Path) -> Finding:
+    """Nothing is wrong where it cannot be read: there is another source."""
+    try:
+        KernelLog(path).close()
+    except OSError as error:
+        return Finding("XIDs", f"from NVML, not all of them ({path}: {error.strerror})")
+    return Finding("XIDs", f"from {path}")
 
 
 def _driver(settings: Settings, machine: Machine) -> Iterator[Finding]:

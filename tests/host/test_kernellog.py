@@ -1,0 +1,184 @@
+"""The reader of the kernel log: what is new, what is lost, and nothing that stops it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gpu_sentinel.host import KernelLog, Report
+from gpu_sentinel.host import kernellog as module
+
+BOOT, NOW = 1_000_000.0, 1_000_500.0
+XID = "NVRM: Xid (PCI:0000:3b:00): 79, pid=1, name=x, GPU has fallen off the bus."
+
+Open = Callable[[Path], KernelLog]
+
+
+@pytest.fixture
+def open_log() -> Iterator[Open]:
+    opened: list[KernelLog] = []
+
+    def start(path: Path) -> KernelLog:
+        opened.append(KernelLog(path, clock=lambda: NOW - BOOT, wall=lambda: NOW))
+        return opened[-1]
+
+    yield start
+    for log in opened:
+        log.close()
+
+
+def line(text: str = XID, sequence: int = 1, microseconds: int = 100_000_000) -> str:
+    return f"3,{sequence},{microseconds},-;{text}\n"
+
+
+def everything(log: KernelLog) -> list[Report]:
+    found: list[Report] = []
+    more = True
+    while more:
+        reports, more = log.take()
+        found += reports
+    return found
+
+
+def test_what_was_there_is_old_and_has_the_kernels_time(tmp_path: Path, open_log: Open):
+    path = tmp_path / "kmsg"
+    path.write_text(line("Linux version 6.1") + line() + " SUBSYSTEM=pci\n DEVICE=+pci:0000\n")
+    log = open_log(path)
+    (report,) = everything(log)
+    assert not report.new
+    assert report.wall == BOOT + 100.0
+    assert log.records == {"xid": 1, "other": 1, "malformed": 0, "lost": 0}
+
+
+def test_what_comes_is_new_and_has_the_time_of_now(tmp_path: Path, open_log: Open):
+    path = tmp_path / "kmsg"
+    path.write_text("")
+    log = open_log(path)
+    assert everything(log) == []
+    with path.open("a") as file:
+        file.write(line())
+    (report,) = everything(log)
+    assert report.new
+    assert report.wall == NOW
+
+
+def test_a_time_to_come_is_not_believed(tmp_path: Path, open_log: Open):
+    path = tmp_path / "kmsg"
+    path.write_text(line(microseconds=2**63))
+    (report,) = everything(open_log(path))
+    assert report.wall == NOW
+
+
+def test_a_line_in_pieces(tmp_path: Path, open_log: Open):
+    path = tmp_path / "kmsg"
+    path.write_text("")
+    log = open_log(path)
+    everything(log)
+    for piece in (line()[:20], line()[20:50], line()[50:]):
+        with path.open("a") as file:
+            file.write(piece)
+        found = everything(log)
+    assert len(found) == 1
+
+
+def test_fifo_without_and_with_a_writer(tmp_path: Path, open_log: Open):
+    path = tmp_path / "kmsg"
+    os.mkfifo(path)
+    log = open_log(path)
+    assert everything(log) == []
+    woken, waker = os.pipe()
+    for number in range(2):
+        with path.open("w") as file:
+            file.write(line(sequence=number))
+            file.flush()
+            log.wait(1.0, woken)
+            assert len(everything(log)) == 1
+            start = time.monotonic()
+            log.wait(0.2, woken)
+            assert time.monotonic() - start > 0.15, "it waits while nothing comes"
+    log.wait(0.1, woken)
+    assert everything(log) == []
+    start = time.monotonic()
+    log.wait(0.1, woken)
+    assert time.monotonic() - start > 0.05, "nor does it spin without a writer"
+    os.write(waker, b"x")
+    start = time.monotonic()
+    log.wait(10.0, woken)
+    assert time.monotonic() - start < 1.0, "it can be woken"
+    os.close(woken)
+    os.close(waker)
+
+
+def test_too_long_lines_are_left_out(tmp_path: Path, open_log: Open):
+    path = tmp_path / "kmsg"
+    path.write_text(line("x" * 100_000) + line() + "y" * 40_000)
+    log = open_log(path)
+    assert len(everything(log)) == 1
+    assert log.records["malformed"] == 2
+    with path.open("a") as file:
+        file.write("z" * 40_000 + "\n" + line())
+    assert len(everything(log)) == 1
+    assert log.records["malformed"] == 2
+
+
+def test_overrun_and_errors_of_the_device(
+    tmp_path: Path, open_log: Open, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "kmsg"
+    path.write_text("")
+    log = open_log(path)
+    answers: list[bytes | OSError] = [
+        line("x", sequence=7).encode(),
+        OSError(errno.EPIPE, "overrun"),
+        OSError(errno.EINVAL, "too long"),
+        line(sequence=18).encode(),
+        OSError(errno.EAGAIN, "nothing"),
+        OSError(errno.EIO, "broken"),
+    ]
+
+    def read(_fd: int, _size: int) -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(module.os, "read", read)
+    reports, more = log.take()
+    assert len(reports) == 1
+    assert not more
+    assert log.records == {"xid": 1, "other": 1, "malformed": 1, "lost": 10}
+    with pytest.raises(OSError, match="broken"):
+        log.take()
+
+
+@pytest.mark.parametrize("name", ["missing", "folder"])
+def test_what_cannot_be_opened(tmp_path: Path, open_log: Open, name: str):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        open_log(tmp_path / name)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_without_permission(tmp_path: Path, open_log: Open):
+    path = tmp_path / "kmsg"
+    path.write_text(line())
+    path.chmod(0)
+    with pytest.raises(PermissionError):
+        open_log(path)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=5000))
+def test_any_bytes(tmp_path: Path, content: bytes):
+    path = tmp_path / "kmsg"
+    path.write_bytes(content + b"\n" + line().encode())
+    log = KernelLog(path, clock=lambda: NOW - BOOT, wall=lambda: NOW)
+    assert [r.line.xid for r in everything(log)][-1:] == [79]
+    log.close()
