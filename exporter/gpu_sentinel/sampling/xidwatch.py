@@ -68,12 +68,13 @@ class XidWatcher:
         self._outside = threading.Event()  # the thread makes no call to the driver
         self._outside.set()
         self._stop = threading.Event()
-        self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._woken = self._waker = -1
         self._failure = ""
         self._thread = threading.Thread(target=self._run, name="xids", daemon=True)
 
     def start(self) -> None:
         """Start to watch."""
+        self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._thread.start()
 
     def stop(self, timeout: float) -> bool:
