@@ -23,6 +23,7 @@ from gpu_sentinel.exposition import (
     OwnRenderer,
     ReloadState,
     Workings,
+    last_xid,
 )
 from gpu_sentinel.host.name import node_name
 from gpu_sentinel.machine import machine
@@ -105,7 +106,9 @@ class Daemon:
                     lambda: self.store.current,
                     OwnRenderer(workings),
                     DeviceRenderer(metrics),
-                    DcgmRenderer(node_name(os.environ), self.settings.compat_dcgm_hostname_label)
+                    DcgmRenderer(
+                        node_name(os.environ), self.settings.compat_dcgm_hostname_label, last_xid
+                    )
                     if dcgm
                     else None,
                 ).body,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from gpu_sentinel.exposition import last_xid
+from gpu_sentinel.exposition.dcgm import NO_XID, Xid
 from gpu_sentinel.exposition.reader import Status, parse_status
+from gpu_sentinel.model import DeviceId, Snapshot, XidReports
 
 NOW = 1_800_000_000.0
 
@@ -42,3 +45,12 @@ def test_what_is_a_problem(xid: int, age: float, problem: bool):
 def test_a_clock_that_is_ahead_is_no_future():
     (xid,) = status((79, -30.0)).xids
     assert xid.age_seconds == 0.0
+
+
+def test_last_xid_under_the_name_of_dcgm():
+    gpu = DeviceId(0, "GPU-0")
+    assert last_xid(Snapshot(), gpu) == NO_XID
+    old = {79: XidReports(0, 30.0)}
+    assert last_xid(Snapshot(xids={gpu: old}), gpu) == NO_XID, "from before the start"
+    new = {31: XidReports(2, 20.0), 94: XidReports(1, 10.0)}
+    assert last_xid(Snapshot(xids={gpu: old | new}), gpu) == Xid(31, "memory page fault")

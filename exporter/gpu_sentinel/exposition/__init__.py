@@ -1,6 +1,6 @@
 """From the snapshot to the bytes of /metrics."""
 
-from gpu_sentinel.exposition.dcgm import DcgmRenderer
+from gpu_sentinel.exposition.dcgm import DcgmRenderer, last_xid
 from gpu_sentinel.exposition.page import MetricsPage
 from gpu_sentinel.exposition.render import DeviceRenderer
 from gpu_sentinel.exposition.selfmetrics import OwnRenderer, ReloadState, Workings
@@ -12,4 +12,5 @@ __all__ = [
     "OwnRenderer",
     "ReloadState",
     "Workings",
+    "last_xid",
 ]

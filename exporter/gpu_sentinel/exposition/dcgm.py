@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from gpu_sentinel.catalogue import Kind
 from gpu_sentinel.catalogue.dcgm import DCGM, FIELD_LABELS, XID_ERRORS, DcgmMetric, Sum
+from gpu_sentinel.catalogue.xids import explain
 from gpu_sentinel.exposition.formats import Format, label, number
 from gpu_sentinel.exposition.render import fresh_readings
 from gpu_sentinel.model import DeviceId, DeviceSnapshot, DriverInfo, Snapshot, Value
@@ -25,6 +26,16 @@ class Xid:
 
 
 NO_XID = Xid(0, "No Error")
+
+
+def last_xid(snapshot: Snapshot, device: DeviceId) -> Xid:
+    """The XID that a GPU has reported last since the exporter started."""
+    reports = snapshot.xids.get(device, {})
+    new = [(report.last, number) for number, report in reports.items() if report.count]
+    if not new:
+        return NO_XID
+    _, number = max(new)
+    return Xid(number, explain(number).name)
 
 
 @dataclass(frozen=True, slots=True)
