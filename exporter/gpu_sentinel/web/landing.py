@@ -47,14 +47,15 @@ class StatusPage:
     Attributes:
         notes: what is unusual but not wrong, as that GPUs are simulated.
         problems: what is wrong, one sentence each.
+        xids: those of the last day, the newest first.
     """
 
     version: str
     driver: str
     gpus: tuple[GpuRow, ...] = ()
-    xids: tuple[XidRow, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    xids: tuple[XidRow, ...] = ()
 
 
 _STYLE = """
