@@ -146,7 +146,7 @@ def test_what_a_board_has_not_is_not_supported(simulate):
     assert code(pynvml.nvmlDeviceGetTotalEccErrors, rtx, 0, 0) == unsupported
     assert code(pynvml.nvmlDeviceGetRemappedRows, rtx) == unsupported
     assert code(pynvml.nvmlDeviceGetFanSpeed, handle(0)) == unsupported
-    assert code(pynvml.nvmlDeviceGetGspFirmwareVersion, rtx) == unsupported, "not simulated"
+    assert code(pynvml.nvmlDeviceGetIrqNum, rtx) == unsupported, "not simulated"
 
 
 def test_structures_of_another_version_are_refused(simulate):
