@@ -115,9 +115,14 @@ def _platform(_call: Call, gpu: SimulatedGpu, out: int) -> None:
 
 
 @function("dpp", "nvmlDeviceGetDramEncryptionMode")
-def _dram_encryption(_call: Call, _gpu: SimulatedGpu, _current: int, _pending: int) -> None:
-    # Neither Hopper nor GB200 tell it, though nvml.h says that Blackwell can.
-    raise not_supported()
+def _dram_encryption(_call: Call, gpu: SimulatedGpu, *pointers: int) -> None:
+    on = gpu.model.facts.dram_encryption
+    for pointer in pointers:
+        layout, version = pynvml.c_nvmlDramEncryptionInfo_t, pynvml.nvmlDramEncryptionInfo_v1
+        info = structure(layout, pointer, version)
+        if on is None:
+            raise not_supported()
+        info.encryptionState = int(on)
 
 
 @function("dp", "nvmlDeviceGetConfComputeProtectedMemoryUsage")

@@ -63,13 +63,8 @@ for _name in ("REMAPPED_ROWS_COR_INACTIVE", "REMAPPED_ROWS_UNC_INACTIVE"):
 
 add("PERF_POLICY_POWER", U64, _seconds(lambda s: s.power_capped_seconds))
 add("PERF_POLICY_THERMAL", U64, _seconds(_thermal))
-for _name in ("SYNC_BOOST", "BOARD_LIMIT", "LOW_UTILIZATION", "RELIABILITY", "TOTAL_BASE_CLOCKS"):
+for _name in ("SYNC_BOOST", "BOARD_LIMIT", "LOW_UTILIZATION", "RELIABILITY"):
     add(f"PERF_POLICY_{_name}", U64, lambda _: 0)
-add(
-    "PERF_POLICY_TOTAL_APP_CLOCKS",
-    U64,
-    _seconds(lambda s: s.power_capped_seconds + _thermal(s)),
-)
 add("CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN", U64, _seconds(lambda s: s.sw_thermal_seconds))
 add("CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN", U64, _seconds(lambda s: s.hw_thermal_seconds))
 add("CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN", U64, lambda _: 0)

@@ -79,6 +79,7 @@ class Facts:
         sram_status: nvmlDeviceGetSramEccErrorStatus answers.
         unrepairable, repair: the driver tells whether memory is, and whether repairs wait.
         memory_watts: of device memory, idle and busy.
+        dram_encryption: whether it is on; None where the driver does not tell, as on all of these.
         vgpu: a virtual GPU in a guest, with its licence.
         slot: chassis serial number, slot, tray, and whether peers are reached through a switch.
     """
@@ -109,6 +110,7 @@ class Facts:
     pcie_peers: bool = True
     wide_pcie_counters: bool = False
     fan_rpm: int = 0
+    dram_encryption: bool | None = None
     vgpu: bool = False
     slot: tuple[str, int, int, bool] = ("", 0, 0, False)
 

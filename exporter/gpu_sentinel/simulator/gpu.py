@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from gpu_sentinel.simulator.faults import Errors
 from gpu_sentinel.simulator.loads import Load
@@ -129,12 +129,13 @@ class SimulatedGpu:
         """PCIe packets that were sent again."""
         return self.model.pcie_replays + self.errors.pcie["replay"]
 
-    def link_bytes(self, link: int, t: float) -> tuple[int, int]:
-        """What a NVLink has sent and received so far."""
+    def link_bytes(self, links: Iterable[int], t: float) -> list[tuple[int, int]]:
+        """What each of these NVLinks has sent and received so far."""
         with self._lock:
             self.board.advance(t)
-            sent, received = self.nvlinks.bytes(link, self.board.ahead(t))
-            return int(sent), int(received)
+            ahead = self.board.ahead(t)
+            carried = [self.nvlinks.bytes(link, ahead) for link in links]
+        return [(int(sent), int(received)) for sent, received in carried]
 
     def switch_link(self, link: int, t: float, *, up: bool) -> None:
         """Let a NVLink go up or down."""

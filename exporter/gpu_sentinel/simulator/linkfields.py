@@ -81,9 +81,10 @@ def _kibibytes(direction: int, overhead: float = 1.0) -> Get:
     def get(asked: Asked) -> int:
         gpu = asked.gpu
         _spec(gpu)
-        links = range(gpu.nvlinks.there) if asked.scope == ALL_LINKS else (asked.scope,)
-        carried = (gpu.link_bytes(link_of(gpu, link), asked.t)[direction] for link in links)
-        return sum(int(number * overhead) // 1024 for number in carried)
+        every = asked.scope == ALL_LINKS
+        links = range(gpu.nvlinks.there) if every else (link_of(gpu, asked.scope),)
+        carried = gpu.link_bytes(links, asked.t)
+        return sum(int(each[direction] * overhead) // 1024 for each in carried)
 
     return get
 
