@@ -1,8 +1,9 @@
 """What is soldered onto each model: part numbers, links, cores, and what its firmware says.
 
-H100, L40S and RTX 4080 SUPER are as captured from such boards. GB200, A100 and T4 are as in the
-`nvidia-smi -q -x` outputs of real ones that NVIDIA/k8s-test-infra keeps with its tests. V100, the
-counts of cores follow data sheets, and half of the C2C links of a GH200 are on a GB200.
+H100, L40S and RTX 4080 SUPER are as captured from such boards. GB200 and T4 are as in the outputs
+of `nvidia-smi -q -x` that NVIDIA/k8s-test-infra keeps with its tests, A100 as its sibling of 40 GB
+there. Data sheets have the cores and V100. That a GB200 has half of the C2C links of a GH200 is
+an assumption, and so is the order of the modules on an HGX board after the first.
 """
 
 from __future__ import annotations
