@@ -4,50 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Iterator
 
 import pynvml
 import pytest
+from asking import Clock, code, handle
 
 from gpu_sentinel.nvml import library
-from gpu_sentinel.simulator import Simulation, load_scenario
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def simulate(clock: Clock) -> Iterator[object]:
-    """Runs a scenario below pynvml; its time is the test's."""
-
-    def run(name: str) -> Simulation:
-        simulation = Simulation(load_scenario(name), clock)
-        library.attach(simulation.library)
-        pynvml.nvmlInit()
-        return simulation
-
-    yield run
-    library.detach()
-
-
-def code(call, *arguments) -> int:
-    with pytest.raises(pynvml.NVMLError) as caught:
-        call(*arguments)
-    return caught.value.value
-
-
-def handle(index: int = 0):
-    return pynvml.nvmlDeviceGetHandleByIndex(index)
 
 
 def run_energies(simulate, clock: Clock, pace: float) -> list[tuple[int, int, int]]:
@@ -146,7 +108,7 @@ def test_what_a_board_has_not_is_not_supported(simulate):
     assert code(pynvml.nvmlDeviceGetTotalEccErrors, rtx, 0, 0) == unsupported
     assert code(pynvml.nvmlDeviceGetRemappedRows, rtx) == unsupported
     assert code(pynvml.nvmlDeviceGetFanSpeed, handle(0)) == unsupported
-    assert code(pynvml.nvmlDeviceGetGspFirmwareVersion, rtx) == unsupported, "not simulated"
+    assert code(pynvml.nvmlDeviceGetIrqNum, rtx) == unsupported, "not simulated"
 
 
 def test_structures_of_another_version_are_refused(simulate):

@@ -18,7 +18,22 @@ PROMISED = {
     "lost-gpu",
     "hung-gpu",
     "driver-reload",
+    "nvlink",
 }
+
+#: All that can happen to an H100 beside what other scenarios show.
+MISHAPS = """
+description: One mishap after the other.
+gpus: [{model: h100-sxm}]
+events:
+  - {at: 1s, gpu: 0, do: ecc, type: corrected, location: sram, count: 3}
+  - {at: 2s, gpu: 0, do: sram, code: sec_ded, source: l2, count: 2, exceeded: true}
+  - {at: 3s, gpu: 0, do: repair, unit: tpc}
+  - {at: 4s, gpu: all, do: unrepairable}
+  - {at: 5s, gpu: 0, do: recovery, action: 1}
+  - {at: 6s, gpu: 0, do: pcie, type: bad_tlp, count: 4}
+  - {at: 7s, gpu: 0, do: nvlink, link: 17, type: replay, up: false}
+"""
 
 GOOD = """
 description: One GPU.
@@ -62,6 +77,13 @@ def test_a_file_is_a_scenario(tmp_path: Path):
 
 
 EVENT = "  - {at: 1s, gpu: 0, do: set, reading: utilization, value: 808334905}"
+LINKED = GOOD.replace("l40s", "h100-sxm")
+
+
+def linked(parameters: str) -> str:
+    """A scenario in which this happens to a NVLink."""
+    return LINKED.replace(EVENT, f"  - {{at: 1s, gpu: 0, do: nvlink, {parameters}}}")
+
 
 BAD = {
     "model-unknown": (
@@ -93,6 +115,39 @@ BAD = {
         "events: there is no GPU 7: the last is 0",
     ),
     "driver-unknown": (GOOD + "driver: 1.2.3\n", "driver: '1.2.3' is not known: known are"),
+    "nvlink-not-on-board": (
+        linked("link: 0, up: false").replace("h100-sxm", "l40s"),
+        "events: NVIDIA L40S has no NVLink",
+    ),
+    "nvlink-not-there": (
+        linked("link: 18, up: false"),
+        "events: there is no NVLink 18: the last is 17",
+    ),
+    "nvlink-nothing-happens": (linked("link: 1"), "events: nvlink: type or up is missing"),
+    "nvlink-count-of-nothing": (linked("link: 1, up: true, count: 2"), "of no use without type"),
+    "nvlink-error-unknown": (linked("link: 1, type: crc_flip"), "did you mean 'crc_flit'?"),
+    "nvlink-error-of-another-generation": (
+        linked("link: 1, type: symbol"),
+        "NVIDIA H100 80GB HBM3 does not count NVLink errors 'symbol': known are",
+    ),
+    "ecc-location-not-counted": (
+        LINKED.replace(EVENT, "  - {at: 1s, gpu: 0, do: ecc, type: corrected, location: cbu}"),
+        "NVIDIA H100 80GB HBM3 does not count errors in 'cbu': known are",
+    ),
+    "ecc-on-a-board-without": (
+        LINKED.replace("h100-sxm", "rtx-4080-super").replace(
+            EVENT, "  - {at: 1s, gpu: 0, do: ecc, type: corrected, location: dram}"
+        ),
+        "does not count errors in 'dram': it counts none",
+    ),
+    "recovery-unknown": (
+        GOOD.replace(EVENT, "  - {at: 1s, gpu: 0, do: recovery, action: 8}"),
+        "events[0].action: 8 is out of range: from 0 to 7",
+    ),
+    "pcie-error-unknown": (
+        GOOD.replace(EVENT, "  - {at: 1s, gpu: 0, do: pcie, type: bad_tlb}"),
+        "did you mean 'bad_tlp'?",
+    ),
     "repeat-too-soon": (GOOD + "repeat: 1s\n", "repeat: must be later than the last"),
     "not-a-mapping": ("- a\n- b\n", "expected keys with values"),
     "not-yaml": ("description: [\n", "line 2"),
@@ -110,6 +165,23 @@ def test_bad_scenario_is_refused(tmp_path: Path, fault: str):
     assert message.startswith(path)
     assert said in message
     assert "\n" not in message
+
+
+def test_mishaps_happen(tmp_path: Path):
+    clock = [0.0]
+    simulation = Simulation(load_scenario(write(tmp_path / "m.yml", MISHAPS)), lambda: clock[0])
+    clock[0] = 10.0
+    simulation.catch_up()
+    (gpu,) = simulation.gpus
+    assert gpu.errors.count("corrected", aggregate=False, location="SRAM") == 3
+    assert gpu.errors.sram == {"parity": 0, "sec_ded": 2}
+    assert gpu.errors.sram_exceeded
+    assert gpu.errors.repairs == {"tpc"}
+    assert gpu.errors.unrepairable
+    assert gpu.errors.recovery == 1
+    assert gpu.errors.pcie["bad_tlp"] == 4
+    assert gpu.nvlinks.links[17].errors["replay"] == 1
+    assert not gpu.nvlinks.links[17].up
 
 
 def test_unknown_name_gets_a_suggestion():

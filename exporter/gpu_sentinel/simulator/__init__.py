@@ -7,9 +7,13 @@ versions and return codes are exercised as with a real driver.
 
 # The functions register themselves.
 from gpu_sentinel.simulator import (  # noqa: F401
+    boardcalls,
+    boardfields,
     devicecalls,
+    errorcalls,
     eventcalls,
-    fieldvalues,
+    linkcalls,
+    linkfields,
     samplecalls,
     systemcalls,
 )

@@ -32,9 +32,9 @@ _CLOCKS = (
 
 
 def _power_usage(gpu: SimulatedGpu, t: float) -> int | None:
-    """An average over a second where the board has fields 185 and 186, else what it is now."""
-    if gpu.model.instant_power and "power" not in gpu.overrides:
-        return round(gpu.state(t).average_watts * 1e3)
+    """An average over a second where the board has field 185, else what it is now."""
+    if gpu.model.average_power and "power" not in gpu.overrides:
+        return gpu.power_average(t)
     return gpu.reading("power", t)
 
 
@@ -48,17 +48,16 @@ _NUMBERS: Mapping[str, Callable[[SimulatedGpu, float], int | None]] = {
     "nvmlDeviceGetPowerManagementLimit": lambda g, _: round(g.board.limit * 1e3),
     "nvmlDeviceGetPowerManagementDefaultLimit": lambda g, _: round(g.model.limits[1] * 1e3),
     "nvmlDeviceGetPowerManagementMode": lambda _g, _t: 1,
-    "nvmlDeviceGetPersistenceMode": lambda _g, _t: 1,
     "nvmlDeviceGetComputeMode": lambda _g, _t: 0,
     "nvmlDeviceGetPerformanceState": lambda g, t: g.reading("pstate", t),
     "nvmlDeviceGetPowerState": lambda g, t: g.reading("pstate", t),
-    "nvmlDeviceGetNumFans": lambda g, _: g.model.fans,
-    "nvmlDeviceGetFanSpeed": lambda g, t: g.reading("fan", t) if g.model.fans else None,
+    "nvmlDeviceGetNumFans": lambda g, _: g.fans,
+    "nvmlDeviceGetFanSpeed": lambda g, t: g.reading("fan", t) if g.fans else None,
     "nvmlDeviceGetCurrPcieLinkGeneration": lambda g, t: g.reading("pcie_generation", t),
     "nvmlDeviceGetCurrPcieLinkWidth": lambda g, t: g.reading("pcie_width", t),
     "nvmlDeviceGetMaxPcieLinkGeneration": lambda g, _: g.model.pcie_generation,
     "nvmlDeviceGetMaxPcieLinkWidth": lambda g, _: g.model.pcie_width,
-    "nvmlDeviceGetPcieReplayCounter": lambda g, _: g.model.pcie_replays,
+    "nvmlDeviceGetPcieReplayCounter": lambda g, _: g.pcie_replays(),
 }
 
 
@@ -223,25 +222,6 @@ def _reasons(call: Call, gpu: SimulatedGpu, out: int) -> None:
 )
 def _supported_reasons(_call: Call, gpu: SimulatedGpu, out: int) -> None:
     put(c_ulonglong, out, gpu.model.reasons)
-
-
-@function("dup", "nvmlDeviceGetFanSpeed_v2")
-def _fan(call: Call, gpu: SimulatedGpu, fan: int, out: int) -> None:
-    if fan >= gpu.model.fans:
-        raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
-    put(c_uint, out, gpu.reading("fan", call.t))
-
-
-@function("duup", "nvmlDeviceGetTotalEccErrors")
-def _ecc(_call: Call, gpu: SimulatedGpu, kind: int, counter: int, out: int) -> None:
-    if not gpu.model.ecc:
-        raise not_supported()
-    errors = gpu.errors
-    corrected = kind == pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED
-    count = errors.corrected if corrected else errors.uncorrected
-    if counter == pynvml.NVML_AGGREGATE_ECC:
-        count += errors.corrected_before if corrected else errors.uncorrected_before
-    put(c_ulonglong, out, count)
 
 
 @function("dpp", "nvmlDeviceGetEccMode")

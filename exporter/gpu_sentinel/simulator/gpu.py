@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 
+from gpu_sentinel.simulator.faults import Errors
 from gpu_sentinel.simulator.loads import Load
 from gpu_sentinel.simulator.models import MIB, Model, Point
+from gpu_sentinel.simulator.nvlinks import NvLinks
 from gpu_sentinel.simulator.physics import Board, Past, State
+from gpu_sentinel.simulator.traffic import Flow, pcie_rate
 
 _NAMESPACE = uuid.UUID("3f0a1f6e-8d5c-4b52-9b6a-6770752d7369")
 
@@ -37,35 +39,18 @@ READINGS: Mapping[str, Callable[[Model, State], int | None]] = {
     "power": lambda _, s: round(s.watts * 1e3),
     "temperature": lambda _, s: round(s.celsius),
     "memory_temperature": _memory_temperature,
+    "jpeg": lambda _, s: round(s.jpeg * 100),
+    "ofa": lambda _m, _s: 0,
+    "encoder_sessions": lambda _, s: 2 if s.encoder > 0.005 else 0,
     "fan": _fan,
+    "fan_target": _fan,
+    "fan_rpm": lambda m, s: round(m.facts.fan_rpm * _fan(m, s) / 100),
     "sm_clock": lambda _, s: round(s.sm_mhz / 15) * 15,
     "pstate": lambda m, s: _point(m, s).pstate,
     "reasons": lambda m, s: s.reasons & m.reasons,
     "pcie_generation": lambda m, s: _point(m, s).pcie_generation,
     "pcie_width": lambda m, _: m.pcie_width,
 }
-
-
-@dataclass(slots=True)
-class Errors:
-    """The counters of ECC, row remapper and page retirement."""
-
-    corrected: int = 0
-    uncorrected: int = 0
-    corrected_before: int = 0  # in the board's life, before the driver was loaded
-    uncorrected_before: int = 0
-    remapped: dict[str, int] = field(default_factory=lambda: {"correctable": 0, "uncorrectable": 0})
-    remap_pending: bool = False
-    remap_failure: bool = False
-    retired: dict[str, int] = field(default_factory=lambda: {"single_bit": 0, "double_bit": 0})
-    retirement_pending: bool = False
-
-    def driver_loaded(self) -> None:
-        """What is counted since the driver was loaded begins anew, and what waited is done."""
-        self.corrected_before += self.corrected
-        self.uncorrected_before += self.uncorrected
-        self.corrected = self.uncorrected = 0
-        self.remap_pending = self.retirement_pending = False
 
 
 class SimulatedGpu:
@@ -77,6 +62,8 @@ class SimulatedGpu:
         overrides: reading -> value that it gives instead of the true one.
         failing: function -> error code.
         buffer_fault: what is wrong with the sample buffers; see `samplecalls`.
+        fans: how many answer; fewer than the board has where a test lets some vanish.
+        licensed: a virtual GPU has its licence.
     """
 
     def __init__(self, index: int, model: Model, load: Load, seed: int) -> None:
@@ -87,6 +74,9 @@ class SimulatedGpu:
         self.serial = f"16{seed % 1000:03d}{index:08d}" if model.serial else None
         self.bus = 0x08 + index
         self.errors = Errors()
+        self.nvlinks = NvLinks(model.facts.nvlink, self.board.traffic)
+        self.fans = model.fans
+        self.licensed = model.facts.vgpu
         self.lost = False
         self.hanging = False
         self.overrides: dict[str, int] = {}
@@ -114,6 +104,57 @@ class SimulatedGpu:
         with self._lock:
             self.board.advance(t)
             return int(self.board.joules(t) * 1e3)
+
+    def power_average(self, t: float) -> int:
+        """Milliwatts, averaged over a second."""
+        return round(self.state(t).average_watts * 1e3)
+
+    def memory_power(self, t: float) -> int | None:
+        """Milliwatts of the device memory, averaged over a second; None where they are not told."""
+        if self.model.facts.memory_watts is None:
+            return None
+        low, high = self.model.facts.memory_watts
+        idle, busy = self.model.idle.watts, self.model.busy.watts
+        activity = (self.state(t).average_watts - idle) / (busy - idle)
+        return round(max(low + (high - low) * activity, 0.0) * 1e3)
+
+    def pcie(self, direction: str, t: float) -> tuple[int, float]:
+        """Bytes `sent` or `received` so far, and bytes per second now."""
+        with self._lock:
+            self.board.advance(t)
+            flow: Flow = getattr(self.board.traffic, direction)
+            return int(flow.at(self.board.ahead(t))), flow.rate
+
+    def pcie_replays(self) -> int:
+        """PCIe packets that were sent again."""
+        return self.model.pcie_replays + self.errors.pcie["replay"]
+
+    def link_bytes(self, links: Iterable[int], t: float) -> list[tuple[int, int]]:
+        """What each of these NVLinks has sent and received so far."""
+        with self._lock:
+            self.board.advance(t)
+            ahead = self.board.ahead(t)
+            carried = [self.nvlinks.bytes(link, ahead) for link in links]
+        return [(int(sent), int(received)) for sent, received in carried]
+
+    def switch_link(self, link: int, t: float, *, up: bool) -> None:
+        """Let a NVLink go up or down."""
+        with self._lock:
+            self.board.advance(t)
+            self.nvlinks.switch(link, self.board.ahead(t), up=up)
+
+    def override(self, reading: str, value: int | None) -> None:
+        """Give a reading this value instead of the true one; None for the true one again."""
+        if value is None:
+            self.overrides.pop(reading, None)
+        else:
+            self.overrides[reading] = value
+        best = self.model.pcie_generation, self.model.pcie_width
+        now = (
+            self.overrides.get("pcie_generation", best[0]),
+            self.overrides.get("pcie_width", best[1]),
+        )
+        self.board.traffic.slowed = min(pcie_rate(*now) / pcie_rate(*best), 1.0)
 
     def reading(self, name: str, t: float) -> int | None:
         """A reading, unless an event has set it; None where the board has none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,7 +58,7 @@ class Function:
     needs_init: bool = True
 
 
-#: By every name that the library has for it; filled by the modules `*calls` and `fieldvalues`.
+#: By every name that the library has for it; filled by the modules `*calls` and `fields`.
 FUNCTIONS: dict[str, Function] = {}
 
 
@@ -148,6 +148,8 @@ class Library:
         if simulation.hanging:
             simulation.wait_while(lambda: simulation.hanging)
         self._check_driver(needs_init=found.needs_init)
+        if name in self.version.deprecated:
+            raise NvmlFailure(pynvml.NVML_ERROR_DEPRECATED)
         call = Call(self, t)
         if not found.arguments.startswith("d"):
             found.run(call, *arguments)
@@ -193,3 +195,11 @@ def structure(c_type: Any, pointer: int | None, version: int | None = None) -> A
     if version is not None and found.version != version:
         raise NvmlFailure(pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH)
     return found
+
+
+def versioned(pointer: int | None, layouts: Mapping[int, Any]) -> Any:
+    """As `structure`, for one that exists in several versions."""
+    version = structure(ctypes.c_uint, pointer).value
+    if version not in layouts:
+        raise NvmlFailure(pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH)
+    return structure(layouts[version], pointer)

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The work of one moment; `intensity` is how much power busy units take, 1 at most."""
+    """The work of one moment.
+
+    Attributes:
+        intensity: how much power busy units take, 1 at most.
+        sent, received: over PCIe, as shares of what it can carry.
+        exchanged: over NVLink, likewise.
+    """
 
     utilization: float = 0.0
     intensity: float = 1.0
@@ -17,6 +23,10 @@ class Work:
     memory_utilization: float = 0.0
     encoder: float = 0.0
     decoder: float = 0.0
+    jpeg: float = 0.0
+    sent: float = 0.0
+    received: float = 0.0
+    exchanged: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +62,26 @@ def _idle(load: Load, t: float, noise: float) -> Work:
 def _steady(load: Load, t: float, noise: float) -> Work:
     del t
     utilization = _share(load.utilization + 0.01 * noise)
-    return Work(utilization, memory=load.memory, memory_utilization=_share(0.5 * utilization))
+    return Work(
+        utilization,
+        memory=load.memory,
+        memory_utilization=_share(0.5 * utilization),
+        sent=0.01 * utilization,
+        received=0.02 * utilization,
+        exchanged=0.25 * utilization,
+    )
 
 
 def _training(load: Load, t: float, noise: float) -> Work:
     """Loading, then steps of computing and exchanging, with a checkpoint now and then."""
     loading = 4.0
     if t < loading:
-        return Work(_share(0.05 + 0.02 * noise), memory=load.memory * t / loading)
+        return Work(_share(0.05 + 0.02 * noise), memory=load.memory * t / loading, received=0.4)
     checkpoint = 0.08 * load.period
     if (t - loading) % load.period > load.period - checkpoint:
-        return Work(_share(0.04 + 0.02 * noise), memory=load.memory, memory_utilization=0.02)
+        return Work(
+            _share(0.04 + 0.02 * noise), memory=load.memory, memory_utilization=0.02, sent=0.45
+        )
     step = (t - loading) % 1.6 / 1.6
     exchanging = step > 0.85
     utilization = _share(load.utilization + (0.01 if not exchanging else 0.03) * noise)
@@ -72,6 +91,10 @@ def _training(load: Load, t: float, noise: float) -> Work:
         # Activations grow through the forward pass and are freed in the backward pass.
         memory=_share(load.memory * (1 - 0.04 * abs(math.cos(math.pi * step)))),
         memory_utilization=_share((0.25 if exchanging else 0.55) + 0.03 * noise),
+        sent=0.004,
+        received=0.02,
+        # Gradients are exchanged at the end of a step, some of them while it still computes.
+        exchanged=_share((0.7 if exchanging else 0.1) * load.utilization),
     )
 
 
@@ -86,6 +109,10 @@ def _inference(load: Load, t: float, noise: float) -> Work:
         memory_utilization=_share(0.6 * utilization),
         decoder=_share(0.3 * wave),
         encoder=_share(0.15 * wave),
+        jpeg=_share(0.2 * wave),
+        sent=0.02 * wave,
+        received=0.06 * wave,
+        exchanged=0.1 * utilization,
     )
 
 
@@ -94,7 +121,13 @@ def _leak(load: Load, t: float, noise: float) -> Work:
     grown = t % load.period / load.period
     utilization = _share(load.utilization + 0.02 * noise)
     memory = load.memory + (1.0 - load.memory) * grown
-    return Work(utilization, 0.8, memory=memory, memory_utilization=_share(0.4 * utilization))
+    return Work(
+        utilization,
+        0.8,
+        memory=memory,
+        memory_utilization=_share(0.4 * utilization),
+        received=0.03 * utilization,
+    )
 
 
 KINDS: Mapping[str, Callable[[Load, float, float], Work]] = {

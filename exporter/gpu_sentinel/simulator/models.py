@@ -1,7 +1,8 @@
 """GPU models and drivers: what the real ones answer, as read from them with nvidia-smi -q.
 
 H100 SXM with driver 590.48.01, L40S with 595.80 and RTX 4080 SUPER with 595.71.05 are as
-captured from such boards; A100 and T4 follow their data sheets and NVIDIA's forum posts.
+captured from such boards, GB200 as such ones said with 580.173.02; A100, T4 and V100 follow
+captures of siblings, data sheets and NVIDIA's forum posts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from functools import lru_cache
 from importlib import resources
 
 import pynvml
+
+from gpu_sentinel.simulator import boards
+from gpu_sentinel.simulator.boards import Facts
 
 MIB = 2**20
 
@@ -42,13 +46,17 @@ class Model:
             to 196), where the board counts so; None where it has absolute thresholds.
         thresholds: NVML_TEMPERATURE_THRESHOLD_* -> degrees, where it gives these.
         reasons: bits of the clock event reasons that it can give.
-        instant_power: fields 185 and 186 answer.
+        facts: what does not change.
+        pcie_device_generation: what the GPU could do in a faster slot.
+        instant_power: field 186 answers.
+        average_power: field 185 answers, and nvmlDeviceGetPowerUsage is an average over a second.
         remapping: banks of the row remapper's histogram; None without a remapper.
         retirement: retires pages (before Ampere).
         buffers: the driver keeps samples of power and utilisation.
     """
 
     name: str
+    facts: Facts
     architecture: int
     compute_capability: tuple[int, int]
     pci_device_id: int
@@ -64,15 +72,17 @@ class Model:
     limits: tuple[float, float, float]
     hottest: float
     thresholds: Mapping[int, int] = field(default_factory=dict)
-    t_limits: tuple[int, int, int, int] | None = None
+    t_limits: tuple[int, int, int | None, int] | None = None
     reasons: int = 0x1FF
     idle_memory_mib: int = 0
     pcie_generation: int = 4
+    pcie_device_generation: int | None = None
     pcie_width: int = 16
     pcie_replays: int = 0
     serial: bool = True
     fans: int = 0
     instant_power: bool = True
+    average_power: bool = True
     ecc: bool = True
     remapping: int | None = None
     retirement: bool = False
@@ -84,10 +94,13 @@ _SHUTDOWN = pynvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN
 _SLOWDOWN = pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
 _MEM_MAX = pynvml.NVML_TEMPERATURE_THRESHOLD_MEM_MAX
 _GPU_MAX = pynvml.NVML_TEMPERATURE_THRESHOLD_GPU_MAX
+#: nvidia-smi's target temperature.
+_TARGET = pynvml.NVML_TEMPERATURE_THRESHOLD_ACOUSTIC_CURR
 
 MODELS: Mapping[str, Model] = {
     "h100-sxm": Model(
         name="NVIDIA H100 80GB HBM3",
+        facts=boards.H100_SXM,
         architecture=pynvml.NVML_DEVICE_ARCH_HOPPER,
         compute_capability=(9, 0),
         pci_device_id=0x233010DE,
@@ -110,6 +123,7 @@ MODELS: Mapping[str, Model] = {
     ),
     "l40s": Model(
         name="NVIDIA L40S",
+        facts=boards.L40S,
         architecture=pynvml.NVML_DEVICE_ARCH_ADA,
         compute_capability=(8, 9),
         pci_device_id=0x26B910DE,
@@ -124,11 +138,12 @@ MODELS: Mapping[str, Model] = {
         max_mhz=(2520, 9001, 1965),
         limits=(100, 350, 350),
         hottest=88,
-        t_limits=(-5, -2, 0, 0),
+        t_limits=(-5, -2, None, 0),
         remapping=192,
     ),
     "rtx-4080-super": Model(
         name="NVIDIA GeForce RTX 4080 SUPER",
+        facts=boards.RTX_4080_SUPER,
         architecture=pynvml.NVML_DEVICE_ARCH_ADA,
         compute_capability=(8, 9),
         pci_device_id=0x270210DE,
@@ -143,7 +158,7 @@ MODELS: Mapping[str, Model] = {
         max_mhz=(3165, 11501, 2415),
         limits=(150, 320, 400),
         hottest=90,
-        thresholds={_SHUTDOWN: 101, _SLOWDOWN: 96, _GPU_MAX: 90},
+        thresholds={_SHUTDOWN: 101, _SLOWDOWN: 96, _GPU_MAX: 90, _TARGET: 84},
         idle_memory_mib=596,
         serial=False,
         fans=2,
@@ -151,6 +166,7 @@ MODELS: Mapping[str, Model] = {
     ),
     "a100-sxm": Model(
         name="NVIDIA A100-SXM4-80GB",
+        facts=boards.A100_SXM,
         architecture=pynvml.NVML_DEVICE_ARCH_AMPERE,
         compute_capability=(8, 0),
         pci_device_id=0x20B210DE,
@@ -166,11 +182,13 @@ MODELS: Mapping[str, Model] = {
         limits=(100, 400, 400),
         hottest=85,
         thresholds={_SHUTDOWN: 92, _SLOWDOWN: 89, _GPU_MAX: 85, _MEM_MAX: 95},
+        average_power=False,  # as on all GA100 (nvml.h, NVML_FI_DEV_POWER_AVERAGE)
         remapping=640,
         mig=True,
     ),
     "t4": Model(
         name="Tesla T4",
+        facts=boards.T4,
         architecture=pynvml.NVML_DEVICE_ARCH_TURING,
         compute_capability=(7, 5),
         pci_device_id=0x1EB810DE,
@@ -189,7 +207,54 @@ MODELS: Mapping[str, Model] = {
         reasons=0x1FF,
         pcie_generation=3,
         instant_power=False,
+        average_power=False,
         retirement=True,
+    ),
+    "v100-sxm": Model(
+        name="Tesla V100-SXM2-32GB",
+        facts=boards.V100_SXM,
+        architecture=pynvml.NVML_DEVICE_ARCH_VOLTA,
+        compute_capability=(7, 0),
+        pci_device_id=0x1DB510DE,
+        pci_subsystem_id=0x124910DE,
+        vbios="88.00.48.00.02",
+        driver="450.248.02",
+        memory_mib=32510,
+        reserved_mib=0,
+        bar1_mib=32768,
+        idle=Point(42.0, 35, 33, 135, 877, 555, 0, 3),
+        busy=Point(285.0, 62, 60, 1530, 877, 1372, 0, 3),
+        max_mhz=(1530, 877, 1372),
+        limits=(150, 300, 300),
+        hottest=83,
+        thresholds={_SHUTDOWN: 90, _SLOWDOWN: 87, _GPU_MAX: 83, _MEM_MAX: 85},
+        pcie_generation=3,
+        instant_power=False,
+        average_power=False,
+        retirement=True,
+    ),
+    "gb200": Model(
+        name="NVIDIA GB200",
+        facts=boards.GB200,
+        architecture=pynvml.NVML_DEVICE_ARCH_BLACKWELL,
+        compute_capability=(10, 0),
+        pci_device_id=0x294110DE,
+        pci_subsystem_id=0x204610DE,
+        vbios="97.00.B9.00.69",
+        driver="595.80",
+        memory_mib=189471,
+        reserved_mib=742,
+        bar1_mib=262144,
+        idle=Point(165.9, 27, 27, 120, 3996, 600, 0, 5),
+        busy=Point(1080.0, 56, 58, 1965, 3996, 1890, 0, 5),
+        max_mhz=(2062, 3996, 1890),
+        limits=(200, 1200, 1200),
+        hottest=87,
+        t_limits=(-5, -2, 0, 0),
+        pcie_generation=5,
+        pcie_device_generation=6,
+        remapping=3968,
+        mig=True,
     ),
 }
 
@@ -202,6 +267,7 @@ class DriverVersion:
         cuda: as nvmlSystemGetCudaDriverVersion spells it.
         symbols: whose list of the library's functions holds.
         last_field: highest field of nvmlDeviceGetFieldValues that it knows.
+        deprecated: functions that it has still, but answers with NVML_ERROR_DEPRECATED.
     """
 
     version: str
@@ -209,13 +275,26 @@ class DriverVersion:
     nvml: str
     symbols: str
     last_field: int
+    deprecated: frozenset[str] = frozenset()
 
+
+_DEPRECATED = frozenset(
+    (
+        "nvmlDeviceGetApplicationsClock",
+        "nvmlDeviceGetDefaultApplicationsClock",
+        "nvmlDeviceGetDisplayMode",
+        "nvmlDeviceGetPowerManagementMode",
+    )
+)
 
 DRIVERS: Mapping[str, DriverVersion] = {
-    "590.48.01": DriverVersion("590.48.01", 13010, "13.590.48.01", "r590", 300),
-    "595.71.05": DriverVersion("595.71.05", 13020, "13.595.71.05", "r590", 300),
-    "595.80": DriverVersion("595.80", 13020, "13.595.80", "r590", 300),
-    "450.248.02": DriverVersion("450.248.02", 11000, "11.450.248.02", "r450", 160),
+    driver.version: driver
+    for driver in (
+        DriverVersion("590.48.01", 13010, "13.590.48.01", "r590", 300, _DEPRECATED),
+        DriverVersion("595.71.05", 13020, "13.595.71.05", "r590", 302, _DEPRECATED),
+        DriverVersion("595.80", 13020, "13.595.80", "r590", 302, _DEPRECATED),
+        DriverVersion("450.248.02", 11000, "11.450.248.02", "r450", 160),
+    )
 }
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from gpu_sentinel.simulator.loads import Load
 from gpu_sentinel.simulator.models import MIB, Model
+from gpu_sentinel.simulator.traffic import Traffic
 
 #: Seconds of one step.
 STEP = 0.1
@@ -40,13 +41,15 @@ class State:
     memory_utilization: float = 0.0
     encoder: float = 0.0
     decoder: float = 0.0
+    jpeg: float = 0.0
     memory_bytes: int = 0
     sm_mhz: float = 0.0
     working: bool = False
     reasons: int = GPU_IDLE
     joules: float = 0.0
     power_capped_seconds: float = 0.0
-    thermal_seconds: float = 0.0
+    sw_thermal_seconds: float = 0.0
+    hw_thermal_seconds: float = 0.0
 
 
 class Past(NamedTuple):
@@ -69,6 +72,7 @@ class Board:
         limit: power limit in watts.
         cooling: 1 as designed, less where the air does not flow.
         past: the last `KEPT_STEPS` steps.
+        traffic: what goes over its links.
     """
 
     def __init__(self, model: Model, load: Load, seed: str) -> None:
@@ -83,6 +87,7 @@ class Board:
         self._random = random.Random(seed)  # noqa: S311 - noise that can be repeated
         self._steps = 0
         self.past: deque[Past] = deque(maxlen=KEPT_STEPS)
+        self.traffic = Traffic(model.pcie_generation, model.pcie_width, model.facts.nvlink)
         self.state = State(idle.watts, idle.watts, idle.celsius, idle.memory_celsius or 0.0)
         self.state.sm_mhz = idle.sm_mhz
 
@@ -98,9 +103,13 @@ class Board:
             self._step(self.time)
         return self.state
 
+    def ahead(self, t: float) -> float:
+        """Seconds since the last step, which goes on until the next."""
+        return max(t - self.time, 0.0)
+
     def joules(self, t: float) -> float:
-        """Energy used up to `t`, the power of the last step going on."""
-        return self.state.joules + self.state.watts * max(t - self.time, 0.0)
+        """Energy used up to `t`."""
+        return self.state.joules + self.state.watts * self.ahead(t)
 
     def set_load(self, load: Load, t: float) -> None:
         """Work on something else from `t` on."""
@@ -114,7 +123,8 @@ class Board:
         state.working = work.utilization > 0.005
         state.utilization = work.utilization
         state.memory_utilization = work.memory_utilization
-        state.encoder, state.decoder = work.encoder, work.decoder
+        state.encoder, state.decoder, state.jpeg = work.encoder, work.decoder, work.jpeg
+        self.traffic.step(work, STEP)
         free = (model.memory_mib - model.reserved_mib) * MIB
         state.memory_bytes = max(int(free * work.memory), model.idle_memory_mib * MIB)
         slowed = self._slowdown()
@@ -179,6 +189,10 @@ class Board:
         if capped:
             state.reasons |= SW_POWER_CAP
             state.power_capped_seconds += STEP
-        if slowed < 1.0:
-            state.thermal_seconds += STEP
-            state.reasons |= SW_THERMAL if slowed > 0.5 else HW_THERMAL | HW_SLOWDOWN
+        if slowed > 0.5:
+            if slowed < 1.0:
+                state.sw_thermal_seconds += STEP
+                state.reasons |= SW_THERMAL
+        else:
+            state.hw_thermal_seconds += STEP
+            state.reasons |= HW_THERMAL | HW_SLOWDOWN

@@ -11,6 +11,10 @@ from typing import Any
 import pynvml
 
 from gpu_sentinel import durations, yamlfile
+from gpu_sentinel.catalogue.errors import ECC_LOCATIONS, ECC_TYPES, SRAM_KINDS, SRAM_SOURCES
+from gpu_sentinel.catalogue.health import RECOVERY_ACTIONS
+from gpu_sentinel.catalogue.nvlink import NVLINK_ERRORS, NVLINK_LINK_ERRORS
+from gpu_sentinel.catalogue.pcie import PCIE_ERRORS
 from gpu_sentinel.simulator.gpu import READINGS
 from gpu_sentinel.simulator.loads import KINDS, Load
 from gpu_sentinel.simulator.models import DRIVERS, MODELS, Model, symbols
@@ -126,7 +130,10 @@ def _load(value: object) -> Load:
 
 
 _U64 = _whole(0, 2**64 - 1)
+_COUNT = _whole(1, 2**32 - 1)
 _FUNCTION = _choice(*symbols("r590"))
+_PCIE_ERRORS = (*PCIE_ERRORS, "replay", "rollover", "recovery")
+_LINK_ERRORS = (*dict.fromkeys((*NVLINK_ERRORS, *NVLINK_LINK_ERRORS)),)
 
 #: What can happen: the parameters of each, and which of them must be there.
 ACTIONS: Mapping[str, tuple[Mapping[str, _Parse], tuple[str, ...]]] = {
@@ -134,12 +141,32 @@ ACTIONS: Mapping[str, tuple[Mapping[str, _Parse], tuple[str, ...]]] = {
     "cooling": ({"factor": _number(0.05, 2.0)}, ("factor",)),
     "power-limit": ({"watts": _number(1, 10_000)}, ("watts",)),
     "xid": ({"xid": _whole(1, 999)}, ("xid",)),
-    "ecc": ({"type": _choice("corrected", "uncorrected"), "count": _U64}, ("type",)),
+    "ecc": (
+        {"type": _choice(*ECC_TYPES), "count": _U64, "location": _choice(*ECC_LOCATIONS)},
+        ("type",),
+    ),
+    "sram": (
+        {
+            "code": _choice(*SRAM_KINDS),
+            "source": _choice(*SRAM_SOURCES),
+            "count": _U64,
+            "exceeded": _flag,
+        },
+        (),
+    ),
     "remap": (
         {"type": _choice("correctable", "uncorrectable"), "pending": _flag, "failure": _flag},
         ("type",),
     ),
     "retire": ({"cause": _choice("single_bit", "double_bit"), "pending": _flag}, ("cause",)),
+    "repair": ({"unit": _choice("channel", "tpc"), "pending": _flag}, ("unit",)),
+    "unrepairable": ({}, ()),
+    "recovery": ({"action": _whole(0, len(RECOVERY_ACTIONS) - 1)}, ("action",)),
+    "pcie": ({"type": _choice(*_PCIE_ERRORS), "count": _COUNT}, ("type",)),
+    "nvlink": (
+        {"link": _whole(0, 63), "type": _choice(*_LINK_ERRORS), "count": _COUNT, "up": _flag},
+        ("link",),
+    ),
     "set": ({"reading": _choice(*READINGS), "value": _U64}, ("reading", "value")),
     "unset": ({"reading": _choice(*READINGS)}, ("reading",)),
     "fail": ({"function": _FUNCTION, "error": _choice(*ERRORS)}, ("function", "error")),
@@ -212,10 +239,43 @@ def _scenario(name: str, content: object) -> Scenario:
     for event in events:
         if event.gpu is not None and event.gpu >= len(gpus):
             raise ValueError(f"events: there is no GPU {event.gpu}: the last is {len(gpus) - 1}")
+        if check := _CHECKS.get(event.action):
+            for model, _ in gpus if event.gpu is None else (gpus[event.gpu],):
+                check(event.parameters, model)
     if repeat is not None and (not events or repeat <= events[-1].at):
         raise ValueError("repeat: must be later than the last of the events")
     driver = found.get("driver", gpus[0][0].driver)
     return Scenario(name, found["description"], gpus, driver, found.get("seed", 1), events, repeat)
+
+
+def _check_nvlink(parameters: Mapping[str, Any], model: Model) -> None:
+    """Whether something can happen to this NVLink of a GPU."""
+    found, link, type_ = model.facts.nvlink, parameters["link"], parameters.get("type")
+    if found is None:
+        raise ValueError(f"events: {model.name} has no NVLink")
+    if link >= found.links:
+        raise ValueError(f"events: there is no NVLink {link}: the last is {found.links - 1}")
+    if type_ is None and "up" not in parameters:
+        raise ValueError("events: nvlink: type or up is missing")
+    if type_ is None and "count" in parameters:
+        raise ValueError("events: nvlink: count is of no use without type")
+    if type_ is not None and type_ not in found.errors:
+        known = yamlfile.suggestion(type_, sorted(found.errors))
+        raise ValueError(f"events: {model.name} does not count NVLink errors {type_!r}: {known}")
+
+
+def _check_ecc(parameters: Mapping[str, Any], model: Model) -> None:
+    """Whether a GPU counts errors in this part of it."""
+    location = parameters.get("location")
+    counted = model.facts.locations.get(parameters["type"], ())
+    if location is not None and ECC_LOCATIONS[location] not in counted:
+        known = [name for name, there in ECC_LOCATIONS.items() if there in counted]
+        hint = yamlfile.suggestion(location, known) if known else "it counts none"
+        raise ValueError(f"events: {model.name} does not count errors in {location!r}: {hint}")
+
+
+#: What depends on the model.
+_CHECKS = {"nvlink": _check_nvlink, "ecc": _check_ecc}
 
 
 def _gpus(value: object) -> list[tuple[Model, Load]]:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from gpu_sentinel.catalogue.errors import ECC_LOCATIONS
 from gpu_sentinel.simulator.gpu import SimulatedGpu
 from gpu_sentinel.simulator.library import Library
 from gpu_sentinel.simulator.loads import Load
@@ -27,6 +28,7 @@ class Simulation:
         installed: the library that is installed, None while none is.
         generation: grows whenever a module is loaded; what was initialised before is void.
         hanging: every call to the driver hangs.
+        confidential: confidential computing protects the machine's GPUs.
         xids: what was reported, as (seconds, GPU, XID).
     """
 
@@ -37,6 +39,7 @@ class Simulation:
         self.installed: DriverVersion | None = self.driver
         self.generation = 1
         self.hanging = False
+        self.confidential = False
         self.xids: list[tuple[float, SimulatedGpu, int]] = []
         self.gpus = tuple(
             SimulatedGpu(index, model, load, scenario.seed)
@@ -123,10 +126,34 @@ class Simulation:
         with self._lock:
             self.xids.append((self.now(), self.gpus[gpu], xid))
 
-    def ecc(self, gpu: int, type: str, count: int = 1) -> None:  # noqa: A002 - the scenario's name
-        """Count memory errors."""
+    def ecc(
+        self,
+        gpu: int,
+        type: str,  # noqa: A002 - the scenario's name
+        count: int = 1,
+        location: str = "dram",
+    ) -> None:
+        """Count memory errors in a part of the GPU."""
         errors = self.gpus[gpu].errors
-        setattr(errors, type, getattr(errors, type) + count)
+        if (type, location) == ("uncorrected", "sram"):
+            errors.sram_error("parity", "other", count)
+        else:
+            errors.volatile[type, ECC_LOCATIONS[location]] += count
+
+    def sram(
+        self,
+        gpu: int,
+        code: str = "parity",
+        source: str = "sm",
+        count: int = 1,
+        *,
+        exceeded: bool | None = None,
+    ) -> None:
+        """Count uncorrectable errors in on-chip memory; there may be too many of them by now."""
+        errors = self.gpus[gpu].errors
+        errors.sram_error(code, source, count)
+        if exceeded is not None:
+            errors.sram_exceeded = exceeded
 
     def remap(
         self,
@@ -146,15 +173,64 @@ class Simulation:
         """Retire a page, at the next reset where `pending`."""
         errors = self.gpus[gpu].errors
         errors.retired[cause] += 1
-        errors.retirement_pending = pending
+        if pending:
+            errors.waiting.add(cause)
+
+    def repair(self, gpu: int, unit: str, *, pending: bool = True) -> None:
+        """A memory channel or a group of SMs waits to be replaced by a spare one."""
+        waiting = self.gpus[gpu].errors.repairs
+        if pending:
+            waiting.add(unit)
+        else:
+            waiting.discard(unit)
+
+    def unrepairable(self, gpu: int) -> None:
+        """Memory is broken that cannot be replaced."""
+        self.gpus[gpu].errors.unrepairable = True
+
+    def recovery(self, gpu: int, action: int) -> None:
+        """What the driver asks for, by number (nvml.h, nvmlDeviceGpuRecoveryAction_t)."""
+        self.gpus[gpu].errors.recovery = action
+
+    def pcie(self, gpu: int, type: str, count: int = 1) -> None:  # noqa: A002 - the scenario's name
+        """Count errors on the PCIe link."""
+        self.gpus[gpu].errors.pcie[type] += count
+
+    def nvlink(
+        self,
+        gpu: int,
+        link: int,
+        type: str | None = None,  # noqa: A002 - the scenario's name
+        count: int = 1,
+        *,
+        up: bool | None = None,
+    ) -> None:
+        """Count errors on a NVLink, let it go down, or bring it up again."""
+        board = self.gpus[gpu]
+        if type is not None:
+            board.nvlinks.links[link].errors[type] += count
+        if up is not None:
+            board.switch_link(link, self.now(), up=up)
+
+    def fans(self, gpu: int, count: int) -> None:
+        """Only the first fans answer from now on."""
+        self.gpus[gpu].fans = count
+
+    def links(self, gpu: int, count: int) -> None:
+        """Only the first NVLinks answer from now on."""
+        self.gpus[gpu].nvlinks.there = count
+
+    def license(self, gpu: int, *, valid: bool) -> None:
+        """A virtual GPU gets its licence, or loses it."""
+        self.gpus[gpu].licensed = valid
 
     def set(self, gpu: int, reading: str, value: int) -> None:
         """Give this instead of the true reading."""
-        self.gpus[gpu].overrides[reading] = value
+        self.gpus[gpu].override(reading, value)
 
     def unset(self, gpu: int, reading: str) -> None:
         """Give the true reading again."""
-        self.gpus[gpu].overrides.pop(reading, None)
+        self.gpus[gpu].override(reading, None)
 
     def buffers(self, gpu: int, fault: str | None) -> None:
         """Break the sample buffers (`samplecalls`), or mend them."""
@@ -207,6 +283,7 @@ class Simulation:
         self.generation += 1
         for gpu in self.gpus:
             gpu.errors.driver_loaded()
+            gpu.nvlinks.driver_loaded()
 
     def xids_after(self, number: int) -> Iterator[tuple[int, SimulatedGpu, int]]:
         """The XIDs from a position on: next position, GPU and XID."""

@@ -1,0 +1,75 @@
+"""nvmlDeviceGetFieldValues on simulated GPUs: each field with a type and a return code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pynvml
+
+from gpu_sentinel.simulator.gpu import SimulatedGpu
+from gpu_sentinel.simulator.library import Call, NvmlFailure, function
+
+
+class Asked(NamedTuple):
+    """One value that is asked for; `scope` says of what, where a field has scopes."""
+
+    call: Call
+    gpu: SimulatedGpu
+    t: float
+    scope: int
+
+
+class Kind(NamedTuple):
+    """The type of a value: its number (nvml.h, nvmlValueType_t), and the member that holds it."""
+
+    number: int
+    member: str
+
+
+UINT = Kind(pynvml.NVML_VALUE_TYPE_UNSIGNED_INT, "uiVal")
+U64 = Kind(pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, "ullVal")
+INT = Kind(pynvml.NVML_VALUE_TYPE_SIGNED_INT, "siVal")
+
+#: What answers a field in the driver's unit; None is NOT_SUPPORTED, other failures are raised.
+Get = Callable[[Asked], int | None]
+
+#: By number (nvml.h, NVML_FI_DEV_*); filled by the modules `*fields`.
+FIELDS: dict[int, tuple[Kind | Callable[[SimulatedGpu], Kind], Get]] = {}
+
+
+def number_of(name: str) -> int:
+    """The number of NVML_FI_DEV_<name>."""
+    return int(getattr(pynvml, f"NVML_FI_DEV_{name}"))
+
+
+def add(name: str, kind: Kind | Callable[[SimulatedGpu], Kind], get: Get) -> None:
+    """Register what answers NVML_FI_DEV_<name>."""
+    FIELDS[number_of(name)] = kind, get
+
+
+@function("dip", "nvmlDeviceGetFieldValues")
+def _field_values(call: Call, gpu: SimulatedGpu, count: int, out: int) -> None:
+    if count < 0 or not out:
+        raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+    for item in (pynvml.c_nvmlFieldValue_t * count).from_address(out):
+        item.timestamp = int(call.t * 1e6)
+        item.latencyUsec = 0
+        item.nvmlReturn = _answer(item, Asked(call, gpu, call.t, item.scopeId))
+
+
+def _answer(item: pynvml.c_nvmlFieldValue_t, asked: Asked) -> int:
+    """Fill in one value; returns its return code."""
+    if item.fieldId > asked.call.library.version.last_field:
+        return int(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+    known = FIELDS.get(item.fieldId)
+    try:
+        value = known[1](asked) if known else None
+    except NvmlFailure as failure:
+        return failure.code
+    if known is None or value is None:
+        return int(pynvml.NVML_ERROR_NOT_SUPPORTED)
+    kind = known[0] if isinstance(known[0], Kind) else known[0](asked.gpu)
+    item.valueType = kind.number
+    setattr(item.value, kind.member, value)
+    return int(pynvml.NVML_SUCCESS)
