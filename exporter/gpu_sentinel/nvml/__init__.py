@@ -3,6 +3,7 @@
 from gpu_sentinel.nvml.device import Bound, Device
 from gpu_sentinel.nvml.driver import Driver
 from gpu_sentinel.nvml.errors import DriverGoneError, GpuLostError, NvmlError, UnexpectedError
+from gpu_sentinel.nvml.gpm import Profile, Profiler
 from gpu_sentinel.nvml.library import Loader
 from gpu_sentinel.nvml.rings import RINGS, Batch, Ring
 from gpu_sentinel.nvml.stats import CallStats, Cost, Recorder
@@ -19,6 +20,8 @@ __all__ = [
     "GpuLostError",
     "Loader",
     "NvmlError",
+    "Profile",
+    "Profiler",
     "Recorder",
     "Ring",
     "UnexpectedError",

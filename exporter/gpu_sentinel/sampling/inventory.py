@@ -288,6 +288,8 @@ class Inventory:
         """Stop the samplers and let go of the driver; False where one is stuck in a call."""
         if self._lanes is not None and not self._lanes.close(timeout):
             return False
+        for sampler in self._samplers:
+            sampler.release()
         self._lanes = None
         self._samplers = []
         self._hanging.clear()

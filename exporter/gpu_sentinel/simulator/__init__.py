@@ -10,6 +10,8 @@ from gpu_sentinel.simulator import (  # noqa: F401
     devicecalls,
     eventcalls,
     fieldvalues,
+    gpmcalls,
+    migcalls,
     samplecalls,
     systemcalls,
 )

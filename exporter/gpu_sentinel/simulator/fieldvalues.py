@@ -8,6 +8,7 @@ import pynvml
 
 from gpu_sentinel.simulator.gpu import SimulatedGpu
 from gpu_sentinel.simulator.library import Call, NvmlFailure, function
+from gpu_sentinel.simulator.mig import FIELDS_WITHOUT_MIG
 from gpu_sentinel.simulator.physics import State
 
 _Get = Callable[[SimulatedGpu, float], int | None]
@@ -121,6 +122,8 @@ def _field_values(call: Call, gpu: SimulatedGpu, count: int, out: int) -> None:
         item.latencyUsec = 0
         known = FIELDS.get(item.fieldId)
         value = known[1](gpu, call.t) if known else None
+        if gpu.mig.enabled and item.fieldId in FIELDS_WITHOUT_MIG:
+            value = None
         if item.fieldId > call.library.version.last_field:
             item.nvmlReturn = pynvml.NVML_ERROR_INVALID_ARGUMENT
         elif known is None or value is None:

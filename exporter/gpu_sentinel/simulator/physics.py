@@ -49,6 +49,14 @@ class State:
     thermal_seconds: float = 0.0
 
 
+class Done(NamedTuple):
+    """Work since the start, in seconds of the whole board: busy, times intensity, of memory."""
+
+    busy: float = 0.0
+    effort: float = 0.0
+    memory: float = 0.0
+
+
 class Past(NamedTuple):
     """What a board did in one step; as in `State`."""
 
@@ -82,6 +90,7 @@ class Board:
         self._ambient = idle.celsius - self._per_watt * idle.watts
         self._random = random.Random(seed)  # noqa: S311 - noise that can be repeated
         self._steps = 0
+        self._done = self._rate = Done()
         self.past: deque[Past] = deque(maxlen=KEPT_STEPS)
         self.state = State(idle.watts, idle.watts, idle.celsius, idle.memory_celsius or 0.0)
         self.state.sm_mhz = idle.sm_mhz
@@ -102,6 +111,11 @@ class Board:
         """Energy used up to `t`, the power of the last step going on."""
         return self.state.joules + self.state.watts * max(t - self.time, 0.0)
 
+    def done(self, t: float) -> Done:
+        """Work done up to `t`, that of the last step going on."""
+        rest = max(t - self.time, 0.0)
+        return Done(*(d + r * rest for d, r in zip(self._done, self._rate, strict=True)))
+
     def set_load(self, load: Load, t: float) -> None:
         """Work on something else from `t` on."""
         self.load, self.load_since = load, t
@@ -115,6 +129,10 @@ class Board:
         state.utilization = work.utilization
         state.memory_utilization = work.memory_utilization
         state.encoder, state.decoder = work.encoder, work.decoder
+        self._rate = Done(
+            work.utilization, work.utilization * work.intensity, work.memory_utilization
+        )
+        self._done = Done(*(d + r * STEP for d, r in zip(self._done, self._rate, strict=True)))
         free = (model.memory_mib - model.reserved_mib) * MIB
         state.memory_bytes = max(int(free * work.memory), model.idle_memory_mib * MIB)
         slowed = self._slowdown()

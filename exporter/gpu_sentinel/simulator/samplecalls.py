@@ -56,7 +56,8 @@ def _broken(fault: str, held: list[tuple[int, int]], t: float) -> list[tuple[int
 @function("diqppp", "nvmlDeviceGetSamples")
 def _samples(call: Call, gpu: SimulatedGpu, kind: int, since: int, *pointers: int) -> None:
     value_type, count, out = pointers
-    if kind not in _BUFFERS or not gpu.model.buffers:
+    power = kind == pynvml.NVML_TOTAL_POWER_SAMPLES
+    if kind not in _BUFFERS or not gpu.model.buffers or (gpu.mig.enabled and not power):
         raise not_supported()
     put(c_uint, value_type, pynvml.NVML_VALUE_TYPE_UNSIGNED_INT)
     if not out:

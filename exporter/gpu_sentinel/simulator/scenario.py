@@ -11,6 +11,7 @@ from typing import Any
 import pynvml
 
 from gpu_sentinel import durations, yamlfile
+from gpu_sentinel.simulator import mig
 from gpu_sentinel.simulator.gpu import READINGS
 from gpu_sentinel.simulator.loads import KINDS, Load
 from gpu_sentinel.simulator.models import DRIVERS, MODELS, Model, symbols
@@ -125,6 +126,15 @@ def _load(value: object) -> Load:
     return Load(**found)
 
 
+def _mig_profiles(value: object) -> list[str] | None:
+    # A bare `off` in YAML is false.
+    if value is False:
+        return None
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is neither off nor a list of profiles")  # noqa: TRY004
+    return [_text(item) for item in value]
+
+
 _U64 = _whole(0, 2**64 - 1)
 _FUNCTION = _choice(*symbols("r590"))
 
@@ -144,6 +154,7 @@ ACTIONS: Mapping[str, tuple[Mapping[str, _Parse], tuple[str, ...]]] = {
     "unset": ({"reading": _choice(*READINGS)}, ("reading",)),
     "fail": ({"function": _FUNCTION, "error": _choice(*ERRORS)}, ("function", "error")),
     "mend": ({"function": _FUNCTION}, ("function",)),
+    "mig": ({"profiles": _mig_profiles}, ("profiles",)),
     "lose": ({}, ()),
     "restore": ({}, ()),
     "hang": ({}, ()),
@@ -212,6 +223,10 @@ def _scenario(name: str, content: object) -> Scenario:
     for event in events:
         if event.gpu is not None and event.gpu >= len(gpus):
             raise ValueError(f"events: there is no GPU {event.gpu}: the last is {len(gpus) - 1}")
+        if event.action == "mig":
+            concerned = gpus if event.gpu is None else (gpus[event.gpu],)
+            for model, _ in concerned:
+                mig.check(model, event.parameters["profiles"])
     if repeat is not None and (not events or repeat <= events[-1].at):
         raise ValueError("repeat: must be later than the last of the events")
     driver = found.get("driver", gpus[0][0].driver)
