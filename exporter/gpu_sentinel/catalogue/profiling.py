@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpu_sentinel.catalogue.declare import BYTES, RATIO
-from gpu_sentinel.catalogue.metric import Kind, LabelValue, Metric, Op, value_key
+from gpu_sentinel.catalogue.metric import Kind, Metric, Op, value_key
 from gpu_sentinel.model import Tier
 
 PROFILING_SECONDS = "profiling.observed"
@@ -68,7 +68,7 @@ def _integral_help(what: str, *, weighted: bool) -> str:
 def _pair(
     name: str,
     what: str,
-    series: Mapping[LabelValue, str],
+    series: Mapping[str, str],
     *,
     group: str,
     source: str,
