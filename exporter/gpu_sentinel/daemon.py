@@ -225,6 +225,7 @@ def _pace(settings: Settings) -> Pace:
         slow=settings.sampler_slow_interval,
         buffers=settings.sampler_buffers_interval,
         static=settings.sampler_static_interval,
+        profiling=settings.sampler_profiling_interval,
         idle=settings.sampler_idle_interval,
         budget=Budget(
             settings.sampler_budget, None if unlimited else settings.sampler_driver_budget

@@ -122,6 +122,7 @@ PROFILING = (
         tier=Tier.PROFILING,
         op=Op.SAMPLER,
         series={"": PROFILING_SECONDS},
+        needs=(ACTIVITIES[1].key,),
         help="Seconds over which the integrals of profiling are known; gaps are not bridged.",
         source="sampler",
     ),

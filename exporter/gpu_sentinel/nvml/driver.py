@@ -10,6 +10,7 @@ from gpu_sentinel.model import DriverInfo
 from gpu_sentinel.nvml import library
 from gpu_sentinel.nvml.device import Device
 from gpu_sentinel.nvml.errors import DriverGoneError, typed
+from gpu_sentinel.nvml.mig import Mig
 from gpu_sentinel.nvml.stats import CallStats, Recorder
 
 
@@ -87,6 +88,10 @@ class Driver:
     def device(self, index: int) -> Device:
         """Look a GPU up; see `Device`."""
         return Device(index, self.recorder(index), wanted=self._wanted)
+
+    def mig(self, index: int) -> Mig:
+        """The MIG instances of a GPU; see `Mig`."""
+        return Mig(index, self._stats.recorder(f"mig{index}"), self._wanted)
 
     def close(self) -> None:
         """Let go of NVML and unload its library; nobody may be inside the driver."""

@@ -83,6 +83,8 @@ class Profiler:
         self._keys: tuple[str, ...] = ()
         #: Monotonic seconds of the sample in `_newer`; None after a gap.
         self._taken: float | None = None
+        #: Whether the last call came back well.
+        self.good = True
         self._make_request()
         self._ask_for(tuple(key for key in GPM_KEYS if key in keys))
         self._older, self._newer = c_void_p(), c_void_p()
@@ -117,12 +119,15 @@ class Profiler:
             return None
         start = time.perf_counter()
         try:
-            return self._take(clock, max(max_gap, _LEAST_GAP_SECONDS))
+            profile = self._take(clock, max(max_gap, _LEAST_GAP_SECONDS))
         except Exception as error:
-            self._taken = None
+            self._taken, self.good = None, False
             failure = typed(error)
             self._recorder.errors[self.query, failure.name] += 1
             raise failure from error
+        else:
+            self.good = True
+            return profile
         finally:
             self._cost.add(time.perf_counter() - start)
 

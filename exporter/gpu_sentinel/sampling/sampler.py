@@ -19,6 +19,7 @@ from gpu_sentinel.nvml import (
 )
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.pace import IDLE_SECONDS, PUBLISH_SECONDS, Lateness, Pace
+from gpu_sentinel.sampling.profiling import Activities
 from gpu_sentinel.sampling.readings import Readings
 from gpu_sentinel.sampling.schedule import Schedule
 from gpu_sentinel.sampling.signals import UTILIZATION, History
@@ -46,6 +47,8 @@ class Registry:
 
     def __init__(self) -> None:
         self.gpus: dict[str, Known] = {}
+        #: By UUID of the GPU and number of the GPU instance: the MIG devices in it, and integrals.
+        self.instances: dict[str, dict[int, tuple[frozenset[str], Activities]]] = {}
         self.lateness = Lateness()
 
     def meet(self, id_: DeviceId) -> Known:
