@@ -243,7 +243,7 @@ class Mig:
             return None
         try:
             return Profiler(self.handle, keys, self.recorder, instance)
-        except Exception as error:  # noqa: BLE001 - costs these readings, no more
+        except Exception as error:
             failure = typed(error)
             if failure.code in _NEVER:
                 self._profiles = False
@@ -268,7 +268,7 @@ class Mig:
                 continue
             try:
                 found.append(_described(handle))
-            except Exception as error:  # noqa: BLE001 - one that was destroyed a moment ago
+            except Exception as error:  # one that was destroyed a moment ago
                 failure = typed(error)
                 if isinstance(failure, DriverGoneError):
                     raise

@@ -119,8 +119,8 @@ def _fill(call: Call, sample: int | None, gpu: SimulatedGpu, instance: int | Non
     if sample not in call.library.samples:
         raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
     found = gpu.mig.instance(instance) if instance is not None else None
-    share = found.activity if found else gpu.mig.activity
-    done = Done(*(share * d for d in gpu.done(call.t)))
+    board = gpu.done(call.t)
+    done = found.done(board) if found else gpu.mig.done(board)
     call.library.samples[sample] = _Sample(gpu, instance, call.t, done)
 
 
@@ -137,7 +137,8 @@ def _metrics(call: Call, request: int) -> None:
         or elapsed < _REFRESH_SECONDS - _SLACK_SECONDS
     ):
         raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
-    mean = Done(*((b - a) / elapsed for a, b in zip(first.done, second.done, strict=True)))
+    # What is 0 is not to become less by rounding.
+    mean = Done(*(max(b - a, 0.0) / elapsed for a, b in zip(first.done, second.done, strict=True)))
     for metric in found.metrics[: found.numMetrics]:
         number = metric.metricId
         get = _METRICS.get(number)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import pynvml
 
 from gpu_sentinel.simulator.models import MIB, Model
+from gpu_sentinel.simulator.physics import Done
 
 #: How many MIG devices there can be.
 MOST = 7
@@ -102,6 +103,7 @@ class GpuInstance:
     Attributes:
         activity: how busy it is, of the load of the GPU.
         spelling: as it was asked for.
+        born: what the board had done when it was made.
         failing: function -> error code.
         hanging: calls about it do not come back.
     """
@@ -110,9 +112,14 @@ class GpuInstance:
     profile: Profile
     activity: float
     spelling: str
+    born: Done = field(default_factory=Done)
     uncorrected: int = 0
     failing: dict[str, int] = field(default_factory=dict)
     hanging: bool = False
+
+    def done(self, board: Done) -> Done:
+        """What it has done by the time at which the board's load comes to `board`."""
+        return _scaled(self.activity, self.born, board)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +144,10 @@ class MigDevice:
         return whole.multiprocessors * self.slices // whole.slices
 
 
+def _scaled(share: float, since: Done, until: Done) -> Done:
+    return Done(*(share * (b - a) for a, b in zip(since, until, strict=True)))
+
+
 class Mig:
     """MIG of one GPU; any number of threads may ask.
 
@@ -152,6 +163,7 @@ class Mig:
         self._seed = seed
         self._made = itertools.count()
         self._lock = threading.Lock()
+        self._before = self._since = Done()
 
     @property
     def instances(self) -> tuple[GpuInstance, ...]:
@@ -177,12 +189,19 @@ class Mig:
         used = int(profile.memory_mib * MIB * min(share * instance.activity, 1.0))
         return max(used, profile.idle_mib * MIB)
 
-    def switch(self, spellings: Sequence[str] | None) -> None:
+    def done(self, board: Done) -> Done:
+        """What the GPU has done by the time at which its load comes to `board`."""
+        now = _scaled(self.activity, self._since, board)
+        return Done(*(a + b for a, b in zip(self._before, now, strict=True)))
+
+    def switch(self, spellings: Sequence[str] | None, board: Done) -> None:
         """Make it so that there are these instances; None switches MIG off.
 
-        What is there already and wanted again stays as it is.
+        What is there already and wanted again stays as it is; `board` is what the load of the
+        whole GPU comes to by now.
         """
         with self._lock:
+            self._before, self._since = self.done(board), board
             kept = dict(self.devices)
             missing = []
             keep: set[int] = set()
@@ -194,16 +213,18 @@ class Mig:
                     missing.append(spelling)
             kept = {slot: d for slot, d in kept.items() if d.instance.id in keep}
             for spelling in missing:
-                self._create(spelling, kept)
+                self._create(spelling, kept, board)
             self.devices = kept
             self.enabled = spellings is not None
 
-    def _create(self, spelling: str, devices: dict[int, MigDevice]) -> None:
+    def _create(self, spelling: str, devices: dict[int, MigDevice], board: Done) -> None:
         number = next(self._made)
         profile, parts = parse(self._model, spelling)
         taken = {d.instance.id for d in devices.values()}
         free = [i for i in profile.ids if i not in taken]
-        instance = GpuInstance(free[0], profile, _ACTIVITIES[number % len(_ACTIVITIES)], spelling)
+        instance = GpuInstance(
+            free[0], profile, _ACTIVITIES[number % len(_ACTIVITIES)], spelling, board
+        )
         for compute, slices in enumerate(parts):
             slot = next(s for s in range(MOST) if s not in devices)
             name = f"MIG-{uuid.uuid5(self._seed, f'{number}/{compute}')}"

@@ -173,7 +173,7 @@ class Simulation:
 
     def mig(self, gpu: int, profiles: list[str] | None) -> None:
         """Cut it up so; None switches MIG off."""
-        self.gpus[gpu].mig.switch(profiles)
+        self.gpus[gpu].mig.switch(profiles, self.gpus[gpu].done(self.now()))
 
     def lose(self, gpu: int) -> None:
         """It falls off the bus."""
