@@ -6,11 +6,11 @@ then (nvml.h): who lists the devices again has to compare them.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import re
 import time
 from collections.abc import Callable, Sequence
+from ctypes import addressof
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -100,9 +100,9 @@ class MigDevice:
     handle: Handle = field(compare=False, repr=False)
 
     @property
-    def address(self) -> int | None:
+    def address(self) -> int:
         """What the handle points to."""
-        return ctypes.cast(self.handle, ctypes.c_void_p).value
+        return addressof(self.handle.contents)
 
 
 class MigReader:

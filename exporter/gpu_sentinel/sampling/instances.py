@@ -54,7 +54,7 @@ class _Part:
     labels: dict[str, str]
     uuids: frozenset[str]
     reader: MigReader
-    address: int | None
+    address: int
     activities: Activities | None = None
     profiler: Profiler | None = None
     values: dict[Tier, dict[str, Value]] = field(

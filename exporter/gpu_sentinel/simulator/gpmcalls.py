@@ -7,8 +7,9 @@ it was freed: `Library.samples` and `Simulation.allocations` let a test see that
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from ctypes import c_void_p, cast
+from ctypes import addressof, c_void_p
 from dataclasses import dataclass
+from typing import Any
 
 import pynvml
 
@@ -152,9 +153,9 @@ def _metrics(call: Call, request: int) -> None:
             metric.value = get(mean)
 
 
-def _filled(call: Call, pointer: object) -> _Sample:
-    address = cast(pointer, c_void_p).value  # type: ignore[arg-type]
-    sample = call.library.samples.get(address or 0)
+def _filled(call: Call, pointer: Any) -> _Sample:
+    # Not ctypes.cast, which leaves a cycle behind for the collector.
+    sample = call.library.samples.get(addressof(pointer.contents) if pointer else 0)
     if not isinstance(sample, _Sample):
         raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
     return sample
