@@ -118,7 +118,6 @@ class InstanceSampler:
             self._give_up()
             self._fail(UnexpectedError(error))
         else:
-            self._failure = None
             return self._due
         self._due = self._look_at = self._clock() + RETRY_SECONDS
         return self._due
@@ -127,17 +126,29 @@ class InstanceSampler:
         mig = self._mig
         if mig is None:
             mig = self._mig = self._around.driver.mig(self.index)
-        if now >= self._look_at:
-            if not self._look(mig, now):
-                return math.inf  # until there is another driver
-            self._look_at = self._next(Tier.SLOW, now)
+        if now >= self._look_at and not self._look_or_retry(mig, now):
+            return math.inf  # until there is another driver
         if self._parts and now >= self._read_at:
             if not self._read(Tier.PROFILING, now) and now - self._looked >= RETRY_SECONDS:
                 # Most likely an instance was destroyed.
-                self._look(mig, now)
+                self._look_or_retry(mig, now)
             self._read_at = self._next(Tier.PROFILING, now)
         self._publish(mig.id)
         return min(self._look_at, self._read_at if self._parts else math.inf)
+
+    def _look_or_retry(self, mig: Mig, now: float) -> bool:
+        """As `_look`; where that fails, what is known stays and is read as ever."""
+        try:
+            has_mig = self._look(mig, now)
+        except (GpuLostError, DriverGoneError):
+            raise
+        except NvmlError as error:
+            self._fail(error)
+            self._look_at = now + RETRY_SECONDS
+            return True
+        self._failure = None
+        self._look_at = self._next(Tier.SLOW, now)
+        return has_mig
 
     def _look(self, mig: Mig, now: float) -> bool:
         """Find out which instances there are; False where the GPU does not have MIG."""

@@ -129,10 +129,11 @@ class Board:
         state.utilization = work.utilization
         state.memory_utilization = work.memory_utilization
         state.encoder, state.decoder = work.encoder, work.decoder
+        # What it works on holds until the next step.
+        self._done = Done(*(d + r * STEP for d, r in zip(self._done, self._rate, strict=True)))
         self._rate = Done(
             work.utilization, work.utilization * work.intensity, work.memory_utilization
         )
-        self._done = Done(*(d + r * STEP for d, r in zip(self._done, self._rate, strict=True)))
         free = (model.memory_mib - model.reserved_mib) * MIB
         state.memory_bytes = max(int(free * work.memory), model.idle_memory_mib * MIB)
         slowed = self._slowdown()
