@@ -36,7 +36,8 @@ lint: $(STAMP) ## put style right where that needs no thought
 docs: $(STAMP) ## write generated pages and golden files anew
 	$(BIN)/gpu-sentinel metrics --format markdown > docs/metrics.md
 	$(BIN)/python grafana/build
-	$(BIN)/pytest -q tests/exposition/test_golden.py --write-golden
+	$(BIN)/pytest -q tests/exposition/test_golden.py \
+		tests/exposition/test_golden_dcgm.py tests/test_migration_page.py --write-golden
 
 bench: $(STAMP) ## figures for docs/performance.md; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py $(ARGS)

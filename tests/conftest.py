@@ -17,7 +17,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-pytest_plugins = ("simulatedtime", "stackfixtures")
+pytest_plugins = ("prometheusfixtures", "simulatedtime", "stackfixtures")
 
 REPOSITORY = Path(__file__).parents[1]
 

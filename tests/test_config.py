@@ -217,3 +217,26 @@ def test_what_can_be_switched_off(off: object):
     assert settings.sampler_budget is None
     assert settings.sampler_idle_interval is None
     assert load({"sampler.budget": "2.5%"}, {}).sampler_budget == 0.025
+
+
+def test_names_of_another_exporter(write) -> None:
+    assert load({}, {}).compat is None
+    assert load({"compat": "dcgm"}, {}).compat == "dcgm"
+    assert load({}, {"GPU_SENTINEL_COMPAT": "dcgm"}).compat == "dcgm"
+    assert load({"compat": ""}, {"GPU_SENTINEL_COMPAT": "dcgm"}).compat is None
+    path = write("compat: dcgm\ncompat.dcgm-hostname-label: hostname\n")
+    settings = load({"config.file": path}, {})
+    assert (settings.compat, settings.compat_dcgm_hostname_label) == ("dcgm", "hostname")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("compat", "dcmg", "--compat: 'dcmg' is none of dcgm"),
+        ("compat.dcgm-hostname-label", "node", "'node' is none of Hostname, hostname"),
+    ],
+)
+def test_what_no_exporter_is_called_is_refused(name: str, value: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+        load({name: value}, {})
+    assert "\n" not in str(caught.value)

@@ -87,3 +87,25 @@ def test_mig_is_noticed_while_running(exporter, eventually):
     assert code == 0
     assert "MIG was changed" in log
     assert "Traceback" not in log
+
+
+def test_instances_under_dcgms_names(serve, eventually):
+    running = serve("mig", "--compat", "dcgm")
+    name = "DCGM_FI_PROF_SM_ACTIVE"
+
+    def rows() -> dict[str, tuple[str, float]]:
+        return {
+            labels["GPU_I_ID"]: (labels["GPU_I_PROFILE"], value)
+            for labels, value in running.page().get(name, [])
+            if labels["gpu"] == "0" and "GPU_I_ID" in labels
+        }
+
+    eventually(lambda: len(rows()) == 4, 8, "the instances are there")
+    assert {number: profile for number, (profile, _) in rows().items()} == {
+        "2": "3g.40gb",
+        "3": "2g.20gb",
+        "9": "1g.10gb",
+        "10": "1g.10gb",
+    }
+    used = running.page()["DCGM_FI_DEV_FB_USED"]
+    assert [labels.get("GPU_I_ID", "") for labels, _ in used] == ["2", "3", "9", "10", "", ""]

@@ -192,6 +192,23 @@ class Settings:
         metavar="REGEX",
         restart=True,
     )
+    compat: str | None = _setting(
+        None,
+        "compat",
+        lambda value: values.choice("dcgm")(value) if value != "" else None,
+        "Show the metrics under the names of another exporter too: dcgm (dcgm-exporter).",
+        metavar="EXPORTER",
+        restart=True,
+    )
+    compat_dcgm_hostname_label: str = _setting(
+        "Hostname",
+        "compat.dcgm-hostname-label",
+        values.choice("Hostname", "hostname"),
+        "The label that holds the host's name under DCGM's names: hostname after dcgm-exporter "
+        "4.5.3.",
+        metavar="LABEL",
+        restart=True,
+    )
     simulate: str | None = _setting(
         None,
         "simulate",

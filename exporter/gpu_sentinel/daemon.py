@@ -14,8 +14,18 @@ from types import FrameType
 
 from gpu_sentinel import __version__, logs
 from gpu_sentinel.catalogue import keys_needed
+from gpu_sentinel.catalogue.dcgm import dcgm_keys
 from gpu_sentinel.config import ConfigError, Settings, changes_that_need_restart
-from gpu_sentinel.exposition import DeviceRenderer, MetricsPage, OwnRenderer, ReloadState, Workings
+from gpu_sentinel.exposition import (
+    DcgmRenderer,
+    DeviceRenderer,
+    MetricsPage,
+    OwnRenderer,
+    ReloadState,
+    Workings,
+    gpu_instances,
+)
+from gpu_sentinel.host.name import node_name
 from gpu_sentinel.machine import machine
 from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.sampling import Budget, Inventory, Pace, SnapshotStore
@@ -65,8 +75,13 @@ class Daemon:
         self._reload_state = ReloadState()
         self._pace = _pace(self.settings)
         metrics = self.settings.selection.metrics()
+        dcgm = self.settings.compat == "dcgm"
         self._inventory = Inventory(
-            Driver(self._stats, self._machine.loader, keys_needed(metrics)),
+            Driver(
+                self._stats,
+                self._machine.loader,
+                keys_needed(metrics) | (dcgm_keys() if dcgm else frozenset()),
+            ),
             self.store,
             pace=lambda: self._pace,
             stats=self._stats,
@@ -86,7 +101,16 @@ class Daemon:
             self.settings.web_listen_address,
             App(
                 metrics=MetricsPage(
-                    lambda: self.store.current, OwnRenderer(workings), DeviceRenderer(metrics)
+                    lambda: self.store.current,
+                    OwnRenderer(workings),
+                    DeviceRenderer(metrics),
+                    DcgmRenderer(
+                        node_name(os.environ),
+                        self.settings.compat_dcgm_hostname_label,
+                        instances=gpu_instances,
+                    )
+                    if dcgm
+                    else None,
                 ).body,
                 telemetry_path=self.settings.web_telemetry_path,
                 ready=self._not_ready,

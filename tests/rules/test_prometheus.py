@@ -3,96 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import requests
-import yaml
 
-#: `host` as the discovery file of every deployment sets it.
-HOST = "node-7"
-
-
-class Prometheus:
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        answer = requests.get(
-            f"{self.url}/api/v1/query", params={"query": expression}, timeout=5
-        ).json()
-        assert answer["status"] == "success", answer
-        return [(r["metric"], float(r["value"][1])) for r in answer["data"]["result"]]
-
-    def value(self, expression: str) -> float | None:
-        found = self.query(expression)
-        return found[0][1] if found else None
-
-    def alerts(self) -> list[dict[str, object]]:
-        found = requests.get(f"{self.url}/api/v1/alerts", timeout=5).json()["data"]["alerts"]
-        return [
-            alert
-            for alert in found
-            if alert["state"] == "firing" and alert["labels"]["alertname"] != "Watchdog"
-        ]
-
-
-@pytest.fixture
-def prometheus(
-    tool: Callable[..., str],
-    repository: Path,
-    tmp_path: Path,
-    free_port: Callable[[], int],
-    eventually: Callable[..., float],
-) -> Iterator[Callable[[int], Prometheus]]:
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start(exporter_port: int) -> Prometheus:
-        folder = tmp_path / "prometheus"
-        shutil.copytree(repository / "prometheus", folder)
-        config = yaml.safe_load((folder / "prometheus.yml").read_text())
-        config["global"] |= {
-            "scrape_interval": "1s",
-            "scrape_timeout": "1s",
-            "evaluation_interval": "1s",
-        }
-        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-        target = {"targets": [f"127.0.0.1:{exporter_port}"], "labels": {"host": HOST}}
-        (folder / "alertmanagers" / "local.yml").unlink()
-        (folder / "targets" / "gpu-sentinel.yml").write_text(yaml.safe_dump([target]))
-        address = f"127.0.0.1:{free_port()}"
-        with (tmp_path / "prometheus.log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    tool("prometheus"),
-                    f"--config.file={folder / 'prometheus.yml'}",
-                    f"--storage.tsdb.path={tmp_path / 'data'}",
-                    f"--web.listen-address={address}",
-                ],
-                stdout=log,
-                stderr=log,
-            )
-        running.append(process)
-        server = Prometheus(f"http://{address}")
-
-        def ready() -> bool:
-            assert process.poll() is None, (tmp_path / "prometheus.log").read_text()
-            try:
-                return requests.get(f"{server.url}/-/ready", timeout=5).ok
-            except requests.ConnectionError:
-                return False
-
-        eventually(ready, 20, "Prometheus is ready")
-        return server
-
-    yield start
-    for process in running:
-        process.terminate()
-        process.wait(10)
-
+from prometheusfixtures import HOST
 
 LOST = """
 description: Two H100, of which one is lost.

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gpu_sentinel.exposition.dcgm import DcgmRenderer
 from gpu_sentinel.exposition.formats import (
     OPENMETRICS,
     TEXT,
@@ -37,11 +38,13 @@ class MetricsPage:
         snapshot: Callable[[], Snapshot],
         own: OwnRenderer,
         renderer: DeviceRenderer | None = None,
+        dcgm: DcgmRenderer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._snapshot = snapshot
         self._own = own
         self._renderer = renderer or DeviceRenderer()
+        self._dcgm = dcgm
         self._clock = clock
         self._rendered: dict[str, _Rendered] = {}
         self._locks = {fmt.name: threading.Lock() for fmt in (TEXT, OPENMETRICS)}
@@ -71,8 +74,9 @@ class MetricsPage:
         if rendered and rendered.sequence == snapshot.sequence and now <= rendered.expires:
             return rendered
         devices, expires = self._renderer.render(snapshot, now, fmt)
+        dcgm, _ = self._dcgm.render(snapshot, now, fmt) if self._dcgm else ("", expires)
         own = self._own.render(snapshot, now, fmt)
-        plain = f"{devices}{own}{fmt.end}".encode()
+        plain = f"{devices}{dcgm}{own}{fmt.end}".encode()
         due = driver_due(snapshot)
         rendered = _Rendered(snapshot.sequence, min(expires, due) if now <= due else expires, plain)
         self._rendered[fmt.name] = rendered

@@ -113,7 +113,7 @@ class DeviceRenderer:
 
     def render(self, snapshot: Snapshot, now: float, fmt: Format) -> tuple[str, float]:
         """The body, and the monotonic time at which something in it becomes too old."""
-        fresh, expires = _fresh(snapshot.devices, now)
+        fresh, expires = fresh_readings(snapshot.devices, now)
         devices = [device.id for device in snapshot.devices]
         kept = {tier: self._blocks(fmt, tier, devices, fresh[tier]) for tier in _KEPT}
         merged: list[tuple[list[_Table], Mapping[str, Value]]] = []
@@ -160,7 +160,7 @@ class DeviceRenderer:
         return tables
 
 
-def _fresh(
+def fresh_readings(
     devices: Sequence[DeviceSnapshot], now: float
 ) -> tuple[dict[Tier, list[TierSample | None]], float]:
     """The readings that are young enough to be shown, by tier and GPU, and until when they are."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from gpu_sentinel.catalogue import GPM_BYTES, PROFILING_SECONDS, Op, value_key
+from gpu_sentinel.catalogue.dcgm import rate_key
 from gpu_sentinel.model import Value
 from gpu_sentinel.nvml import DriverGoneError, GpuLostError, NvmlError, Profile, Profiler
 
@@ -34,6 +35,7 @@ class Activities:
             shown = self._key(key)
             if key in GPM_BYTES:
                 values[shown] = total
+                values[rate_key(shown)] = mean
             else:
                 values[shown] = mean
                 values[value_key(Op.INTEGRAL, shown)] = total

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from gpu_sentinel.model import Tier, Value
 from gpu_sentinel.nvml import Batch, Bound, Device, NvmlError, Ring
 from gpu_sentinel.sampling import profiling
+from gpu_sentinel.sampling.rates import Rates
 from gpu_sentinel.sampling.schedule import Slot
 from gpu_sentinel.sampling.signals import ENERGY, History
 
@@ -30,6 +31,7 @@ class Readings:
         self._device = device
         self._history = history
         self._clock = clock
+        self._rates = Rates()
 
     def take(self, slots: Iterable[Slot], now: float) -> bool:
         """Make the calls; returns whether any of them was answered.
@@ -86,6 +88,7 @@ class Readings:
         if Tier.FAST in self.fresh:
             values = self.values[Tier.FAST]
             self._history.show_extremes(now, values)
+            self._rates.show(now, values)
             if not self._device.counts_energy:
                 self._history.integrate_energy(values)
 
