@@ -19,9 +19,8 @@ MIG_FAMILIES = {m.name: m for m in METRICS if m.group == "mig"}
 def exporter(serve, eventually):
     """Serves the scenario `mig`, until its instances have been read twice."""
     running = serve("mig", "--sampler.slow-interval", "1s")
-    eventually(
-        lambda: "gpu_mig_instance_sm_active_ratio" in running.page(), 8, "instances are read"
-    )
+    for name in ("gpu_mig_instance_sm_active_ratio", "gpu_sm_active_ratio"):
+        eventually(lambda name=name: name in running.page(), 8, f"{name} is there")
     return running
 
 
