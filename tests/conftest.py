@@ -96,6 +96,12 @@ class Page(dict[str, list[tuple[dict[str, str], float]]]):
         return {labels["gpu"] for labels, _ in self.get(name, [])}
 
 
+@pytest.fixture
+def new_page() -> Callable[[str], Page]:
+    """Reads a body in the text format."""
+    return Page.parse
+
+
 @dataclass
 class Exporter:
     """`gpu-sentinel serve` as a process of its own."""

@@ -10,6 +10,7 @@ from gpu_sentinel.model import DeviceSnapshot, Tier, Value
 from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.sampling import Governor, Pace, SnapshotStore
+from gpu_sentinel.sampling.instances import InstanceSampler
 from gpu_sentinel.sampling.sampler import DeviceSampler, Registry, Surroundings
 from gpu_sentinel.simulator import Simulation, load_scenario
 
@@ -55,16 +56,24 @@ class SimulatedTime:
         )
         chosen = gpus or range(len(self.simulation.gpus))
         self.samplers = [DeviceSampler(index, around) for index in chosen]
+        self.instances = [InstanceSampler(s.index, around, s.look_again) for s in self.samplers]
 
     def run(self, until: float) -> None:
         """Let everything happen that is due up to this time (seconds since the start)."""
         while True:
-            due = min(sampler.step() for sampler in self.samplers)
+            due = min(sampler.step() for sampler in (*self.samplers, *self.instances))
             if due > until:
                 break
             self.clock.now = due
             self.between(due)
         self.clock.now = until
+
+    def close(self) -> None:
+        """Let go of the driver, as the inventory does."""
+        for sampler in (*self.samplers, *self.instances):
+            sampler.stop()
+            sampler.release()
+        self.driver.close()
 
     def gpu(self, index: int = 0) -> DeviceSnapshot:
         """What is known of a GPU."""

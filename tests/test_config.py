@@ -83,6 +83,7 @@ BAD_VALUES = [
     ("sampler.buffers-interval", "1", "no duration"),
     ("sampler.buffers-interval", "3s", "from 250ms to 2s"),
     ("sampler.static-interval", "1s", "from 10s to 1d"),
+    ("sampler.profiling-interval", "50ms", "from 100ms to 1m"),
     ("sampler.idle-interval", 5, "5 has no unit"),
     ("sampler.idle-interval", "on", "no duration"),
     ("sampler.budget", "0.01", "write as '1%'"),

@@ -103,6 +103,14 @@ class Settings:
         "Time between two readings of the driver's own sample buffers.",
         metavar="DURATION",
     )
+    sampler_profiling_interval: float = _setting(
+        1.0,
+        "sampler.profiling-interval",
+        values.duration(0.1, 60.0),
+        "Time between two samples of the GPU's own counters (Hopper and newer), and of the "
+        "memory of MIG instances; never less than sampler.interval.",
+        metavar="DURATION",
+    )
     sampler_static_interval: float = _setting(
         600.0,
         "sampler.static-interval",

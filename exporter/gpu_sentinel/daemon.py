@@ -23,6 +23,7 @@ from gpu_sentinel.exposition import (
     OwnRenderer,
     ReloadState,
     Workings,
+    gpu_instances,
     last_xid,
 )
 from gpu_sentinel.host.name import node_name
@@ -107,7 +108,10 @@ class Daemon:
                     OwnRenderer(workings),
                     DeviceRenderer(metrics),
                     DcgmRenderer(
-                        node_name(os.environ), self.settings.compat_dcgm_hostname_label, last_xid
+                        node_name(os.environ),
+                        self.settings.compat_dcgm_hostname_label,
+                        last_xid,
+                        gpu_instances,
                     )
                     if dcgm
                     else None,
@@ -249,6 +253,7 @@ def _pace(settings: Settings) -> Pace:
         slow=settings.sampler_slow_interval,
         buffers=settings.sampler_buffers_interval,
         static=settings.sampler_static_interval,
+        profiling=settings.sampler_profiling_interval,
         idle=settings.sampler_idle_interval,
         budget=Budget(
             settings.sampler_budget, None if unlimited else settings.sampler_driver_budget

@@ -15,7 +15,7 @@ from gpu_sentinel.simulator.models import MODELS
 #: The boards of the table.
 BOARDS = ("h100-sxm", "a100-sxm", "l40s", "rtx-4080-super")
 #: Of what kind a driver's call can be, as the table has it.
-TIERS = (Tier.FAST, Tier.SLOW, Tier.STATIC)
+TIERS = (Tier.FAST, Tier.PROFILING, Tier.SLOW, Tier.STATIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,18 @@ def costs(board: str) -> dict[str, Cost]:
     simulation = Simulation(replace(scenario, gpus=gpus, driver=model.driver), lambda: 60.0)
     driver = Driver(CallStats(), simulation.library)
     driver.open()
+    device = driver.device(0)
     try:
-        device = driver.device(0)
         device.probe()
         values: dict[str, Value] = {}
         for tier in Tier:
             values.update(device.read(tier))
+        if device.profiler is not None:
+            values.update(dict.fromkeys(device.profiler.keys, 0.0))
         identity = device.identity()
         return {group: _cost(group, device, values, identity) for group in GROUPS}
     finally:
+        device.close()
         driver.close()
 
 
@@ -65,6 +68,8 @@ def _cost(
         tier: sum(1 for bound in device.plan[tier] if not keys.isdisjoint(bound.keys))
         for tier in TIERS
     }
+    if device.profiler is not None:
+        calls[Tier.PROFILING] += not keys.isdisjoint(device.profiler.keys)
     return Cost(sum(_series(m, values, identity) for m in metrics), calls)
 
 
@@ -79,7 +84,7 @@ def _series(metric: Metric, values: Mapping[str, Value], identity: Mapping[str, 
             return int(any(identity.get(name) for name in metric.all_labels[2:]))
         return int(metric.name == "gpu_lost")
     if metric.op is Op.SAMPLER:
-        return 1
+        return int(not metric.needs or not values.keys().isdisjoint(metric.needs))
     found = (values.get(key) for key in metric.series.values())
     each = len(metric.bounds) + 1 if metric.bounds else 1
     return sum(len(v) if isinstance(v, tuple) else each for v in found if v is not None)

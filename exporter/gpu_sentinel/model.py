@@ -19,6 +19,7 @@ class Tier(str, Enum):
 
     FAST = "fast"
     BUFFERS = "buffers"
+    PROFILING = "profiling"
     SLOW = "slow"
     STATIC = "static"
 
@@ -81,6 +82,22 @@ class DeviceSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Instance:
+    """One MIG device, or one GPU instance of a GPU that MIG splits up.
+
+    Attributes:
+        device: the physical GPU.
+        labels: what tells it apart: `mig_uuid`, `gpu_instance`, `compute_instance` and `profile`
+            of a MIG device, `gpu_instance` alone of a GPU instance.
+        tiers: its readings.
+    """
+
+    device: DeviceId
+    labels: Mapping[str, str]
+    tiers: Mapping[Tier, TierSample] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class DriverState:
     """What is known of the driver.
 
@@ -124,3 +141,4 @@ class Snapshot:
     pci_devices: int | None = None
     expected_devices: int | None = None
     xids: Xids = field(default_factory=lambda: NO_XIDS)
+    instances: tuple[Instance, ...] = ()

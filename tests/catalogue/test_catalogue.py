@@ -8,7 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from gpu_sentinel.catalogue import METRICS, Kind, Metric, Op, keys_of, query_keys, tiers
+from gpu_sentinel.catalogue import (
+    ACTIVITIES,
+    GPM_BYTES,
+    METRICS,
+    Kind,
+    Metric,
+    Op,
+    instance_activity_key,
+    instance_seconds_key,
+    keys_of,
+    query_keys,
+    tiers,
+)
+from gpu_sentinel.nvml.gpm import GPM_KEYS
+from gpu_sentinel.nvml.mig import MIG_QUERIES
 from gpu_sentinel.nvml.queries import QUERIES
 
 #: Labels that the scraper sets.
@@ -28,7 +42,17 @@ def test_a_key_is_read_for_one_metric():
 
 
 def test_catalogue_and_queries_have_the_same_keys():
-    assert set(query_keys()) == {key for query in QUERIES for key in query.keys}
+    asked = {key for query in QUERIES for key in query.keys}
+    assert set(query_keys()) == asked | GPM_KEYS.keys()
+    assert asked & GPM_KEYS.keys() <= GPM_BYTES.keys(), "GPM stands in for counters alone"
+
+
+def test_catalogue_and_queries_of_instances_have_the_same_keys():
+    read = {key for m in METRICS if m.op is Op.INSTANCE and m.valid for key in m.series.values()}
+    activities = {instance_activity_key(activity) for activity in ACTIVITIES}
+    assert read == activities | {key for query in MIG_QUERIES for key in query.keys}
+    shown = {key for m in METRICS if m.op is Op.INSTANCE for key in m.series.values()}
+    assert shown - read == {instance_seconds_key(activity) for activity in ACTIVITIES}
 
 
 def test_a_query_reads_in_the_tier_that_its_metrics_declare():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,23 @@ def test_unknown_name_gets_a_suggestion():
 def test_file_that_is_not_there():
     with pytest.raises(ScenarioError, match=r"/nowhere/x.yml: cannot be read: No such file"):
         load_scenario("/nowhere/x.yml")
+
+
+@pytest.mark.parametrize(
+    ("profiles", "message"),
+    [
+        ("[3g.40gb, 3g.40gb, 1g.10gb, 1g.10gb]", "do not fit into one GPU"),
+        ("[5g.50gb]", "'5g.50gb' is no MIG profile of NVIDIA H100 80GB HBM3: it has 1g.10gb"),
+        ("[2c.1g.10gb]", "does not fit into one GPU instance"),
+        ("[1c.3g.40gb+1c.2g.20gb]", "does not fit into one GPU instance"),
+        ("3g.40gb", "'3g.40gb' is neither off nor a list of profiles"),
+    ],
+)
+def test_mig_that_cannot_be(tmp_path: Path, profiles: str, message: str):
+    path = tmp_path / "mig.yml"
+    path.write_text(
+        "description: MIG.\ngpus: [{model: h100-sxm}]\n"
+        f"events: [{{at: 1s, gpu: 0, do: mig, profiles: {profiles}}}]\n"
+    )
+    with pytest.raises(ScenarioError, match=re.escape(message)):
+        load_scenario(str(path))

@@ -15,7 +15,18 @@ from gpu_sentinel.catalogue.metric import (
     value_key,
 )
 from gpu_sentinel.catalogue.metrics import METRICS
+from gpu_sentinel.catalogue.mig import MIG_LISTED
 from gpu_sentinel.catalogue.own import OWN
+from gpu_sentinel.catalogue.profiling import (
+    ACTIVITIES,
+    ALL_ACTIVITIES,
+    GPM_BYTES,
+    GPM_BYTES_VALID,
+    PROFILING_SECONDS,
+    Activity,
+    instance_activity_key,
+    instance_seconds_key,
+)
 from gpu_sentinel.catalogue.temperature import THRESHOLDS
 from gpu_sentinel.catalogue.utilization import LEVELS, SIGNALS
 from gpu_sentinel.model import Tier
@@ -37,21 +48,30 @@ def tiers(metrics: tuple[Metric, ...] = METRICS) -> Mapping[str, Tier]:
 
 
 __all__ = [
+    "ACTIVITIES",
+    "ALL_ACTIVITIES",
     "CLOCK_EVENT_REASONS",
+    "GPM_BYTES",
+    "GPM_BYTES_VALID",
     "GROUPS",
     "LEVELS",
     "METRICS",
+    "MIG_LISTED",
     "OWN",
+    "PROFILING_SECONDS",
     "SIGNALS",
     "THRESHOLDS",
     "VIOLATION_POLICIES",
     "WINDOW_LABEL",
     "WINDOW_SECONDS",
+    "Activity",
     "Group",
     "Kind",
     "Metric",
     "Op",
     "Selection",
+    "instance_activity_key",
+    "instance_seconds_key",
     "keys_needed",
     "keys_of",
     "query_keys",

@@ -14,10 +14,12 @@ from gpu_sentinel.catalogue.health import HEALTH
 from gpu_sentinel.catalogue.identity import IDENTITY
 from gpu_sentinel.catalogue.memory import MEMORY
 from gpu_sentinel.catalogue.metric import Metric
+from gpu_sentinel.catalogue.mig import MIG
 from gpu_sentinel.catalogue.modes import MODES
 from gpu_sentinel.catalogue.nvlink import NVLINK
 from gpu_sentinel.catalogue.pcie import PCIE
 from gpu_sentinel.catalogue.power import POWER
+from gpu_sentinel.catalogue.profiling import PROFILING
 from gpu_sentinel.catalogue.temperature import TEMPERATURE
 from gpu_sentinel.catalogue.utilization import UTILIZATION
 from gpu_sentinel.catalogue.xids.metrics import XID_METRICS
@@ -35,6 +37,8 @@ METRICS: tuple[Metric, ...] = (
     *HEALTH,
     *XID_METRICS,
     *NVLINK,
+    *PROFILING,
+    *MIG,
     *MODES,
     *MEDIA,
     *TOPOLOGY,

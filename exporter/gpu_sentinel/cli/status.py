@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 
 from gpu_sentinel.cli.table import lines
-from gpu_sentinel.exposition.reader import GpuStatus, Status, XidStatus, parse_status
+from gpu_sentinel.exposition.reader import GpuStatus, MigStatus, Status, XidStatus, parse_status
 
 DEFAULT_URL = "http://127.0.0.1:9836/metrics"
 
@@ -118,7 +118,8 @@ def _print(found: Status) -> None:
     click.echo(f"gpu-sentinel {found.exporter_version}, {driver}, {len(found.gpus)} GPUs\n")
     header = ("GPU", "NAME", "UTIL", "MEMORY", "POWER", "TEMP", "MARGIN", "SM CLOCK", "STATE")
     left = {1, len(header) - 1}  # the name and the state; numbers stand to the right
-    for line in lines([header, *map(_row, found.gpus)], left):
+    rows = [row for gpu in found.gpus for row in (_row(gpu), *map(_instance_row, gpu.instances))]
+    for line in lines([header, *rows], left):
         click.echo(line)
     if found.xids:
         click.echo("\nXIDs of the last 24 hours\n")
@@ -145,24 +146,39 @@ def _xid_row(xid: XidStatus) -> tuple[str, ...]:
     )
 
 
-def _row(gpu: GpuStatus) -> tuple[str, ...]:
-    def show(value: float | None, scale: float, unit: str) -> str:
-        return "-" if value is None else f"{value * scale:.0f} {unit}"
+def _show(value: float | None, scale: float, unit: str) -> str:
+    return "-" if value is None else f"{value * scale:.0f} {unit}"
 
-    memory = "-"
-    if gpu.memory_used_bytes is not None and gpu.memory_total_bytes is not None:
-        memory = f"{gpu.memory_used_bytes / 2**30:.1f}/{gpu.memory_total_bytes / 2**30:.1f} GiB"
-    power = show(gpu.power_watts, 1, "W")
+
+def _memory(used: float | None, total: float | None) -> str:
+    if used is None or total is None:
+        return "-"
+    return f"{used / 2**30:.1f}/{total / 2**30:.1f} GiB"
+
+
+def _instance_row(instance: MigStatus) -> tuple[str, ...]:
+    """Below its GPU; memory and utilisation are those of its GPU instance."""
+    return (
+        "",
+        f"- MIG {instance.profile} ({instance.gpu_instance}/{instance.compute_instance})",
+        _show(instance.graphics_active_ratio, 100, "%"),
+        _memory(instance.memory_used_bytes, instance.memory_total_bytes),
+        *[""] * 5,
+    )
+
+
+def _row(gpu: GpuStatus) -> tuple[str, ...]:
+    power = _show(gpu.power_watts, 1, "W")
     if gpu.power_watts is not None and gpu.power_limit_watts is not None:
         power = f"{gpu.power_watts:.0f}/{gpu.power_limit_watts:.0f} W"
     return (
         str(gpu.gpu),
         gpu.name or gpu.uuid,
-        show(gpu.utilization_ratio, 100, "%"),
-        memory,
+        _show(gpu.utilization_ratio, 100, "%"),
+        _memory(gpu.memory_used_bytes, gpu.memory_total_bytes),
         power,
-        show(gpu.temperature_celsius, 1, "°C"),
-        show(gpu.temperature_margin_celsius, 1, "°C"),
-        show(gpu.clock_sm_hertz, 1e-6, "MHz"),
+        _show(gpu.temperature_celsius, 1, "°C"),
+        _show(gpu.temperature_margin_celsius, 1, "°C"),
+        _show(gpu.clock_sm_hertz, 1e-6, "MHz"),
         gpu.state,
     )

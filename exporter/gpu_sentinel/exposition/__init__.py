@@ -1,6 +1,7 @@
 """From the snapshot to the bytes of /metrics."""
 
 from gpu_sentinel.exposition.dcgm import DcgmRenderer, last_xid
+from gpu_sentinel.exposition.dcgminstances import gpu_instances
 from gpu_sentinel.exposition.page import MetricsPage
 from gpu_sentinel.exposition.render import DeviceRenderer
 from gpu_sentinel.exposition.selfmetrics import OwnRenderer, ReloadState, Workings
@@ -12,5 +13,6 @@ __all__ = [
     "OwnRenderer",
     "ReloadState",
     "Workings",
+    "gpu_instances",
     "last_xid",
 ]

@@ -14,6 +14,19 @@ SILENT_SECONDS = 5.0
 
 
 @dataclass(slots=True)
+class MigStatus:
+    """One MIG device; memory and activity are those of its GPU instance."""
+
+    mig_uuid: str
+    gpu_instance: int
+    compute_instance: int
+    profile: str
+    memory_used_bytes: float | None = None
+    memory_total_bytes: float | None = None
+    graphics_active_ratio: float | None = None
+
+
+@dataclass(slots=True)
 class GpuStatus:
     """One GPU; units as in the metrics, None where it has no such reading."""
 
@@ -30,6 +43,7 @@ class GpuStatus:
     temperature_celsius: float | None = None
     temperature_margin_celsius: float | None = None
     clock_sm_hertz: float | None = None
+    instances: list[MigStatus] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +108,12 @@ _READINGS = {
     "gpu_power_limit_watts": "power_limit_watts",
     "gpu_temperature_celsius": "temperature_celsius",
     "gpu_temperature_margin_celsius": "temperature_margin_celsius",
+}
+
+_INSTANCE_READINGS = {
+    "gpu_mig_instance_memory_used_bytes": "memory_used_bytes",
+    "gpu_mig_instance_memory_total_bytes": "memory_total_bytes",
+    "gpu_mig_instance_graphics_active_ratio": "graphics_active_ratio",
 }
 
 _Samples = dict[str, list[tuple[dict[str, str], float]]]
@@ -179,6 +199,8 @@ def _gpus(samples: _Samples, now: float) -> list[GpuStatus]:
     for labels, value in samples["gpu_clock_hertz"]:
         if labels["clock"] == "sm":
             gpus[labels["uuid"]].clock_sm_hertz = value
+    for gpu in gpus.values():
+        gpu.instances = _instances(samples, gpu.uuid)
     intervals = {
         labels["uuid"]: value for labels, value in samples["gpu_sentinel_sample_interval_seconds"]
     }
@@ -188,3 +210,25 @@ def _gpus(samples: _Samples, now: float) -> list[GpuStatus]:
         if labels["tier"] == "fast" and gpus[uuid].state != "lost" and now - taken <= limit:
             gpus[uuid].state = "ok"
     return sorted(gpus.values(), key=lambda g: (g.gpu, g.uuid))
+
+
+def _instances(samples: _Samples, uuid: str) -> list[MigStatus]:
+    found = [
+        MigStatus(
+            labels["mig_uuid"],
+            int(labels["gpu_instance"]),
+            int(labels["compute_instance"]),
+            labels["profile"],
+        )
+        for labels, _ in samples["gpu_mig_info"]
+        if labels["uuid"] == uuid
+    ]
+    for name, attribute in _INSTANCE_READINGS.items():
+        values = {
+            int(labels["gpu_instance"]): value
+            for labels, value in samples[name]
+            if labels["uuid"] == uuid
+        }
+        for instance in found:
+            setattr(instance, attribute, values.get(instance.gpu_instance))
+    return found

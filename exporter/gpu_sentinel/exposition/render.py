@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from gpu_sentinel.catalogue import METRICS, Metric, Op
 from gpu_sentinel.catalogue.health import verdicts
+from gpu_sentinel.exposition import instances
 from gpu_sentinel.exposition.formats import Format, label, number
 from gpu_sentinel.model import (
     DeviceId,
@@ -73,6 +74,13 @@ def _xids(get: Callable[[XidReports], float]) -> _Inventory:
     return rows
 
 
+def _mig_info(snapshot: Snapshot, _now: float) -> _Rows:
+    return instances.described(_MIG_INFO, snapshot)
+
+
+_MIG_INFO = next(m for m in METRICS if m.name == "gpu_mig_info")
+
+
 def _count(get: Callable[[Snapshot], int | None]) -> _Inventory:
     def rows(snapshot: Snapshot, _now: float) -> _Rows:
         count = get(snapshot)
@@ -88,6 +96,7 @@ _INVENTORY: Mapping[str, _Inventory] = {
     "gpu_fabric_info": _info("gpu_fabric_info"),
     "gpu_health_status": _health,
     "gpu_driver_info": _driver_info,
+    "gpu_mig_info": _mig_info,
     "gpu_devices": _count(lambda s: s.driver.listed),
     "gpu_pci_devices": _count(lambda s: s.pci_devices),
     "gpu_expected_devices": _count(lambda s: s.expected_devices),
@@ -143,7 +152,7 @@ class DeviceRenderer:
                 if blocks is not None:
                     blocks[position] = block
             out.append(block)
-        return "".join(out), expires
+        return "".join(out), min(expires, instances.expires(snapshot, now))
 
     def _blocks(
         self,
@@ -200,6 +209,8 @@ def _block(
     """One family; empty where it has no series."""
     if metric.op is Op.INVENTORY:
         lines = _inventory_lines(metric, snapshot, now)
+    elif metric.op is Op.INSTANCE:
+        lines = instances.lines(metric, snapshot, now)
     else:
         lines = []
         for tables, values in merged:

@@ -4,11 +4,15 @@ from gpu_sentinel.nvml.device import Bound, Device
 from gpu_sentinel.nvml.driver import Driver
 from gpu_sentinel.nvml.errors import DriverGoneError, GpuLostError, NvmlError, UnexpectedError
 from gpu_sentinel.nvml.events import EventSet
+from gpu_sentinel.nvml.gpm import Profile, Profiler
 from gpu_sentinel.nvml.library import Loader
+from gpu_sentinel.nvml.mig import MIG_DEVICE_KEYS, MIG_INSTANCE_KEYS, Mig, MigDevice, MigReader
 from gpu_sentinel.nvml.rings import RINGS, Batch, Ring
 from gpu_sentinel.nvml.stats import CallStats, Cost, Recorder
 
 __all__ = [
+    "MIG_DEVICE_KEYS",
+    "MIG_INSTANCE_KEYS",
     "RINGS",
     "Batch",
     "Bound",
@@ -20,7 +24,12 @@ __all__ = [
     "EventSet",
     "GpuLostError",
     "Loader",
+    "Mig",
+    "MigDevice",
+    "MigReader",
     "NvmlError",
+    "Profile",
+    "Profiler",
     "Recorder",
     "Ring",
     "UnexpectedError",

@@ -20,6 +20,7 @@ from gpu_sentinel.nvml.errors import (
     NvmlError,
     typed,
 )
+from gpu_sentinel.nvml.gpm import GPM_KEYS, Profiler
 from gpu_sentinel.nvml.identity import IDENTITY
 from gpu_sentinel.nvml.queries import QUERIES
 from gpu_sentinel.nvml.query import Query, Reader
@@ -87,6 +88,7 @@ class Device:
         self.wanted = wanted
         self.plan: dict[Tier, list[Bound]] = {tier: [] for tier in Tier}
         self.rings: tuple[Ring, ...] = ()
+        self.profiler: Profiler | None = None
         self.incomplete = True
         #: The query that was asked last; where a call hangs, the one that hangs.
         self.asked = "handle"
@@ -135,10 +137,17 @@ class Device:
             plan[reader.tier].append(self._bound(reader))
         self.plan = plan
         self.rings = tuple(filter(None, map(self._ring, filter(self.wants, RINGS))))
+        self._find_profiler()
 
     def wants(self, key: str) -> bool:
         """Whether a key is to be read where the GPU has it."""
         return self.wanted is None or key in self.wanted
+
+    def close(self) -> None:
+        """Give back what the library holds for this GPU; nobody may be inside of a method."""
+        if self.profiler is not None:
+            self.profiler.close()
+            self.profiler = None
 
     @property
     def counts_energy(self) -> bool:
@@ -265,6 +274,14 @@ class Device:
 
     def _ring(self, key: str) -> Ring | None:
         return self._try(f"samples.{key}", partial(Ring, self._handle, key, _VALID[key]))
+
+    def _find_profiler(self) -> None:
+        self.close()
+        found = {key for bounds in self.plan.values() for b in bounds for key in b.keys}
+        keys = set(filter(self.wants, GPM_KEYS)) - found
+        if keys:
+            make = partial(Profiler, self._handle, keys, self._recorder)
+            self.profiler = self._try("gpm", make)
 
     def _try(self, query: str, make: Callable[[], T]) -> T | None:
         try:

@@ -11,6 +11,7 @@ from gpu_sentinel.nvml import library
 from gpu_sentinel.nvml.device import Device
 from gpu_sentinel.nvml.errors import DriverGoneError, typed
 from gpu_sentinel.nvml.events import EventSet
+from gpu_sentinel.nvml.mig import Mig
 from gpu_sentinel.nvml.stats import CallStats, Recorder
 
 
@@ -92,6 +93,10 @@ class Driver:
     def events(self) -> EventSet:
         """Something to wait for XIDs with; to be freed before `close`."""
         return EventSet(self._stats.recorder("events"))
+
+    def mig(self, index: int) -> Mig:
+        """The MIG instances of a GPU; see `Mig`."""
+        return Mig(index, self._stats.recorder(f"mig{index}"), self._wanted)
 
     def close(self) -> None:
         """Let go of NVML and unload its library; nobody may be inside the driver."""

@@ -26,7 +26,8 @@ CLOCKS = {
 }
 
 
-def _memory_v2() -> ctypes.Structure:
+def memory_v2() -> ctypes.Structure:
+    """What nvmlDeviceGetMemoryInfo_v2 fills."""
     info = pynvml.c_nvmlMemory_v2_t()
     info.version = pynvml.nvmlMemory_v2
     return cast("ctypes.Structure", info)
@@ -200,7 +201,7 @@ FAST: tuple[Query, ...] = (
         Tier.FAST,
         ["memory.total", "memory.reserved", "memory.free", "memory.used"],
         raw.members(
-            "nvmlDeviceGetMemoryInfo_v2", _memory_v2, float, "total", "reserved", "free", "used"
+            "nvmlDeviceGetMemoryInfo_v2", memory_v2, float, "total", "reserved", "free", "used"
         ),
     ),
     raw_call(

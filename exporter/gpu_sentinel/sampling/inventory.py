@@ -13,7 +13,8 @@ from pathlib import Path
 from gpu_sentinel.model import DeviceId, DeviceSnapshot, DriverState
 from gpu_sentinel.nvml import CallStats, Driver, GpuLostError, NvmlError
 from gpu_sentinel.sampling.governor import Governor
-from gpu_sentinel.sampling.lanes import Lanes
+from gpu_sentinel.sampling.instances import InstanceSampler
+from gpu_sentinel.sampling.lanes import Lanes, Sampler
 from gpu_sentinel.sampling.lending import RELEASED, Lending
 from gpu_sentinel.sampling.meter import Meter
 from gpu_sentinel.sampling.pace import Lateness, Pace
@@ -78,8 +79,9 @@ class Inventory:
         self.lending = Lending(module_loaded)
         self._xids = XidWatcher(XidBook(store, self._addresses), kernel_log)
         self._samplers: list[DeviceSampler] = []
+        self._instances: list[InstanceSampler] = []
         self._lanes: Lanes | None = None
-        self._hanging: set[int] = set()
+        self._hanging: set[Sampler] = set()
         self._open = False
         self._next_pci = 0.0
         self._stop = threading.Event()
@@ -209,9 +211,14 @@ class Inventory:
             self._wake.set,
         )
         self._samplers = [DeviceSampler(index, around) for index in range(listed)]
-        self._lanes = Lanes(self._samplers, partial(self._meter.look, listed, self._pace))
+        self._instances = [InstanceSampler(s.index, around, s.look_again) for s in self._samplers]
+        self._lanes = Lanes(self._everything, partial(self._meter.look, listed, self._pace))
         self._lanes.start()
         self._xids.attach(Session(self._driver.events, partial(_present, self._samplers)))
+
+    @property
+    def _everything(self) -> tuple[Sampler, ...]:
+        return (*self._samplers, *self._instances)
 
     def _let_go(self) -> None:
         """Release every handle, so that GPUs can be reset, MIG changed, the driver unloaded."""
@@ -272,17 +279,17 @@ class Inventory:
 
     def _report_hanging(self, now: float) -> None:
         busy = self._lanes.busy() if self._lanes else {}
-        for sampler in self._samplers:
+        for sampler in self._everything:
             since = busy.get(sampler)
             hanging = since is not None and now - since > HANG_SECONDS
-            if hanging == (sampler.index in self._hanging):
+            if hanging == (sampler in self._hanging):
                 continue
             fields: dict[str, object] = {"gpu": sampler.index, "query": sampler.asked}
             if hanging:
-                self._hanging.add(sampler.index)
+                self._hanging.add(sampler)
                 log.warning("GPU does not answer", extra={"fields": fields})
             else:
-                self._hanging.discard(sampler.index)
+                self._hanging.discard(sampler)
                 log.info("GPU no longer hangs", extra={"fields": fields})
 
     def _report_missing(self, now: float) -> None:
@@ -311,8 +318,10 @@ class Inventory:
             return False
         if not self._xids.outside(timeout):
             return False
+        for sampler in self._everything:
+            sampler.release()
         self._lanes = None
-        self._samplers = []
+        self._samplers, self._instances = [], []
         self._hanging.clear()
         if self._open:
             self._driver.close()

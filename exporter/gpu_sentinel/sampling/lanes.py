@@ -11,8 +11,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
-
-from gpu_sentinel.sampling.sampler import DeviceSampler
+from typing import Protocol
 
 #: Between two looks of the keeper.
 KEEPER_SECONDS = 0.25
@@ -27,6 +26,29 @@ _LONGEST_WAIT = 1.0
 _NAP_SECONDS = 0.3
 
 
+class Sampler(Protocol):
+    """What a lane reads: a GPU, or the MIG instances of one.
+
+    Attributes:
+        index: NVML's, of the GPU.
+    """
+
+    index: int
+
+    @property
+    def asked(self) -> str:
+        """The query that runs, or ran last."""
+
+    def step(self) -> float:
+        """Do what is due, and return the monotonic seconds at which something is due again."""
+
+    def stop(self) -> None:
+        """From now on nothing is read."""
+
+    def release(self) -> None:
+        """Give back what the library holds; nobody may be inside of `step`."""
+
+
 class Lane:
     """One thread, and the GPUs that it samples.
 
@@ -37,10 +59,10 @@ class Lane:
         cpu: processor seconds that the thread has used.
     """
 
-    def __init__(self, name: str, samplers: Sequence[DeviceSampler]) -> None:
+    def __init__(self, name: str, samplers: Sequence[Sampler]) -> None:
         self.samplers = tuple(samplers)
         self.busy_since: float | None = None
-        self.current: DeviceSampler | None = None
+        self.current: Sampler | None = None
         self.load = 0.0
         self.cpu = 0.0
         self.moving = threading.Lock()
@@ -101,7 +123,7 @@ class Lanes:
     """All lanes of one driver, and the keeper that looks after them without calling it."""
 
     def __init__(
-        self, samplers: Sequence[DeviceSampler], on_look: Callable[[float], None] | None = None
+        self, samplers: Sequence[Sampler], on_look: Callable[[float], None] | None = None
     ) -> None:
         """`on_look(processor seconds used)` is called by the keeper every `KEEPER_SECONDS`."""
         self._samplers = tuple(samplers)
@@ -136,7 +158,7 @@ class Lanes:
         for lane in self._lanes.copy():
             lane.wake()
 
-    def busy(self) -> dict[DeviceSampler, float]:
+    def busy(self) -> dict[Sampler, float]:
         """The GPUs that are read at this moment, and monotonic seconds since when."""
         found = {}
         for lane in self._lanes.copy():
@@ -148,7 +170,7 @@ class Lanes:
     def __len__(self) -> int:
         return len(self._lanes)
 
-    def _add(self, samplers: Sequence[DeviceSampler]) -> Lane:
+    def _add(self, samplers: Sequence[Sampler]) -> Lane:
         lane = Lane(f"lane-{next(self._numbers)}", samplers)
         self._lanes.append(lane)
         return lane

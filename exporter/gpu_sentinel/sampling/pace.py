@@ -26,6 +26,7 @@ class Pace:
         idle: of the fast tier and the buffers while a GPU is idle; None: as ever.
         budget: what all of it may cost.
         distributions: whether distributions are kept.
+        profiling: of the profiling tier, and of the memory of MIG instances.
     """
 
     fast: float = 0.25
@@ -35,13 +36,13 @@ class Pace:
     idle: float | None = None
     budget: Budget = field(default_factory=Budget)
     distributions: bool = False
+    profiling: float = 1.0
 
     def lifetime(self, tier: Tier, interval: float) -> float:
         """Seconds after which a reading that is taken every `interval` is too old to be shown."""
         if tier is Tier.STATIC:
             return math.inf
-        if tier is not Tier.FAST:
-            interval = max(interval, self.slow if tier is Tier.SLOW else self.buffers)
+        interval = max(interval, getattr(self, tier.value))
         return max(3 * interval, 2.0)
 
 

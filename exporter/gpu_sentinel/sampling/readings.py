@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from gpu_sentinel.model import Tier, Value
 from gpu_sentinel.nvml import Batch, Bound, Device, NvmlError, Ring
+from gpu_sentinel.sampling import profiling
 from gpu_sentinel.sampling.rates import Rates
 from gpu_sentinel.sampling.schedule import Slot
 from gpu_sentinel.sampling.signals import ENERGY, History
@@ -45,6 +46,7 @@ class Readings:
             bound = slot.bound
             if bound is None:
                 self._drain(slot.ring, now)
+                self._profile(slot)
                 continue
             failure = device.ask(bound, self.values[slot.tier])
             if failure is not None:
@@ -96,6 +98,15 @@ class Readings:
         batch: Batch | None = self._device.drain(ring, self._clock)
         self._history.drain(now, ring.key, batch, self.values[Tier.BUFFERS], self.values[Tier.FAST])
         self.fresh.add(Tier.BUFFERS)
+
+    def _profile(self, slot: Slot) -> None:
+        if slot.profiler is None:
+            return
+        self._device.asked = slot.query
+        values = self.values[Tier.PROFILING]
+        activities = self._history.activities
+        if profiling.take(slot.profiler, self._clock, slot.max_gap, activities, values):
+            self.fresh.add(Tier.PROFILING)
 
     def _take_in(self, slot: Slot, now: float) -> None:
         if slot.repeated:

@@ -19,6 +19,7 @@ from gpu_sentinel.nvml import (
 )
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.pace import IDLE_SECONDS, PUBLISH_SECONDS, Lateness, Pace
+from gpu_sentinel.sampling.profiling import Activities
 from gpu_sentinel.sampling.readings import Readings
 from gpu_sentinel.sampling.schedule import Schedule
 from gpu_sentinel.sampling.signals import UTILIZATION, History
@@ -46,6 +47,8 @@ class Registry:
 
     def __init__(self) -> None:
         self.gpus: dict[str, Known] = {}
+        #: By UUID of the GPU and number of the GPU instance: the MIG devices in it, and integrals.
+        self.instances: dict[str, dict[int, tuple[frozenset[str], Activities]]] = {}
         self.lateness = Lateness()
 
     def meet(self, id_: DeviceId) -> Known:
@@ -94,6 +97,7 @@ class DeviceSampler:
         self._failed = 0
         self._working_at = 0.0
         self._stopped = False
+        self._anew = False
 
     @property
     def asked(self) -> str:
@@ -104,6 +108,15 @@ class DeviceSampler:
         """From now on nothing is read and nothing published."""
         self._stopped = True
 
+    def look_again(self) -> None:
+        """Find out anew what the GPU supports, as after MIG was changed; from any thread."""
+        self._anew = True
+
+    def release(self) -> None:
+        """Give back what the library holds for this GPU; nobody may be inside of `step`."""
+        if self._device is not None:
+            self._device.close()
+
     def step(self) -> float:
         """Do what is due.
 
@@ -113,7 +126,7 @@ class DeviceSampler:
         if self._stopped or self.gone is not None:
             return math.inf
         try:
-            if self._work is None:
+            if self._work is None or self._anew:
                 if self._clock() < self._retry:
                     return self._retry
                 self._work = self._connect()
@@ -132,11 +145,14 @@ class DeviceSampler:
 
     def _connect(self) -> tuple[Schedule, Readings]:
         """Look the GPU up and find out what it supports."""
+        self.release()
+        self._anew = False
         device = self._device = self._around.driver.device(self.index)
         known = self.known = self._around.registry.meet(device.id)
         device.probe()
         known.identity = device.identity()
-        self._tiers = {}
+        # It takes two samples of the counters until there is something to show again.
+        self._tiers = {t: s for t, s in self._tiers.items() if t is Tier.PROFILING}
         self._failed, self._publish_at = 0, 0.0
         self._working_at = self._clock()
         known.history.unplug()
@@ -185,7 +201,8 @@ class DeviceSampler:
         readings.finish(schedule.slots, now)
         pace, wall = self._around.pace(), self._around.wall()
         for tier in readings.fresh:
-            lifetime = pace.lifetime(tier, schedule.period)
+            slow = schedule.slowest(tier) if tier is Tier.PROFILING else schedule.period
+            lifetime = pace.lifetime(tier, slow)
             self._tiers[tier] = TierSample(now, wall, lifetime, readings.values[tier].copy())
         if readings.values[Tier.FAST].get(UTILIZATION) != 0.0:
             self._working_at = now

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gpu_sentinel.model import Tier
-from gpu_sentinel.nvml import Bound, Device, Ring
+from gpu_sentinel.nvml import Bound, Device, Profiler, Ring
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.pace import GAUGE_SECONDS, PUBLISH_SECONDS, Pace
 from gpu_sentinel.sampling.signals import ENERGY, HOT, REASONS, WARM, History, Signal
@@ -18,7 +18,7 @@ _EPSILON = 1e-6
 
 @dataclass(slots=True)
 class Slot:
-    """One call, or one sample buffer, and when it is due.
+    """One call, one sample buffer or the profiler, and when it is due.
 
     Attributes:
         query: its name.
@@ -37,6 +37,7 @@ class Slot:
     tier: Tier
     bound: Bound | None = None
     ring: Ring | None = None
+    profiler: Profiler | None = None
     hot: frozenset[str] = frozenset()
     warm: bool = False
     signals: tuple[Signal, ...] = ()
@@ -77,6 +78,8 @@ def _slots(device: Device, history: History) -> Iterator[Slot]:
             )
     for ring in device.rings:
         yield Slot(f"samples.{ring.key}", Tier.BUFFERS, ring=ring)
+    if device.profiler is not None:
+        yield Slot(device.profiler.query, Tier.PROFILING, profiler=device.profiler)
 
 
 _NONE: list[Slot] = []
@@ -152,6 +155,10 @@ class Schedule:
         self.deadline = following
         return missed
 
+    def slowest(self, tier: Tier) -> float:
+        """Seconds between two readings of what is read least often in a tier."""
+        return max((s.interval for s in self.slots if s.tier is tier), default=self.period)
+
     def _interval(self, slot: Slot, pace: Pace, fast: float) -> float:
         if slot.tier is Tier.FAST:
             if slot.hot and not slot.hot <= self._history.sources:
@@ -159,4 +166,6 @@ class Schedule:
             return max(fast, PUBLISH_SECONDS if slot.warm or slot.hot else GAUGE_SECONDS)
         if slot.tier is Tier.BUFFERS:
             return max(pace.buffers, fast)
+        if slot.tier is Tier.PROFILING:
+            return max(pace.profiling, fast)
         return pace.slow if slot.tier is Tier.SLOW else pace.static

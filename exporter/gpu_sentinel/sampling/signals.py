@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from gpu_sentinel.catalogue import (
+    ALL_ACTIVITIES,
     CLOCK_EVENT_REASONS,
     LEVELS,
     WINDOW_SECONDS,
@@ -15,6 +16,7 @@ from gpu_sentinel.catalogue import (
 )
 from gpu_sentinel.model import Value
 from gpu_sentinel.nvml import Batch
+from gpu_sentinel.sampling.profiling import Activities
 from gpu_sentinel.windows import Accumulated, FlagSeconds, Integral, Levels, SlidingExtremes
 
 POWER, ENERGY, UTILIZATION = "power.draw.instant", "energy.total", "utilization.gpu"
@@ -26,6 +28,9 @@ SILENT_READINGS = 3
 
 _MINIMA, _MAXIMA = frozenset(keys_of(Op.MIN)), frozenset(keys_of(Op.MAX))
 _INTEGRALS, _OBSERVED = frozenset(keys_of(Op.INTEGRAL)), frozenset(keys_of(Op.OBSERVED))
+
+#: What is integrated, but not sample by sample.
+_ELSEWHERE = frozenset({*REASONS, *(activity.key for activity in ALL_ACTIVITIES)})
 
 #: What has to be read as often as can be, for a peak between two readings would be missed.
 #: Where the driver keeps samples of a signal, these hold the peaks.
@@ -182,8 +187,9 @@ class History:
         self.overruns = 0
         self.energy = Accumulated()
         self.flags = FlagSeconds(REASONS)
+        self.activities = Activities()
         keys = dict.fromkeys((*_INTEGRALS, *_MINIMA, *_MAXIMA, *_OBSERVED, POWER))
-        self.signals = {key: Signal(key) for key in keys if key not in REASONS}
+        self.signals = {key: Signal(key) for key in keys if key not in _ELSEWHERE}
         self._extremes = [s for s in self.signals.values() if s.extremes is not None]
         self._told: object = None
         self._active: tuple[str, ...] = ()

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import MutableMapping
-from typing import TypeAlias
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from gpu_sentinel.model import NO_XIDS, DeviceSnapshot, DriverState, Snapshot, Xids
+from gpu_sentinel.model import NO_XIDS, DeviceSnapshot, DriverState, Instance, Snapshot, Xids
 
-#: What the samplers of one driver write to: GPUs by UUID. It is left behind with the driver, so
-#: that a sampler which hung meanwhile writes where nobody looks.
-Session: TypeAlias = MutableMapping[str, DeviceSnapshot]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Session:
+    """What the samplers of one driver write to, by UUID of the GPU.
+
+    It is left behind with the driver, so that a sampler which hung meanwhile writes where nobody
+    looks.
+    """
+
+    devices: dict[str, DeviceSnapshot] = field(default_factory=dict)
+    instances: dict[str, tuple[Instance, ...]] = field(default_factory=dict)
+
+    def listed(self, devices: Iterable[DeviceSnapshot]) -> tuple[Instance, ...]:
+        """The instances of these GPUs; a lost one has none."""
+        here = (self.instances.get(d.id.uuid, ()) for d in devices if not d.lost)
+        return tuple(itertools.chain.from_iterable(here))
 
 
 class SnapshotStore:
@@ -24,7 +37,7 @@ class SnapshotStore:
     def __init__(self) -> None:
         self._driver = DriverState()
         self._counts: tuple[int | None, int | None] = (None, None)
-        self._session: Session = {}
+        self._session = Session()
         self._xids = NO_XIDS
         self._numbers = itertools.count(1)
         self._sequence = 0
@@ -45,22 +58,35 @@ class SnapshotStore:
         with self._making:
             sequence = self._sequence  # read first: what changes from here on makes it grow
             if self._made.sequence != sequence:
-                devices = list(self._session.values())
+                session = self._session
+                devices = list(session.devices.values())
                 devices.sort(key=lambda d: (d.id.index, d.id.uuid))
                 pci, expected = self._counts
                 self._made = Snapshot(
-                    sequence, self._driver, tuple(devices), pci, expected, self._xids
+                    sequence,
+                    self._driver,
+                    tuple(devices),
+                    pci,
+                    expected,
+                    self._xids,
+                    session.listed(devices),
                 )
             return self._made
 
     def put_device(self, device: DeviceSnapshot, session: Session | None = None) -> None:
         """Replace what is known of one GPU, in the session to which it belongs."""
-        (self._session if session is None else session)[device.id.uuid] = device
+        (session or self._session).devices[device.id.uuid] = device
         self._changed()
+
+    def put_instances(self, uuid: str, instances: tuple[Instance, ...], session: Session) -> None:
+        """Replace what is known of the MIG instances of one GPU."""
+        if instances or session.instances.get(uuid):
+            session.instances[uuid] = instances
+            self._changed()
 
     def clear_devices(self) -> None:
         """Forget every GPU, as when the driver is gone, and begin another session."""
-        self._session = {}
+        self._session = Session()
         self._changed()
 
     def put_driver(self, driver: DriverState) -> None:

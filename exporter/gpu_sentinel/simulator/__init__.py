@@ -12,8 +12,10 @@ from gpu_sentinel.simulator import (  # noqa: F401
     devicecalls,
     errorcalls,
     eventcalls,
+    gpmcalls,
     linkcalls,
     linkfields,
+    migcalls,
     samplecalls,
     systemcalls,
 )

@@ -232,14 +232,6 @@ def _ecc_mode(_call: Call, gpu: SimulatedGpu, current: int, pending: int) -> Non
     put(c_uint, pending, 1)
 
 
-@function("dpp", "nvmlDeviceGetMigMode")
-def _mig_mode(_call: Call, gpu: SimulatedGpu, current: int, pending: int) -> None:
-    if not gpu.model.mig:
-        raise not_supported()
-    put(c_uint, current, 0)
-    put(c_uint, pending, 0)
-
-
 @function("dpppp", "nvmlDeviceGetRemappedRows")
 def _remapped(
     _call: Call, gpu: SimulatedGpu, correctable: int, uncorrectable: int, pending: int, failed: int

@@ -9,6 +9,7 @@ import pynvml
 
 from gpu_sentinel.simulator.gpu import SimulatedGpu
 from gpu_sentinel.simulator.library import Call, NvmlFailure, function
+from gpu_sentinel.simulator.mig import FIELDS_WITHOUT_MIG
 
 
 class Asked(NamedTuple):
@@ -63,6 +64,8 @@ def _answer(item: pynvml.c_nvmlFieldValue_t, asked: Asked) -> int:
     if item.fieldId > asked.call.library.version.last_field:
         return int(pynvml.NVML_ERROR_INVALID_ARGUMENT)
     known = FIELDS.get(item.fieldId)
+    if asked.gpu.mig.enabled and item.fieldId in FIELDS_WITHOUT_MIG:
+        known = None
     try:
         value = known[1](asked) if known else None
     except NvmlFailure as failure:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from gpu_sentinel.simulator.faults import Errors
 from gpu_sentinel.simulator.loads import Load
+from gpu_sentinel.simulator.mig import GpuInstance, Mig
 from gpu_sentinel.simulator.models import MIB, Model, Point
 from gpu_sentinel.simulator.nvlinks import NvLinks
-from gpu_sentinel.simulator.physics import Board, Past, State
+from gpu_sentinel.simulator.physics import Board, Done, Past, State
 from gpu_sentinel.simulator.traffic import Flow, pcie_rate
 
 _NAMESPACE = uuid.UUID("3f0a1f6e-8d5c-4b52-9b6a-6770752d7369")
@@ -61,6 +62,8 @@ class SimulatedGpu:
         hanging: calls about it do not come back.
         overrides: reading -> value that it gives instead of the true one.
         failing: function -> error code.
+        metric_errors: metric of GPM -> error code.
+        mig: its MIG instances.
         buffer_fault: what is wrong with the sample buffers; see `samplecalls`.
         fans: how many answer; fewer than the board has where a test lets some vanish.
         licensed: a virtual GPU has its licence.
@@ -81,6 +84,8 @@ class SimulatedGpu:
         self.hanging = False
         self.overrides: dict[str, int] = {}
         self.failing: dict[str, int] = {}
+        self.metric_errors: dict[int, int] = {}
+        self.mig = Mig(model, uuid.UUID(self.uuid.removeprefix("GPU-")))
         self.buffer_fault: str | None = None
         self._lock = threading.Lock()
 
@@ -98,6 +103,12 @@ class SimulatedGpu:
         """The last steps, oldest first."""
         with self._lock:
             return tuple(self.board.past)
+
+    def done(self, t: float) -> Done:
+        """The work of the board up to `t`."""
+        with self._lock:
+            self.board.advance(t)
+            return self.board.done(t)
 
     def millijoules(self, t: float) -> int:
         """The energy counter."""
@@ -160,7 +171,14 @@ class SimulatedGpu:
         """A reading, unless an event has set it; None where the board has none."""
         if name in self.overrides:
             return self.overrides[name]
+        if name == "memory_used" and self.mig.enabled:
+            return sum(self.instance_memory_used(i, t) for i in self.mig.instances)
         return READINGS[name](self.model, self.state(t))
+
+    def instance_memory_used(self, instance: GpuInstance, t: float) -> int:
+        """Bytes in use in a GPU instance."""
+        free = (self.model.memory_mib - self.model.reserved_mib) * MIB
+        return self.mig.memory_used(instance, self.state(t).memory_bytes / free)
 
     def memory_total(self) -> int:
         """Bytes."""

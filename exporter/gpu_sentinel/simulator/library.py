@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pynvml
 
 from gpu_sentinel.simulator.gpu import SimulatedGpu
+from gpu_sentinel.simulator.mig import FUNCTIONS_WITHOUT_MIG, GpuInstance, MigDevice
 from gpu_sentinel.simulator.models import DriverVersion, symbols
 
 if TYPE_CHECKING:
@@ -56,20 +57,36 @@ class Function:
     arguments: str
     run: Callable[..., None]
     needs_init: bool = True
+    needs_driver: bool = True
 
 
 #: By every name that the library has for it; filled by the modules `*calls` and `fields`.
 FUNCTIONS: dict[str, Function] = {}
+#: The same for handles of MIG devices, where a function takes these.
+MIG_FUNCTIONS: dict[str, Function] = {}
 
 
 def function(
-    arguments: str, *names: str, needs_init: bool = True
+    arguments: str, *names: str, needs_init: bool = True, needs_driver: bool = True
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register what a function of NVML does, under all its names."""
 
     def register(run: Callable[..., None]) -> Callable[..., None]:
         for name in names:
-            FUNCTIONS[name] = Function(arguments, run, needs_init)
+            FUNCTIONS[name] = Function(arguments, run, needs_init, needs_driver)
+        return run
+
+    return register
+
+
+def mig_function(
+    arguments: str, *names: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register what a function does with the handle of a MIG device."""
+
+    def register(run: Callable[..., None]) -> Callable[..., None]:
+        for name in names:
+            MIG_FUNCTIONS[name] = Function(arguments, run)
         return run
 
     return register
@@ -83,6 +100,7 @@ class Library:
         self.version = version
         self.initialized = 0  # the driver's generation for which it is, 0 while it is not
         self.event_sets: dict[int, tuple[dict[int, int], list[int]]] = {}
+        self.samples: dict[int, object] = {}  # buffers of GPM by address; see `gpmcalls`
         self._callbacks: dict[str, object] = {}
         self._unsupported = ctypes.CFUNCTYPE(ctypes.c_int)(
             lambda: int(pynvml.NVML_ERROR_NOT_SUPPORTED)
@@ -114,6 +132,29 @@ class Library:
         """What the caller gets to name a GPU with."""
         return _HANDLE + gpu.index * _HANDLE_STEP
 
+    @classmethod
+    def mig_handle(cls, gpu: SimulatedGpu, index: int) -> int:
+        """What the caller gets to name a MIG device with."""
+        return cls.handle(gpu) + 1 + index
+
+    def mig_device(self, handle: int | None) -> tuple[SimulatedGpu, MigDevice] | None:
+        """The MIG device of a handle, None for the handle of a GPU."""
+        index, rest = divmod((handle or 0) - _HANDLE, _HANDLE_STEP)
+        if not rest or not 0 <= index < len(self.simulation.gpus):
+            return None
+        gpu = self.simulation.gpus[index]
+        device = gpu.mig.devices.get(rest - 1) if gpu.mig.enabled else None
+        if device is None:
+            raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+        return gpu, device
+
+    def reach_instance(self, instance: GpuInstance, name: str) -> None:
+        """Get through to a GPU instance, or fail as this one does."""
+        if instance.hanging:
+            self.simulation.wait_while(lambda: instance.hanging)
+        if name in instance.failing:
+            raise NvmlFailure(instance.failing[name])
+
     def reach(self, gpu: SimulatedGpu, name: str) -> None:
         """Get through to a GPU, or fail as this one does."""
         if gpu.hanging:
@@ -124,7 +165,7 @@ class Library:
             raise NvmlFailure(gpu.failing[name])
 
     def _callback(self, name: str) -> object:
-        found = FUNCTIONS.get(name)
+        found = FUNCTIONS.get(name) or MIG_FUNCTIONS.get(name)
         if found is None:
             return self._unsupported
         types = [_C_TYPES[letter] for letter in found.arguments]
@@ -147,16 +188,37 @@ class Library:
         t = simulation.catch_up()
         if simulation.hanging:
             simulation.wait_while(lambda: simulation.hanging)
-        self._check_driver(needs_init=found.needs_init)
+        if found.needs_driver:
+            self._check_driver(needs_init=found.needs_init)
         if name in self.version.deprecated:
             raise NvmlFailure(pynvml.NVML_ERROR_DEPRECATED)
         call = Call(self, t)
         if not found.arguments.startswith("d"):
             found.run(call, *arguments)
             return
+        mig = self.mig_device(arguments[0])
+        if mig is not None:
+            self._enter_mig(name, call, *mig, arguments[1:])
+            return
         gpu = self.gpu(arguments[0])
         self.reach(gpu, name)
+        if name not in FUNCTIONS or (gpu.mig.enabled and name in FUNCTIONS_WITHOUT_MIG):
+            raise not_supported()
         found.run(call, gpu, *arguments[1:])
+
+    def _enter_mig(
+        self,
+        name: str,
+        call: Call,
+        gpu: SimulatedGpu,
+        device: MigDevice,
+        arguments: tuple[Any, ...],
+    ) -> None:
+        self.reach(gpu, name)
+        self.reach_instance(device.instance, name)
+        if name not in MIG_FUNCTIONS:
+            raise not_supported()
+        MIG_FUNCTIONS[name].run(call, gpu, device, *arguments)
 
     def _check_driver(self, *, needs_init: bool) -> None:
         driver = self.simulation.driver

@@ -53,6 +53,7 @@ class Model:
         remapping: banks of the row remapper's histogram; None without a remapper.
         retirement: retires pages (before Ampere).
         buffers: the driver keeps samples of power and utilisation.
+        gpm: has the counters of GPM (Hopper and newer).
     """
 
     name: str
@@ -88,6 +89,7 @@ class Model:
     retirement: bool = False
     mig: bool = False
     buffers: bool = True
+    gpm: bool = False
 
 
 _SHUTDOWN = pynvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN
@@ -120,6 +122,7 @@ MODELS: Mapping[str, Model] = {
         pcie_replays=9,
         remapping=2560,
         mig=True,
+        gpm=True,
     ),
     "l40s": Model(
         name="NVIDIA L40S",

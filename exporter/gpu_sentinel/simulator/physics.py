@@ -52,6 +52,14 @@ class State:
     hw_thermal_seconds: float = 0.0
 
 
+class Done(NamedTuple):
+    """Work since the start, in seconds of the whole board: busy, times intensity, of memory."""
+
+    busy: float = 0.0
+    effort: float = 0.0
+    memory: float = 0.0
+
+
 class Past(NamedTuple):
     """What a board did in one step; as in `State`."""
 
@@ -86,6 +94,7 @@ class Board:
         self._ambient = idle.celsius - self._per_watt * idle.watts
         self._random = random.Random(seed)  # noqa: S311 - noise that can be repeated
         self._steps = 0
+        self._done = self._rate = Done()
         self.past: deque[Past] = deque(maxlen=KEPT_STEPS)
         self.traffic = Traffic(model.pcie_generation, model.pcie_width, model.facts.nvlink)
         self.state = State(idle.watts, idle.watts, idle.celsius, idle.memory_celsius or 0.0)
@@ -111,6 +120,11 @@ class Board:
         """Energy used up to `t`."""
         return self.state.joules + self.state.watts * self.ahead(t)
 
+    def done(self, t: float) -> Done:
+        """Work done up to `t`, that of the last step going on."""
+        rest = max(t - self.time, 0.0)
+        return Done(*(d + r * rest for d, r in zip(self._done, self._rate, strict=True)))
+
     def set_load(self, load: Load, t: float) -> None:
         """Work on something else from `t` on."""
         self.load, self.load_since = load, t
@@ -125,6 +139,11 @@ class Board:
         state.memory_utilization = work.memory_utilization
         state.encoder, state.decoder, state.jpeg = work.encoder, work.decoder, work.jpeg
         self.traffic.step(work, STEP)
+        # What it works on holds until the next step.
+        self._done = Done(*(d + r * STEP for d, r in zip(self._done, self._rate, strict=True)))
+        self._rate = Done(
+            work.utilization, work.utilization * work.intensity, work.memory_utilization
+        )
         free = (model.memory_mib - model.reserved_mib) * MIB
         state.memory_bytes = max(int(free * work.memory), model.idle_memory_mib * MIB)
         slowed = self._slowdown()

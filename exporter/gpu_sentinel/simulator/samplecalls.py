@@ -16,6 +16,8 @@ CAPACITY = 120
 #: The buffers' clock counts from an instant that is not the simulation's start.
 _EPOCH = 1_700_000_000_000_000
 _STEP_US = round(STEP * 1e6)
+#: One type for all lengths: each of its own would be garbage for the collector.
+_Samples = pynvml.c_nvmlSample_t * CAPACITY
 
 #: Buffer (nvml.h, nvmlSamplingType_t) -> steps between two samples, value in the driver's unit.
 _BUFFERS: Mapping[int, tuple[int, Callable[[Past], int]]] = {
@@ -56,7 +58,8 @@ def _broken(fault: str, held: list[tuple[int, int]], t: float) -> list[tuple[int
 @function("diqppp", "nvmlDeviceGetSamples")
 def _samples(call: Call, gpu: SimulatedGpu, kind: int, since: int, *pointers: int) -> None:
     value_type, count, out = pointers
-    if kind not in _BUFFERS or not gpu.model.buffers:
+    power = kind == pynvml.NVML_TOTAL_POWER_SAMPLES
+    if kind not in _BUFFERS or not gpu.model.buffers or (gpu.mig.enabled and not power):
         raise not_supported()
     put(c_uint, value_type, pynvml.NVML_VALUE_TYPE_UNSIGNED_INT)
     if not out:
@@ -72,8 +75,6 @@ def _samples(call: Call, gpu: SimulatedGpu, kind: int, since: int, *pointers: in
         raise NvmlFailure(pynvml.NVML_ERROR_NOT_FOUND)
     if len(new) > room:
         raise NvmlFailure(pynvml.NVML_ERROR_INSUFFICIENT_SIZE)
-    for sample, (at, value) in zip(
-        (pynvml.c_nvmlSample_t * len(new)).from_address(out), new, strict=True
-    ):
+    for sample, (at, value) in zip(_Samples.from_address(out), new, strict=False):
         sample.timeStamp = at
         sample.sampleValue.ullVal = value

@@ -15,6 +15,7 @@ from gpu_sentinel.catalogue.errors import ECC_LOCATIONS, ECC_TYPES, SRAM_KINDS, 
 from gpu_sentinel.catalogue.health import RECOVERY_ACTIONS
 from gpu_sentinel.catalogue.nvlink import NVLINK_ERRORS, NVLINK_LINK_ERRORS
 from gpu_sentinel.catalogue.pcie import PCIE_ERRORS
+from gpu_sentinel.simulator import mig
 from gpu_sentinel.simulator.gpu import READINGS
 from gpu_sentinel.simulator.loads import KINDS, Load
 from gpu_sentinel.simulator.models import DRIVERS, MODELS, Model, symbols
@@ -129,6 +130,15 @@ def _load(value: object) -> Load:
     return Load(**found)
 
 
+def _mig_profiles(value: object) -> list[str] | None:
+    # A bare `off` in YAML is false.
+    if value is False:
+        return None
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is neither off nor a list of profiles")  # noqa: TRY004
+    return [_text(item) for item in value]
+
+
 _U64 = _whole(0, 2**64 - 1)
 _COUNT = _whole(1, 2**32 - 1)
 _FUNCTION = _choice(*symbols("r590"))
@@ -171,6 +181,7 @@ ACTIONS: Mapping[str, tuple[Mapping[str, _Parse], tuple[str, ...]]] = {
     "unset": ({"reading": _choice(*READINGS)}, ("reading",)),
     "fail": ({"function": _FUNCTION, "error": _choice(*ERRORS)}, ("function", "error")),
     "mend": ({"function": _FUNCTION}, ("function",)),
+    "mig": ({"profiles": _mig_profiles}, ("profiles",)),
     "lose": ({}, ()),
     "restore": ({}, ()),
     "hang": ({}, ()),
@@ -242,6 +253,10 @@ def _scenario(name: str, content: object) -> Scenario:
         if check := _CHECKS.get(event.action):
             for model, _ in gpus if event.gpu is None else (gpus[event.gpu],):
                 check(event.parameters, model)
+        if event.action == "mig":
+            concerned = gpus if event.gpu is None else (gpus[event.gpu],)
+            for model, _ in concerned:
+                mig.check(model, event.parameters["profiles"])
     if repeat is not None and (not events or repeat <= events[-1].at):
         raise ValueError("repeat: must be later than the last of the events")
     driver = found.get("driver", gpus[0][0].driver)

@@ -6,6 +6,7 @@ import heapq
 import itertools
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from gpu_sentinel.catalogue.errors import ECC_LOCATIONS
@@ -40,6 +41,8 @@ class Simulation:
         self.generation = 1
         self.hanging = False
         self.confidential = False
+        #: How often something was allocated, and freed, by any library.
+        self.allocations: Counter[str] = Counter()
         self.xids: list[tuple[float, SimulatedGpu, int]] = []
         self.gpus = tuple(
             SimulatedGpu(index, model, load, scenario.seed)
@@ -243,6 +246,10 @@ class Simulation:
     def mend(self, gpu: int, function: str) -> None:
         """Let it answer again."""
         self.gpus[gpu].failing.pop(function, None)
+
+    def mig(self, gpu: int, profiles: list[str] | None) -> None:
+        """Cut it up so; None switches MIG off."""
+        self.gpus[gpu].mig.switch(profiles, self.gpus[gpu].done(self.now()))
 
     def lose(self, gpu: int) -> None:
         """It falls off the bus."""

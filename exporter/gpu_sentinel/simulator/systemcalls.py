@@ -59,6 +59,10 @@ def _handle_by_uuid(call: Call, uuid: bytes | None, out: int) -> None:
     for gpu in call.library.simulation.gpus:
         if gpu.uuid.encode() == uuid:
             return _give_handle(call, gpu, out)
+        for index, device in gpu.mig.devices.items():
+            if device.uuid.encode() == uuid:
+                put(c_void_p, out, call.library.mig_handle(gpu, index))
+                return None
     raise NvmlFailure(pynvml.NVML_ERROR_NOT_FOUND)
 
 
