@@ -52,7 +52,11 @@ GROUPS: Mapping[str, Group] = {
         Group("ecc-locations", False, "Memory errors by the part of the GPU where they were."),
         Group("pcie-errors", False, "Errors on the PCIe link by kind."),
         Group("nvlink-links", False, "Each NVLink by itself: state, speed, bytes, errors."),
-        Group("profiling-details", False, "More of the GPU's own counters: kinds of tensor work."),
+        Group(
+            "profiling-details",
+            False,
+            "More of the GPU's own counters: pipes, kinds of tensor work.",
+        ),
         Group("topology", False, "What the GPU reaches directly: NVLink fabric, C2C."),
         Group(
             "p2p",

@@ -21,12 +21,14 @@ class Activity:
         number: NVML_GPM_METRIC_*.
         what: what was busy, as in "seconds that ...".
         weighted: it is no share of the time: the counter is the integral of the ratio.
+        group: of a GPU's metrics; those of MIG instances are in their own.
     """
 
     name: str
     number: int
     what: str
     weighted: bool = False
+    group: str = "profiling"
 
     @property
     def key(self) -> str:
@@ -44,11 +46,17 @@ ACTIVITIES = (
     ),
     Activity("tensor_active", 5, "the tensor cores were busy"),
     Activity("dram_active", 10, "device memory was read or written, of what its bandwidth allows"),
-    Activity("fp16_active", 13, "the FP16 pipe was busy (without tensor cores)"),
-    Activity("fp32_active", 12, "the FP32 pipe was busy (without tensor cores)"),
-    Activity("fp64_active", 11, "the FP64 pipe was busy (without tensor cores)"),
+    *(
+        Activity(
+            f"{pipe}_active",
+            number,
+            f"the {pipe.upper()} pipe was busy (without tensor cores)",
+            group="profiling-details",
+        )
+        for pipe, number in (("fp16", 13), ("fp32", 12), ("fp64", 11))
+    ),
 )
-INTEGER = Activity("integer_active", 4, "the SMs did integer operations")
+INTEGER = Activity("integer_active", 4, "the SMs did integer operations", group="profiling-details")
 #: By the value of the label `pipe`.
 TENSOR_PIPES: Mapping[str, Activity] = {
     pipe: Activity(f"tensor_pipe.{pipe}", number, f"the tensor cores did {pipe.upper()}")
@@ -102,19 +110,19 @@ def _pair(
     )
 
 
-def _activity(activity: Activity, group: str) -> tuple[Metric, Metric]:
+def _activity(activity: Activity) -> tuple[Metric, Metric]:
     return _pair(
         activity.name,
         activity.what,
         {"": activity.key},
-        group=group,
+        group=activity.group,
         source=f"GPM metric {activity.number}",
         weighted=activity.weighted,
     )
 
 
 PROFILING = (
-    *(metric for activity in ACTIVITIES for metric in _activity(activity, "profiling")),
+    *(metric for activity in ACTIVITIES for metric in _activity(activity)),
     Metric(
         name="gpu_profiling_observed_seconds_total",
         kind=Kind.COUNTER,
@@ -126,7 +134,7 @@ PROFILING = (
         help="Seconds over which the integrals of profiling are known; gaps are not bridged.",
         source="sampler",
     ),
-    *_activity(INTEGER, "profiling-details"),
+    *_activity(INTEGER),
     *_pair(
         "tensor_pipe_active",
         "the tensor cores did work of this kind",
