@@ -56,7 +56,7 @@ class SimulatedTime:
         )
         chosen = gpus or range(len(self.simulation.gpus))
         self.samplers = [DeviceSampler(index, around) for index in chosen]
-        self.instances = [InstanceSampler(s.index, around, s.look_again) for s in self.samplers]
+        self.instances = [InstanceSampler(s, around) for s in self.samplers]
 
     def run(self, until: float) -> None:
         """Let everything happen that is due up to this time (seconds since the start)."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -26,10 +26,12 @@ from gpu_sentinel.nvml import (
 )
 from gpu_sentinel.sampling import profiling
 from gpu_sentinel.sampling.profiling import Activities
-from gpu_sentinel.sampling.sampler import RETRY_SECONDS, Surroundings
+from gpu_sentinel.sampling.sampler import RETRY_SECONDS, DeviceSampler, Surroundings
 
 log = logging.getLogger(__name__)
 
+#: A GPU that does not answer is left alone for so long.
+WAIT_SECONDS = 0.5
 #: The governor may stretch each of these; what is read together waits for the dearest.
 _QUERIES = {
     Tier.SLOW: ("mig.mode", "mig.list", "mig.bar1", "mig.ecc", "mig.attributes"),
@@ -67,12 +69,12 @@ class _Part:
 class InstanceSampler:
     """Samples the MIG instances of the GPU of one index; one thread at a time calls `step`."""
 
-    def __init__(self, index: int, around: Surroundings, changed: Callable[[], None]) -> None:
-        """`changed` is called when MIG mode or the set of instances is not what it was."""
-        self.index = index
+    def __init__(self, gpu: DeviceSampler, around: Surroundings) -> None:
+        """`gpu` looks again when MIG mode or the set of instances is not what it was."""
+        self.index = gpu.index
+        self._gpu = gpu
         self._around = around
         self._clock = around.clock
-        self._changed = changed
         self._mig: Mig | None = None
         self._state: tuple[bool, tuple[MigDevice, ...]] | None = None
         self._parts: dict[str | int, _Part] = {}
@@ -107,6 +109,9 @@ class InstanceSampler:
         now = self._clock()
         if self._stopped or now < self._due:
             return math.inf if self._stopped else self._due
+        if self._gpu.inside or self._gpu.known is None:
+            # Where the GPU hangs, one thread that waits for it is enough.
+            return now + WAIT_SECONDS
         try:
             self._due = self._pass(now)
         except (GpuLostError, DriverGoneError):
@@ -163,7 +168,7 @@ class InstanceSampler:
                 "MIG was changed",
                 extra={"fields": self._fields() | {"enabled": mode, "instances": len(state[1])}},
             )
-            self._changed()
+            self._gpu.look_again()
         self._state = state
         parts = dict(self._find(mig, state[1]))
         for key, part in self._parts.items():

@@ -211,7 +211,7 @@ class Inventory:
             self._wake.set,
         )
         self._samplers = [DeviceSampler(index, around) for index in range(listed)]
-        self._instances = [InstanceSampler(s.index, around, s.look_again) for s in self._samplers]
+        self._instances = [InstanceSampler(s, around) for s in self._samplers]
         self._lanes = Lanes(self._everything, partial(self._meter.look, listed, self._pace))
         self._lanes.start()
         self._xids.attach(Session(self._driver.events, partial(_present, self._samplers)))

@@ -79,6 +79,7 @@ class DeviceSampler:
     Attributes:
         known: the GPU, None until it told its UUID.
         failure: what the driver answers instead of readings, None while it answers readings.
+        inside: a thread is inside of `step`; where a call hangs, it stays so.
         gone: set when NVML has to be initialised anew; `step` does nothing from then on.
     """
 
@@ -86,6 +87,7 @@ class DeviceSampler:
         self.index = index
         self.known: Known | None = None
         self.failure: NvmlError | None = None
+        self.inside = False
         self.gone: DriverGoneError | None = None
         self._around = around
         self._clock = around.clock
@@ -123,6 +125,13 @@ class DeviceSampler:
         Returns:
             Monotonic seconds at which something is due again.
         """
+        self.inside = True
+        try:
+            return self._step()
+        finally:
+            self.inside = False
+
+    def _step(self) -> float:
         if self._stopped or self.gone is not None:
             return math.inf
         try:
