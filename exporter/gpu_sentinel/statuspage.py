@@ -7,9 +7,10 @@ from datetime import datetime, timezone
 from time import monotonic, time
 
 from gpu_sentinel import __version__
+from gpu_sentinel.catalogue.health import complaints, verdicts
 from gpu_sentinel.catalogue.xids import RECENT_SECONDS, URGENT_SECONDS, explain
 from gpu_sentinel.exposition import ReloadState
-from gpu_sentinel.model import DeviceSnapshot, Snapshot, Value
+from gpu_sentinel.model import DeviceSnapshot, Snapshot, Tier, Value
 from gpu_sentinel.sampling.health import driver_due, hangs
 from gpu_sentinel.web.landing import GpuRow, StatusPage, XidRow
 
@@ -32,7 +33,11 @@ def status_page(
         gpus=rows,
         xids=tuple(row for _, row in xids),
         notes=(f"The GPUs are simulated (scenario {scenario}).",) if scenario else (),
-        problems=(*_problems(snapshot, reload, rows, now), *_urgent(xids)),
+        problems=(
+            *_problems(snapshot, reload, rows, now),
+            *_unhealthy(snapshot, now),
+            *_urgent(xids),
+        ),
     )
 
 
@@ -54,6 +59,16 @@ def _problems(
         found.append(f"{expected} GPUs are expected, the driver lists {listed}.")
     if reload.error:
         found.append(f"The configuration was not reloaded: {reload.error}")
+    return found
+
+
+def _unhealthy(snapshot: Snapshot, now: float) -> list[str]:
+    found = []
+    for device in snapshot.devices:
+        sample = device.tiers.get(Tier.SLOW)
+        if sample is not None and now <= sample.taken + sample.lifetime:
+            said = complaints(verdicts(sample.values, lost=False))
+            found += [f"GPU {device.id.index}: {what}." for what in said]
     return found
 
 

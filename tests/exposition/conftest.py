@@ -20,15 +20,16 @@ def sampled(simulated) -> Callable[..., Snapshot]:
 
     def snapshot(scenario: str, pace: Pace | None = None) -> Snapshot:
         # Each GPU has the machine for itself, so that all are seen at the same instants.
-        devices = []
+        devices, instances = [], []
         for index in range(len(load_scenario(scenario).gpus)):
             machine = simulated(scenario, pace, index)
             machine.clock.now = NOW - 10.0
             machine.run(NOW)
             devices.append(machine.gpu(index))
+            instances += machine.store.current.instances
             machine.driver.close()
         count = len(devices)
         state = DriverState(info=machine.info, listed=count, opened=0.0, answered=NOW)
-        return Snapshot(1, state, tuple(devices), pci_devices=count, expected_devices=count)
+        return Snapshot(1, state, tuple(devices), count, count, instances=tuple(instances))
 
     return snapshot

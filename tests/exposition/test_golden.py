@@ -22,14 +22,24 @@ MODELS = {
     "l40s": ("one-of-each", 2),
     "rtx-4080-super": ("one-of-each", 3),
     "t4": ("old-driver", 0),
+    "gb200": ("superchip", 0),
+    "h100-mig": ("mig", 0),
+    "a100-mig": ("mig", 1),
 }
+
+
+def one_gpu(snapshot: Snapshot, index: int) -> Snapshot:
+    """A snapshot with nothing but this GPU and its MIG instances."""
+    device = snapshot.devices[index]
+    instances = tuple(i for i in snapshot.instances if i.device == device.id)
+    return replace(snapshot, devices=(device,), instances=instances)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_golden(sampled: Callable[[str], Snapshot], model: str, request: pytest.FixtureRequest):
     scenario, index = MODELS[model]
     snapshot = sampled(scenario)
-    only = replace(snapshot, devices=(snapshot.devices[index],))
+    only = one_gpu(snapshot, index)
     body, _ = DeviceRenderer().render(only, 60.0, TEXT)
     path = GOLDEN / f"{model}.prom"
     if request.config.getoption("--write-golden"):

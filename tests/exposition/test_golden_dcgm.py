@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_golden import MODELS
+from test_golden import MODELS, one_gpu
 
-from gpu_sentinel.exposition import DcgmRenderer
+from gpu_sentinel.exposition import DcgmRenderer, gpu_instances
 from gpu_sentinel.exposition.formats import TEXT
 from gpu_sentinel.model import Snapshot
 
@@ -23,8 +22,8 @@ GOLDEN = Path(__file__).parent / "golden-dcgm"
 def test_golden(sampled: Callable[[str], Snapshot], model: str, request: pytest.FixtureRequest):
     scenario, index = MODELS[model]
     snapshot = sampled(scenario)
-    only = replace(snapshot, devices=(snapshot.devices[index],))
-    body, _ = DcgmRenderer("node-7").render(only, 60.0, TEXT)
+    only = one_gpu(snapshot, index)
+    body, _ = DcgmRenderer("node-7", instances=gpu_instances).render(only, 60.0, TEXT)
     path = GOLDEN / f"{model}.prom"
     if request.config.getoption("--write-golden"):
         path.parent.mkdir(exist_ok=True)

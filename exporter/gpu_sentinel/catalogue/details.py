@@ -178,10 +178,10 @@ DETAILS = (
         source="nvmlDeviceGetNumGpuCores",
     ),
     gauge(
-        "gpu_memory_bus_width_bits",
+        "gpu_memory_bus_width_bytes",
         "memory.bus_width",
-        "Width of the bus to device memory.",
-        (1.0, 65536.0),
+        "Width of the bus to device memory: what it moves at a time.",
+        (1.0, 8192.0),
         group="details",
         tier=Tier.STATIC,
         source="nvmlDeviceGetMemoryBusWidth",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from gpu_sentinel.catalogue.declare import FLAG, flag, gauge
 from gpu_sentinel.catalogue.metric import Kind, Metric, Op
@@ -24,21 +25,47 @@ RECOVERY_ACTIONS = (
 )
 
 
-def _flagged(verdict: float) -> Callable[[float], float]:
-    return lambda value: verdict if value else HEALTHY
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that the driver says about a GPU's health.
+
+    Attributes:
+        key: of the reading that is not 0 where something is wrong.
+        verdict: what this means: what waits for the next reset is degraded; what has to be acted
+            on now has failed.
+        about: what is wrong and what to do about it, as a sentence without its end.
+    """
+
+    key: str
+    verdict: float
+    about: str
 
 
-#: Check -> the reading that it looks at, and the verdict for its value. What waits for the next
-#: reset is degraded; what has to be acted on now has failed.
-CHECKS: Mapping[str, tuple[str, Callable[[float], float]]] = {
-    "recovery_action": ("recovery_action", _flagged(FAILED)),
-    "row_remap_failure": ("remapped_rows.failure", _flagged(FAILED)),
-    "row_remap_pending": ("remapped_rows.pending", _flagged(DEGRADED)),
-    "page_retirement_pending": ("retired_pages.pending", _flagged(DEGRADED)),
-    "channel_repair_pending": ("repair.channel", _flagged(DEGRADED)),
-    "tpc_repair_pending": ("repair.tpc", _flagged(DEGRADED)),
-    "unrepairable_memory": ("unrepairable_memory", _flagged(FAILED)),
-    "sram_threshold": ("ecc.sram.threshold", _flagged(FAILED)),
+CHECKS: Mapping[str, Check] = {
+    "recovery_action": Check(
+        "recovery_action", FAILED, "the driver asks for an action: see gpu_recovery_action"
+    ),
+    "row_remap_failure": Check(
+        "remapped_rows.failure", FAILED, "a memory row cannot be remapped: replace the board"
+    ),
+    "row_remap_pending": Check(
+        "remapped_rows.pending", DEGRADED, "a memory row waits to be remapped: reset the GPU"
+    ),
+    "page_retirement_pending": Check(
+        "retired_pages.pending", DEGRADED, "a memory page waits to be retired: reset the GPU"
+    ),
+    "channel_repair_pending": Check(
+        "repair.channel", DEGRADED, "a memory channel waits to be repaired: reset the GPU"
+    ),
+    "tpc_repair_pending": Check(
+        "repair.tpc", DEGRADED, "a group of SMs waits to be repaired: reset the GPU"
+    ),
+    "unrepairable_memory": Check(
+        "unrepairable_memory", FAILED, "memory is broken for good: replace the board"
+    ),
+    "sram_threshold": Check(
+        "ecc.sram.threshold", FAILED, "on-chip memory has too many errors: replace the board"
+    ),
 }
 #: Beside those of a reading; a lost GPU has no readings.
 LOST_CHECK = "lost"
@@ -47,11 +74,16 @@ LOST_CHECK = "lost"
 def verdicts(values: Mapping[str, Value], *, lost: bool) -> dict[str, float]:
     """What the driver thinks of a GPU: verdict by check; a check without its reading is absent."""
     found = {LOST_CHECK: FAILED if lost else HEALTHY}
-    for check, (key, judge) in CHECKS.items():
-        value = values.get(key)
+    for name, check in CHECKS.items():
+        value = values.get(check.key)
         if isinstance(value, float):
-            found[check] = judge(value)
+            found[name] = check.verdict if value else HEALTHY
     return found
+
+
+def complaints(found: Mapping[str, float]) -> list[str]:
+    """The checks of a GPU that are not healthy, a sentence without its end each."""
+    return [check.about for name, check in CHECKS.items() if found.get(name, HEALTHY) != HEALTHY]
 
 
 HEALTH = (
@@ -62,7 +94,7 @@ HEALTH = (
         tier=Tier.SLOW,
         op=Op.INVENTORY,
         labels=("gpu", "uuid", "check"),
-        needs=tuple(key for key, _ in CHECKS.values()),
+        needs=tuple(check.key for check in CHECKS.values()),
         help="The driver's own verdict: 0 healthy, 1 degraded (something waits for the next "
         "reset), 2 failed (act now).",
         source="the metrics of each check: " + ", ".join((LOST_CHECK, *CHECKS)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from gpu_sentinel.catalogue.health import complaints
 from gpu_sentinel.catalogue.xids import RECENT_SECONDS, URGENT_SECONDS, Severity, explain
 
 #: Seconds without a new sample, beyond its interval, after which a GPU counts as silent.
@@ -43,6 +44,7 @@ class GpuStatus:
     temperature_celsius: float | None = None
     temperature_margin_celsius: float | None = None
     clock_sm_hertz: float | None = None
+    health: dict[str, int] = field(default_factory=dict)
     instances: list[MigStatus] = field(default_factory=list)
 
 
@@ -84,6 +86,7 @@ class Status:
         """What is wrong, one sentence each."""
         found = [] if self.nvml_up else ["the driver does not answer (gpu_sentinel_nvml_up 0)"]
         found += [f"GPU {g.gpu} is {g.state}" for g in self.gpus if g.state != "ok"]
+        found += [f"GPU {g.gpu}: {what}" for g in self.gpus for what in complaints(g.health)]
         found += [
             f"GPU {x.gpu} has reported XID {x.xid} ({x.name}): {x.action}"
             for x in self.xids
@@ -196,6 +199,8 @@ def _gpus(samples: _Samples, now: float) -> list[GpuStatus]:
     for name, attribute in _READINGS.items():
         for labels, value in samples[name]:
             setattr(gpus[labels["uuid"]], attribute, value)
+    for labels, value in samples["gpu_health_status"]:
+        gpus[labels["uuid"]].health[labels["check"]] = int(value)
     for labels, value in samples["gpu_clock_hertz"]:
         if labels["clock"] == "sm":
             gpus[labels["uuid"]].clock_sm_hertz = value

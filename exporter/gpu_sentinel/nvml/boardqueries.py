@@ -188,7 +188,7 @@ BOARD: tuple[Query, ...] = (
     ),
     call("p2p", Tier.STATIC, [f"p2p.{c}" for c in P2P_CAPABILITIES], _peers),
     single("cuda_cores", Tier.STATIC, pynvml.nvmlDeviceGetNumGpuCores),
-    single("memory.bus_width", Tier.STATIC, pynvml.nvmlDeviceGetMemoryBusWidth),
+    single("memory.bus_width", Tier.STATIC, lambda h: pynvml.nvmlDeviceGetMemoryBusWidth(h) / 8),
     call(
         "protected_memory",
         Tier.SLOW,

@@ -239,6 +239,7 @@ MODELS: Mapping[str, Model] = {
     "gb200": Model(
         name="NVIDIA GB200",
         facts=boards.GB200,
+        gpm=True,
         architecture=pynvml.NVML_DEVICE_ARCH_BLACKWELL,
         compute_capability=(10, 0),
         pci_device_id=0x294110DE,
