@@ -119,9 +119,10 @@ _SCOPE = (
         nvmlComputeInstanceGetInfo nvmlComputeInstanceGetInfo_v2
         nvmlDeviceGetGpuInstanceById nvmlDeviceGetGpuInstancePossiblePlacements
         nvmlDeviceGetGpuInstanceProfileInfo nvmlDeviceGetGpuInstanceProfileInfoById
+        nvmlDeviceGetGpuInstanceProfileInfoByIdV nvmlDeviceGetGpuInstanceProfileInfoV
         nvmlDeviceGetGpuInstanceRemainingCapacity nvmlDeviceGetGpuInstances
         nvmlGpuInstanceGetComputeInstanceById nvmlGpuInstanceGetComputeInstancePossiblePlacements
-        nvmlGpuInstanceGetComputeInstanceProfileInfo
+        nvmlGpuInstanceGetComputeInstanceProfileInfo nvmlGpuInstanceGetComputeInstanceProfileInfoV
         nvmlGpuInstanceGetComputeInstanceRemainingCapacity nvmlGpuInstanceGetComputeInstances
         nvmlGpuInstanceGetInfo
         """,
