@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pynvml
 import pytest
-from gpu_sentinel.nvml.gpm import GPM_KEYS
 
 import gpu_sentinel.nvml
 from gpu_sentinel.nvml import omitted
+from gpu_sentinel.nvml.gpm import GPM_KEYS
 from gpu_sentinel.nvml.linkqueries import LinkFields, PcieBytes
 from gpu_sentinel.nvml.omitted import Omission
 from gpu_sentinel.nvml.queries import QUERIES
