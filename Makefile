@@ -36,6 +36,7 @@ lint: $(STAMP) ## put style right where that needs no thought
 docs: $(STAMP) ## write generated pages and golden files anew
 	$(BIN)/gpu-sentinel metrics --format markdown > docs/metrics.md
 	$(BIN)/gpu-sentinel xids --format markdown > docs/xids.md
+	$(BIN)/gpu-sentinel metrics --format not-exported > docs/not-exported.md
 	$(BIN)/python grafana/build
 	$(BIN)/pytest -q tests/exposition/test_golden.py \
 		tests/exposition/test_golden_dcgm.py tests/test_migration_page.py --write-golden

@@ -1,7 +1,9 @@
 """Compare a running exporter with `nvidia-smi -q -x`, reading by reading.
 
 Each reading is taken before and after nvidia-smi ran; what nvidia-smi says must lie between the
-two, or be as near as the tolerance of its kind. Exit code 1 where one does not.
+two, or be as near as the tolerance of its kind. Groups of metrics that are switched off in the
+exporter are left out: run it with `--metrics.enable all` to see everything. Exit code 1 where a
+reading differs.
 """
 
 from __future__ import annotations
@@ -12,71 +14,17 @@ import sys
 import urllib.request
 import xml.etree.ElementTree as ET  # the driver's own output
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from nvidia_smi_readings import COMPARISONS, INSTANCES, TEXTS, Comparison
 from prometheus_client.parser import text_string_to_metric_families
+
+from gpu_sentinel.catalogue import GROUPS, METRICS
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 Samples = dict[str, dict[Key, float]]
 
-MIB = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A reading of nvidia-smi and the series that shows the same.
-
-    Attributes:
-        path: where it is in the XML, below `gpu`.
-        scale: its unit in base units.
-        tolerance: how far two true readings may lie apart, in base units.
-    """
-
-    metric: str
-    path: str
-    scale: float
-    tolerance: float
-    labels: tuple[tuple[str, str], ...] = ()
-
-
-def _clock(name: str) -> tuple[tuple[str, str], ...]:
-    return (("clock", name),)
-
-
-COMPARISONS = (
-    Comparison("gpu_utilization_ratio", "utilization/gpu_util", 0.01, 0.05),
-    Comparison("gpu_memory_utilization_ratio", "utilization/memory_util", 0.01, 0.05),
-    Comparison("gpu_encoder_utilization_ratio", "utilization/encoder_util", 0.01, 0.05),
-    Comparison("gpu_decoder_utilization_ratio", "utilization/decoder_util", 0.01, 0.05),
-    Comparison("gpu_memory_total_bytes", "fb_memory_usage/total", MIB, MIB),
-    Comparison("gpu_memory_reserved_bytes", "fb_memory_usage/reserved", MIB, MIB),
-    Comparison("gpu_memory_used_bytes", "fb_memory_usage/used", MIB, 64 * MIB),
-    Comparison("gpu_memory_free_bytes", "fb_memory_usage/free", MIB, 64 * MIB),
-    Comparison("gpu_bar1_memory_total_bytes", "bar1_memory_usage/total", MIB, MIB),
-    Comparison("gpu_bar1_memory_used_bytes", "bar1_memory_usage/used", MIB, 16 * MIB),
-    Comparison("gpu_power_watts", "gpu_power_readings/instant_power_draw", 1, 60),
-    Comparison("gpu_power_average_watts", "gpu_power_readings/average_power_draw", 1, 30),
-    Comparison("gpu_power_limit_watts", "gpu_power_readings/current_power_limit", 1, 0.01),
-    Comparison("gpu_power_default_limit_watts", "gpu_power_readings/default_power_limit", 1, 0.01),
-    Comparison("gpu_temperature_celsius", "temperature/gpu_temp", 1, 1),
-    Comparison("gpu_memory_temperature_celsius", "temperature/memory_temp", 1, 1),
-    Comparison("gpu_clock_hertz", "clocks/graphics_clock", 1e6, 60e6, _clock("graphics")),
-    Comparison("gpu_clock_hertz", "clocks/sm_clock", 1e6, 60e6, _clock("sm")),
-    Comparison("gpu_clock_hertz", "clocks/mem_clock", 1e6, 0.5e6, _clock("memory")),
-    Comparison("gpu_clock_hertz", "clocks/video_clock", 1e6, 60e6, _clock("video")),
-    Comparison("gpu_clock_max_hertz", "max_clocks/sm_clock", 1e6, 0, _clock("sm")),
-    Comparison("gpu_clock_max_hertz", "max_clocks/mem_clock", 1e6, 0, _clock("memory")),
-    Comparison("gpu_pcie_link_generation", "pci/pci_gpu_link_info/pcie_gen/current_link_gen", 1, 0),
-    Comparison("gpu_pcie_link_generation_max", "pci/pci_gpu_link_info/pcie_gen/max_link_gen", 1, 0),
-    Comparison("gpu_pcie_replays_total", "pci/replay_counter", 1, 0),
-    Comparison(
-        "gpu_remapped_rows", "remapped_rows/remapped_row_corr", 1, 0, (("type", "correctable"),)
-    ),
-    Comparison(
-        "gpu_remapped_rows", "remapped_rows/remapped_row_unc", 1, 0, (("type", "uncorrectable"),)
-    ),
-)
+GROUP_OF = {metric.name: metric.group for metric in METRICS}
 
 
 def scrape(url: str) -> Samples:
@@ -93,33 +41,56 @@ def scrape(url: str) -> Samples:
     return found
 
 
-def number(text: str | None) -> float | None:
-    """`81559 MiB` -> 81559.0; None for `N/A` and the like."""
-    words = (text or "").split()
-    try:
-        return float(words[0])
-    except (IndexError, ValueError):
-        return None
+def switched_off(samples: Samples) -> set[str]:
+    """Groups of which there is nothing on the page, and that are not on by default."""
+    shown = {GROUP_OF.get(name) for series in samples.values() for name, _ in series}
+    return {group.name for group in GROUPS.values() if not group.on} - shown
+
+
+def agree(comparison: Comparison, theirs: str | None, ours: list[float | None]) -> tuple[str, bool]:
+    """A line for one reading, and whether both agree."""
+    label = comparison.metric + "".join(f"{{{n}={v}}}" for n, v in comparison.labels)
+    value = comparison.value(theirs)
+    shown = "-" if value is None else f"{value:g}"
+    line = f"  {label:60} {ours[0]!s:>18} {ours[1]!s:>18}   nvidia-smi {shown}"
+    known = [o for o in ours if o is not None]
+    if value is None or not known:
+        return line, value is None and not known
+    low, high = min(known) - comparison.tolerance, max(known) + comparison.tolerance
+    return line, low <= value <= high
+
+
+def texts(gpu: ET.Element, series: dict[Key, float]) -> Iterator[tuple[str, bool]]:
+    """The labels that describe a GPU, where the exporter shows them."""
+    for metric, paths in TEXTS.items():
+        for name, labels in series:
+            if name != metric:
+                continue
+            ours = dict(labels)
+            for label, path in paths.items():
+                theirs = gpu.findtext(path, "").strip()
+                line = f"  {f'{metric}{{{label}}}':60} {ours[label]:>37}   nvidia-smi {theirs}"
+                yield line, ours[label] == ("" if theirs == "N/A" else theirs)
 
 
 def compare(root: ET.Element, before: Samples, after: Samples) -> Iterator[tuple[str, bool]]:
     """A line for every reading, and whether both agree."""
+    off = switched_off(after)
     for gpu in root.findall("gpu"):
         uuid = gpu.findtext("uuid", "")
+        series = [samples.get(uuid, {}) for samples in (before, after)]
         yield f"{gpu.findtext('product_name')} {uuid}", uuid in after
+        yield from texts(gpu, series[1])
         for c in COMPARISONS:
-            theirs = number(gpu.findtext(c.path))
-            key = (c.metric, c.labels)
-            ours = [s.get(uuid, {}).get(key) for s in (before, after)]
-            label = c.metric + "".join(f"{{{n}={v}}}" for n, v in c.labels)
-            shown = "-" if theirs is None else f"{theirs * c.scale:g}"
-            line = f"  {label:48} {ours[0]!s:>18} {ours[1]!s:>18}   nvidia-smi {shown}"
-            known = [o for o in ours if o is not None]
-            if theirs is None or not known:
-                yield line, theirs is None and not known
-                continue
-            low, high = min(known) - c.tolerance, max(known) + c.tolerance
-            yield line, low <= theirs * c.scale <= high
+            if GROUP_OF[c.metric] not in off:
+                key = (c.metric, tuple(sorted(c.labels)))
+                yield agree(c, gpu.findtext(c.path), [s.get(key) for s in series])
+        for instance in gpu.findall("mig_devices/mig_device"):
+            number = instance.findtext("gpu_instance_id", "").strip()
+            for c in INSTANCES:
+                key = (c.metric, (("gpu_instance", number),))
+                line, same = agree(c, instance.findtext(c.path), [s.get(key) for s in series])
+                yield f"{line} (GPU instance {number})", same
 
 
 def ask(kept: Path | None) -> str:

@@ -11,7 +11,13 @@ from gpu_sentinel.catalogue.reference import described, markdown
 
 
 @click.command()
-@click.option("--format", "fmt", type=click.Choice(["table", "json", "markdown"]), default="table")
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["table", "json", "markdown", "not-exported"]),
+    default="table",
+    help="`not-exported` is the page about what is left out, and why.",
+)
 def metrics(fmt: str) -> None:
     """Print every metric that a GPU can have: name, type, labels and meaning."""
     if fmt == "json":
@@ -21,6 +27,11 @@ def metrics(fmt: str) -> None:
         from gpu_sentinel.groupcosts import table  # noqa: PLC0415 - it runs the simulator
 
         click.echo(markdown(table()), nl=False)
+        return
+    if fmt == "not-exported":
+        from gpu_sentinel.nvml import omitted  # noqa: PLC0415 - nothing else here needs pynvml
+
+        click.echo(omitted.markdown(), nl=False)
         return
     for group in dict.fromkeys(m.group for m in METRICS):
         click.secho(f"\n{group}", bold=True)
