@@ -165,6 +165,7 @@ def test_lost_gpu_keeps_its_identity_and_no_readings(sampled: Sampled):
     assert of_lost == {
         "gpu_info",
         "gpu_board_info",
+        "gpu_fabric_info",
         "gpu_lost",
         "gpu_health_status",
         "gpu_sentinel_samples_total",

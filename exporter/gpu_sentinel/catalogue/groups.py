@@ -64,7 +64,11 @@ GROUPS: Mapping[str, Group] = {
             "What GPUs of a host can do with each other. They are asked about pairs, so a GPU that "
             "hangs can hold up the others.",
         ),
-        Group("details", False, "What few people need: BAR1, cores, bus width, protected memory."),
+        Group(
+            "details",
+            False,
+            "What few people need: BAR1, part numbers, modes, cores, protected memory.",
+        ),
     )
 }
 

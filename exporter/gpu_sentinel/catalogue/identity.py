@@ -30,7 +30,7 @@ IDENTITY = (
     Metric(
         name="gpu_board_info",
         kind=Kind.INFO,
-        group="identity",
+        group="details",
         tier=Tier.STATIC,
         op=Op.INVENTORY,
         labels=(

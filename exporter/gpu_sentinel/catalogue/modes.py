@@ -29,7 +29,7 @@ MODES = (
         "gpu_persistence_mode",
         "persistence_mode",
         "1 where the driver keeps the GPU ready while nobody uses it.",
-        group="modes",
+        group="details",
         source="nvmlDeviceGetPersistenceMode",
     ),
     gauge(
@@ -37,7 +37,7 @@ MODES = (
         "compute_mode",
         "Who may compute: 0 everybody, 1 one thread, 2 nobody, 3 one process.",
         (0.0, 3.0),
-        group="modes",
+        group="details",
         tier=Tier.SLOW,
         source="nvmlDeviceGetComputeMode",
     ),

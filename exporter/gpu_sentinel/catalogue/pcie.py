@@ -51,7 +51,7 @@ PCIE = (
         "Highest PCIe generation that the GPU can do by itself; more than "
         "gpu_pcie_link_generation_max where the slot holds it back.",
         (1.0, 10.0),
-        group="pcie",
+        group="details",
         tier=Tier.STATIC,
         source="nvmlDeviceGetGpuMaxPcieLinkGeneration",
     ),

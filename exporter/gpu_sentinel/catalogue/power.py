@@ -68,7 +68,7 @@ POWER = (
         "memory.power.average",
         "Power drawn by the device memory, averaged by the driver; part of what the GPU draws.",
         WATTS,
-        group="power",
+        group="details",
         source="field 185 (POWER_AVERAGE) of NVML_POWER_SCOPE_MEMORY",
     ),
     gauge(
