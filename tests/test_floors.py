@@ -17,7 +17,7 @@ FLOORS = (
     ("daemon", "diagnosis", "groupcosts", "stack"),
     ("statuspage",),
     ("web", "machine"),
-    ("alerting",),
+    ("alerting", "rules"),
     ("exposition",),
     ("sampling",),
     ("host",),

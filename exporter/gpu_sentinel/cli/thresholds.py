@@ -1,0 +1,56 @@
+"""`gpu-sentinel thresholds`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpu_sentinel.cli.table import lines
+from gpu_sentinel.rules import thresholds as settings
+from gpu_sentinel.rules.files import rendered, write
+from gpu_sentinel.rules.settings import SETTINGS
+
+_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
+
+
+@click.command()
+@click.option(
+    "--directory",
+    type=_FOLDER,
+    default=Path("prometheus"),
+    show_default=True,
+    help="Prometheus' folder, with thresholds.yml, rules/ and alerts/.",
+)
+@click.option(
+    "--check", is_flag=True, help="Only say whether the rules are made of thresholds.yml."
+)
+@click.option("--write", "make", is_flag=True, help="Make the rules anew from thresholds.yml.")
+def thresholds(directory: Path, check: bool, make: bool) -> int:
+    """Show the thresholds of alerts, or make Prometheus' rules from them."""
+    if check and make:
+        raise click.UsageError("--check and --write exclude each other")
+    limits = settings.read(directory / "thresholds.yml")
+    if make:
+        changed = write(limits, directory)
+        for path in changed:
+            click.echo(f"written: {directory / path}")
+        click.echo(f"{len(changed)} files changed; reload Prometheus" if changed else "up to date")
+        return 0
+    if check:
+        old = [
+            path
+            for path, content in rendered(limits).items()
+            if not (directory / path).is_file() or (directory / path).read_text() != content
+        ]
+        for path in old:
+            click.echo(f"not made of thresholds.yml: {directory / path}")
+        click.echo("run: gpu-sentinel thresholds --write" if old else "up to date")
+        return 1 if old else 0
+    rows = [("threshold", "value", "exceptions", "meaning")]
+    rows += [
+        (key, limits.number(key), str(len(limits.overridden(key)) or ""), setting.about)
+        for key, setting in SETTINGS.items()
+    ]
+    click.echo("\n".join(lines(rows, left={0, 3})))
+    return 0

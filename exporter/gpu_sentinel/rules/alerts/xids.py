@@ -1,0 +1,80 @@
+"""XIDs, by what they ask for. Those of applications never page."""
+
+from __future__ import annotations
+
+from gpu_sentinel.catalogue.xids import XIDS, Severity
+from gpu_sentinel.rules.declare import JOIN, SHORT, WHO, Alert
+from gpu_sentinel.rules.limits import Limits
+
+#: After a report this long at least, whatever else is known.
+_LEAST_SECONDS = 300
+#: By how much the clock of a host may differ from Prometheus'.
+_SKEW_SECONDS = 60
+_LAST = "gpu_xid_last_timestamp_seconds"
+_RESET = "gpu:reset:timestamp_seconds"
+_LOOK = "`gpu-sentinel xids {{ $labels.xid }}`"
+
+
+def numbers(*severities: Severity) -> str:
+    """The XIDs of these severities, as a regular expression."""
+    return "|".join(str(n) for n, xid in XIDS.items() if xid.severity in severities)
+
+
+def alerts(limits: Limits) -> tuple[Alert, ...]:
+    """Those that page last until the GPU was reset."""
+    quiet = numbers(*(s for s in Severity if s is not Severity.WARNING))
+    return (
+        Alert(
+            name="GpuXidFatal",
+            severity="critical",
+            subject="xid",
+            why="By the time of the last report, because increase() misses a counter that is born at 1.",
+            expr=_latched(numbers(Severity.FATAL), limits),
+            summary=f"{SHORT} reports XID {{{{ $labels.xid }}}}",
+            description=f"{WHO} reported XID {{{{ $labels.xid }}}} {{{{ $value | humanizeDuration }}}} "
+            "ago: the host is of no use until it was restarted.",
+            value="XID {{ $labels.xid }}",
+            threshold="a fatal XID, until the driver was loaded anew",
+            first_step=f"Drain {{{{ $labels.host }}}}; do what {_LOOK} says; `dmesg | grep Xid` has the "
+            "details.",
+        ),
+        Alert(
+            name="GpuXidReset",
+            severity="critical",
+            subject="xid",
+            expr=_latched(numbers(Severity.RESET), limits),
+            summary=f"{SHORT} has to be reset: XID {{{{ $labels.xid }}}}",
+            description=f"{WHO} reported XID {{{{ $labels.xid }}}} {{{{ $value | humanizeDuration }}}} "
+            "ago: the GPU cannot be used, or not be trusted, until it is reset.",
+            value="XID {{ $labels.xid }}",
+            threshold="an XID that asks for a reset, until there was one",
+            first_step=f"Take the work off the GPU; do what {_LOOK} says; then `nvidia-smi --gpu-reset "
+            "-i {{ $labels.gpu }}` on {{ $labels.host }}.",
+        ),
+        Alert(
+            name="GpuXidWarning",
+            severity="warning",
+            subject="xid",
+            why="All that are not known to ask for more, or for nothing.",
+            expr=f'time() - {_LAST}{{xid!~"{quiet}"}} < 3600',
+            summary=f"{SHORT} reports XID {{{{ $labels.xid }}}}",
+            description=f"{WHO} reported XID {{{{ $labels.xid }}}} {{{{ $value | humanizeDuration }}}} "
+            "ago. Work may have failed; the GPU goes on.",
+            value="XID {{ $labels.xid }}",
+            threshold="in the last hour",
+            first_step=f"Do what {_LOOK} says, when it suits.",
+        ),
+    )
+
+
+def _latched(xids: str, limits: Limits) -> str:
+    last = f'{_LAST}{{xid=~"{xids}"}}'
+    most = f"{limits.values['xid_latch_days'] * 86400:.12g}"
+    return (
+        f"time() - {last} < {_LEAST_SECONDS}\n"
+        "or\n"
+        f"time() - (\n  {last}\n"
+        f"    unless on ({JOIN}, xid)\n"
+        f"  ({last} < on ({JOIN}) group_left () ({_RESET} + {_SKEW_SECONDS}))\n"
+        f") < {most}"
+    )

@@ -1,0 +1,80 @@
+"""What a rule's declaration says, and words that many of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gpu_sentinel.rules.limits import Limits
+
+#: What every series of a GPU has in common, whatever else it carries.
+GPU = "job, instance, host, gpu, uuid"
+#: What tells GPUs apart in joins, also where two exporters run on one host.
+JOIN = "job, instance, uuid"
+HOST = "job, host"
+#: A GPU in the text of an alert.
+WHO = "GPU {{ $labels.gpu }} ({{ $labels.uuid }}) on {{ $labels.host }}"
+SHORT = "GPU {{ $labels.gpu }} on {{ $labels.host }}"
+PERCENT = "{{ $value | humanizePercentage }}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One alert.
+
+    Attributes:
+        severity: `critical` (act now), `warning` (a ticket), `info` (nobody is told), `none`.
+        subject: what it is about; a critical alert silences warnings about the same of its GPU.
+        wait: Prometheus' `for`.
+        keep: Prometheus' `keep_firing_for`, so that what comes and goes is one message.
+        value: the annotation: what was found.
+        threshold: the annotation: what is allowed.
+        why: a comment for who reads the file.
+    """
+
+    name: str
+    severity: str
+    expr: str
+    summary: str
+    description: str
+    value: str
+    threshold: str
+    first_step: str
+    wait: str = "0s"
+    keep: str = ""
+    subject: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One recorded series; its name says `level:metric:operation`."""
+
+    name: str
+    expr: str
+    why: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Rules that are evaluated together, in this order.
+
+    Attributes:
+        category: which dashboard its alerts link to.
+        interval: where it is not Prometheus' own.
+    """
+
+    name: str
+    rules: tuple[Alert | Record, ...]
+    category: str = ""
+    interval: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of rules: where it is written, what it says about itself, what makes its groups."""
+
+    path: str
+    about: str
+    groups: Callable[[Limits], tuple[Group, ...]]

@@ -1,0 +1,1 @@
+"""What is computed once because dashboards, long ranges and alerts ask for it again and again."""

@@ -1,0 +1,117 @@
+"""Records of each GPU."""
+
+from __future__ import annotations
+
+from gpu_sentinel.rules.declare import GPU, JOIN, Group, Record
+from gpu_sentinel.rules.limits import Limits
+
+ABOUT = (
+    "Records of each GPU. Means come from integrals, over the time that was really observed, and "
+    "means of several GPUs from sums of these, never from means."
+)
+
+
+def groups(limits: Limits) -> tuple[Group, ...]:
+    """Five minutes every 15 s; an hour every 2 min."""
+    held = limits.number("idle_memory_ratio")
+    return (
+        Group(
+            name="gpu-records",
+            interval="15s",
+            rules=(
+                Record(
+                    name="gpu:busy_seconds:increase5m",
+                    expr=f"sum by ({GPU}) (increase(gpu_busy_seconds_total[5m]))",
+                ),
+                Record(
+                    name="gpu:observed_seconds:increase5m",
+                    expr=f"""
+                    sum by ({GPU}) (
+                      increase(gpu_observed_seconds_total{{signal="utilization"}}[5m]) > 0
+                    )""",
+                ),
+                Record(
+                    name="gpu:utilization_ratio:mean5m",
+                    expr="gpu:busy_seconds:increase5m / gpu:observed_seconds:increase5m",
+                ),
+                Record(
+                    name="gpu:power_watts:mean5m",
+                    expr=f"sum by ({GPU}) (rate(gpu_energy_joules_total[5m]))",
+                ),
+                Record(
+                    name="gpu:memory_used:ratio",
+                    expr="gpu_memory_used_bytes / (gpu_memory_total_bytes > 0)",
+                ),
+                Record(
+                    name="gpu:thermal_slowdown:ratio5m",
+                    expr=f"""
+                    max by ({GPU}) (
+                      rate(gpu_clock_event_seconds_total{{reason=~"(hw|sw)_thermal_slowdown"}}[5m])
+                    )""",
+                    why="Share of the time in which heat held the clocks down.",
+                ),
+                Record(
+                    name="gpu:idle_memory_held:bytes",
+                    expr=f"""
+                    gpu_memory_used_bytes
+                      and (gpu:memory_used:ratio > {held})
+                      and (gpu:utilization_ratio:mean5m < {limits.number("idle_utilization_ratio")})""",
+                    why="Memory that is held on GPUs that do nothing.",
+                ),
+                Record(
+                    name="gpu:unhealthy:max",
+                    expr=f"""
+                    max by ({GPU}) (gpu_health_status) > 0
+                      or max by ({GPU}) (gpu_lost) > 0""",
+                    why="The driver's worst verdict on those that are not well.",
+                ),
+            ),
+        ),
+        Group(
+            name="gpu-resets",
+            interval="15s",
+            rules=(
+                Record(
+                    name="gpu:reset:timestamp_seconds",
+                    expr=f"""
+                    (last_over_time(gpu:reset:timestamp_seconds[1h]) > time() - 300)
+                    or
+                    (
+                      max by ({GPU}) (
+                        resets(gpu_energy_joules_total[3m]) > 0
+                          and on ({JOIN}) gpu_energy_source_info{{source="hardware"}}
+                      ) * 0 + time()
+                    )
+                    or
+                    last_over_time(gpu:reset:timestamp_seconds[1h])""",
+                    why="When each GPU was reset last, or its driver loaded anew: its counter of energy "
+                    "starts again then. Kept once seen; only GPUs that were reset have it.",
+                ),
+            ),
+        ),
+        Group(
+            name="gpu-records-hour",
+            interval="2m",
+            rules=(
+                Record(
+                    name="gpu:energy_joules:increase1h",
+                    expr=f"sum by ({GPU}) (increase(gpu_energy_joules_total[1h]))",
+                ),
+                Record(
+                    name="gpu:busy_seconds:increase1h",
+                    expr=f"sum by ({GPU}) (increase(gpu_busy_seconds_total[1h]))",
+                ),
+                Record(
+                    name="gpu:observed_seconds:increase1h",
+                    expr=f"""
+                    sum by ({GPU}) (
+                      increase(gpu_observed_seconds_total{{signal="utilization"}}[1h]) > 0
+                    )""",
+                ),
+                Record(
+                    name="gpu:utilization_ratio:mean1h",
+                    expr="gpu:busy_seconds:increase1h / gpu:observed_seconds:increase1h",
+                ),
+            ),
+        ),
+    )
