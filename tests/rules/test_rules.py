@@ -1,7 +1,8 @@
-"""The rules as data: valid, tested, explained, and on metrics that exist."""
+"""The rules as data: fresh, valid, explained, and on metrics and labels that exist."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -12,31 +13,86 @@ import pytest
 import yaml
 
 from gpu_sentinel.catalogue import METRICS, OWN
-from gpu_sentinel.catalogue.xids import PAGING, XIDS, Severity
+from gpu_sentinel.rules.dashboards import DASHBOARDS
+from gpu_sentinel.rules.files import rendered
+from gpu_sentinel.rules.limits import OVERRIDE
+from gpu_sentinel.rules.thresholds import read
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "prometheus"
+RUNBOOKS = ROOT / "docs" / "runbooks"
 UNIT_TESTS = Path(__file__).parent / "promtool"
 
-ANNOTATIONS = {"summary", "description", "value", "threshold", "first_step"}
+ANNOTATIONS = {
+    *("summary", "description", "value", "threshold", "first_step"),
+    *("runbook_url", "dashboard_url"),
+}
+#: Metrics of the other programs, with the labels of theirs that rules use.
+OTHERS: dict[str, set[str]] = {
+    "up": set(),
+    "process_start_time_seconds": set(),
+    "prometheus_config_last_reload_successful": set(),
+    "prometheus_notifications_alertmanagers_discovered": set(),
+    "prometheus_notifications_errors_total": set(),
+    "prometheus_notifications_sent_total": set(),
+    "prometheus_rule_evaluation_failures_total": set(),
+    "prometheus_rule_group_iterations_missed_total": set(),
+    "prometheus_sd_file_read_errors_total": set(),
+    "prometheus_target_scrapes_sample_duplicate_timestamp_total": set(),
+    "prometheus_target_scrapes_sample_out_of_bounds_total": set(),
+    "prometheus_target_scrapes_sample_out_of_order_total": set(),
+    "prometheus_tsdb_checkpoint_creations_failed_total": set(),
+    "prometheus_tsdb_compactions_failed_total": set(),
+    "prometheus_tsdb_wal_corruptions_total": set(),
+    "prometheus_tsdb_wal_writes_failed_total": set(),
+    "alertmanager_cluster_members": set(),
+    "alertmanager_config_last_reload_successful": set(),
+    "alertmanager_notifications_failed_total": {"integration"},
+    "alertmanager_notifications_total": {"integration"},
+    "grafana_http_request_duration_seconds_count": {"status_code"},
+    "node_filesystem_avail_bytes": {"fstype", "device", "mountpoint"},
+    "node_filesystem_readonly": {"fstype", "device", "mountpoint"},
+    "node_filesystem_size_bytes": {"fstype", "device", "mountpoint"},
+}
+#: What Prometheus adds to every series.
+TARGET = {"job", "instance", "host"}
+WORDS = {
+    *("and", "or", "unless", "on", "ignoring", "group_left", "group_right", "by", "without"),
+    *("offset", "bool", "inf", "nan"),
+}
 
 
-def rules(folder: str) -> list[dict[str, Any]]:
+def groups(folder: str) -> list[dict[str, Any]]:
     return [
-        rule
+        group
         for path in sorted((PROMETHEUS / folder).glob("*.yml"))
         for group in yaml.safe_load(path.read_text())["groups"]
-        for rule in group["rules"]
     ]
 
 
-ALERTS = rules("alerts")
-RECORDS = rules("rules")
+ALERTS = [rule for group in groups("alerts") for rule in group["rules"]]
+RECORDS = [rule for group in groups("rules") for rule in group["rules"]]
+KNOWN: dict[str, set[str]] = {
+    **OTHERS,
+    **{m.name: set(m.all_labels) for m in (*METRICS, *OWN)},
+    OVERRIDE: {"gpu", "uuid", "threshold"},
+    **{r["record"]: {"gpu", "uuid", "name", *r.get("labels", ())} for r in RECORDS},
+}
 
 alerts = pytest.mark.parametrize("alert", ALERTS, ids=lambda a: a["alert"])
 
 
-def test_unit_tests(tool: Callable[..., str]):
+def test_files_are_fresh():
+    fresh = rendered(read(PROMETHEUS / "thresholds.yml"))
+    found = {
+        f"{folder}/{path.name}": path.read_text()
+        for folder in ("rules", "alerts")
+        for path in (PROMETHEUS / folder).glob("*.yml")
+    }
+    assert found == fresh, "run `gpu-sentinel thresholds --write`"
+
+
+def test_unit_tests_by_hand(tool: Callable[..., str]):
     files = sorted(UNIT_TESTS.glob("*.yml"))
     result = subprocess.run(
         [tool("promtool"), "test", "rules", *map(str, files)],
@@ -48,48 +104,103 @@ def test_unit_tests(tool: Callable[..., str]):
     assert (result.stdout + result.stderr).count("SUCCESS") == len(files)
 
 
-@alerts
-def test_alert_has_a_unit_test(alert: dict[str, Any]):
-    tested = [
-        case
-        for path in UNIT_TESTS.glob("*.yml")
-        for test in yaml.safe_load(path.read_text())["tests"]
-        for case in test.get("alert_rule_test", [])
-        if case["alertname"] == alert["alert"]
-    ]
-    assert any(case["exp_alerts"] for case in tested), "one that it fires"
-    if alert["expr"] != "vector(1)":
-        assert any(not case["exp_alerts"] for case in tested), "one that it does not"
+def test_lint(tool: Callable[..., str]):
+    files = [str(p) for f in ("rules", "alerts") for p in (PROMETHEUS / f).glob("*.yml")]
+    result = subprocess.run(
+        [tool("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_names_are_there_once():
+    names = [rule["alert"] for rule in ALERTS]
+    assert len(names) == len(set(names))
+    recorded = [(r["record"], json.dumps(r.get("labels"))) for r in RECORDS]
+    assert len(recorded) == len(set(recorded))
+    called = [group["name"] for folder in ("rules", "alerts") for group in groups(folder)]
+    assert len(called) == len(set(called))
+    for name, _ in recorded:
+        assert re.fullmatch(r"(gpu|host|model|fleet|gpu_sentinel):\w+:\w+", name), name
 
 
 @alerts
-def test_alert_says_all_that_a_mail_needs(alert: dict[str, Any]):
+def test_alert_says_all_that_a_message_needs(alert: dict[str, Any]):
     assert set(alert["annotations"]) == ANNOTATIONS
-    assert alert["labels"]["severity"] in {"critical", "warning", "none"}
+    assert all(alert["annotations"].values())
+    assert alert["labels"]["severity"] in {"critical", "warning", "info", "none"}
+    assert "for" in alert
+    host = "{{ $labels.host }}"
+    told = alert["annotations"]["summary"] + alert["annotations"]["description"]
+    if "absent(" not in alert["expr"] and alert["alert"] not in ("Watchdog", "DiskFullPredicted"):
+        assert host in told
 
 
 @alerts
-def test_alert_has_a_runbook(alert: dict[str, Any]):
-    page = (ROOT / "docs" / "runbooks.md").read_text()
-    assert f"\n## {alert['alert']}\n" in page
+def test_alert_has_a_runbook_and_a_dashboard(alert: dict[str, Any]):
+    page = (RUNBOOKS / f"{alert['alert']}.md").read_text()
+    assert page.startswith(f"# {alert['alert']}\n")
+    parts = re.findall(r"^## (.*)$", page, re.MULTILINE)
+    assert parts == ["Meaning", "Impact", "Diagnosis", "Mitigation"]
+    assert alert["annotations"]["runbook_url"] == f"docs/runbooks/{alert['alert']}.md"
+    uid = re.search(r"/d/([\w-]+)\?", alert["annotations"]["dashboard_url"])[1]
+    assert uid in dashboards()
+
+
+def dashboards() -> set[str]:
+    return {json.loads(p.read_text())["uid"] for p in (ROOT / "grafana/dashboards").glob("*.json")}
+
+
+def test_dashboards_of_the_table_exist():
+    assert set(DASHBOARDS.values()) <= dashboards()
 
 
 def test_runbooks_are_of_alerts_that_exist():
-    page = (ROOT / "docs" / "runbooks.md").read_text()
-    explained = re.findall(r"^## (\w+)$", page, re.MULTILINE)
-    assert sorted(explained) == sorted(a["alert"] for a in ALERTS)
+    explained = {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"}
+    assert explained == {a["alert"] for a in ALERTS}
+    listed = re.findall(
+        r"^\| \[(\w+)\]\((\w+)\.md\) \|", (RUNBOOKS / "README.md").read_text(), re.M
+    )
+    assert {a for a, b in listed if a == b} == explained
 
 
-def test_rules_ask_for_metrics_that_exist():
-    known = {m.name for m in (*METRICS, *OWN)} | {r["record"] for r in RECORDS} | {"up"}
-    for rule in (*ALERTS, *RECORDS):
-        code = re.sub(r"#.*", "", rule["expr"])
-        asked = set(re.findall(r"\b(?:gpu|host)[a-z0-9_:]*_[a-z0-9_:]+\b", code))
-        assert asked <= known, rule
+def asked(expr: str) -> tuple[set[str], set[str]]:
+    """The metrics and the labels that an expression names."""
+    code = re.sub(r"#.*", "", expr)
+    labels = set()
+    for inside in re.findall(r"\{([^}]*)\}", code):
+        labels |= set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", inside))
+    bare = re.sub(r'"(?:[^"\\]|\\.)*"', '""', code)
+    for inside in re.findall(
+        r"\b(?:by|on|without|ignoring|group_left|group_right) \(([^)]*)\)", bare
+    ):
+        labels |= set(re.findall(r"\w+", inside))
+    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]", "", bare)
+    bare = re.sub(r"\b(?:by|on|without|ignoring|group_left|group_right) \([^)]*\)", "", bare)
+    bare = re.sub(r"offset \w+", "", bare)
+    names = set(re.findall(r"\b[a-z_][a-z0-9_:]*\b(?!\s*\()", bare))
+    return names - WORDS - {"sum", "max", "min", "count"}, labels
 
 
-def test_alert_on_xids_is_for_those_that_the_table_calls_fatal_or_a_reset():
-    (rule,) = [a for a in ALERTS if a["alert"] == "GpuXidFatal"]
-    expected = "|".join(map(str, PAGING))
-    assert rule["expr"] == (f'time() - gpu_xid_last_timestamp_seconds{{xid=~"{expected}"}} < 300')
-    assert not [n for n in PAGING if XIDS[n].severity is Severity.APPLICATION]
+@pytest.mark.parametrize("rule", [*ALERTS, *RECORDS], ids=lambda r: r.get("alert") or r["record"])
+def test_rule_asks_for_metrics_and_labels_that_exist(rule: dict[str, Any]):
+    names, labels = asked(rule["expr"])
+    if rule["expr"].startswith("vector("):
+        return
+    assert names, rule["expr"]
+    assert names <= set(KNOWN), names - set(KNOWN)
+    there = TARGET.union(*(KNOWN[name] for name in names))
+    assert labels <= there, labels - there
+    for text in rule.get("annotations", {}).values():
+        used = set(re.findall(r"\$labels\.(\w+)", text))
+        assert used <= there, used - there
+
+
+def test_the_check_of_names_sees_them():
+    names, labels = asked(
+        'sum by (gpu) (rate(gpu_x_total{a="b_c", d!~"e"}[5m])) / on (uuid) gpu:y:z'
+    )
+    assert names == {"gpu_x_total", "gpu:y:z"}
+    assert labels == {"gpu", "a", "d", "uuid"}

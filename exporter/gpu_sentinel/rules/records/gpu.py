@@ -77,7 +77,7 @@ def groups(limits: Limits) -> tuple[Group, ...]:
                     (last_over_time(gpu:reset:timestamp_seconds[1h]) > time() - 300)
                     or
                     (
-                      max by ({GPU}) (
+                      max by (job, instance, host, uuid) (
                         resets(gpu_energy_joules_total[3m]) > 0
                           and on ({JOIN}) gpu_energy_source_info{{source="hardware"}}
                       ) * 0 + time()
@@ -85,7 +85,8 @@ def groups(limits: Limits) -> tuple[Group, ...]:
                     or
                     last_over_time(gpu:reset:timestamp_seconds[1h])""",
                     why="When each GPU was reset last, or its driver loaded anew: its counter of energy "
-                    "starts again then. Kept once seen; only GPUs that were reset have it.",
+                    "starts again then. Kept once seen; only GPUs that were reset have it. Without the index, which "
+                    "may be another one afterwards.",
                 ),
             ),
         ),
