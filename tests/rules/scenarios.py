@@ -19,7 +19,7 @@ MARGIN = "gpu_temperature_margin_celsius"
 GIB = 2.0**30
 
 
-def simple(
+def simple(  # noqa: PLR0917 - in the order of what happens
     series: str, good: float, bad: float, edge: float, fires: int, quiet: int = 0, **more
 ) -> Scenario:
     """One gauge."""

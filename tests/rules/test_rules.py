@@ -161,7 +161,7 @@ def test_runbooks_are_of_alerts_that_exist():
     explained = {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"}
     assert explained == {a["alert"] for a in ALERTS}
     listed = re.findall(
-        r"^\| \[(\w+)\]\((\w+)\.md\) \|", (RUNBOOKS / "README.md").read_text(), re.M
+        r"^\| \[(\w+)\]\((\w+)\.md\) \|", (RUNBOOKS / "README.md").read_text(), re.MULTILINE
     )
     assert {a for a, b in listed if a == b} == explained
 

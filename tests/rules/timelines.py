@@ -127,7 +127,7 @@ class Scenario:
                 [(self.edge, start, last)],
                 last,
                 firing,
-                {at: 0 for at in range(start, last, 30)},
+                dict.fromkeys(range(start, last, 30), 0),
             ),
             self._case(
                 alert, "resolves", [(self.bad, start, end)], last, firing, {end + self.clears: 0}
@@ -138,7 +138,7 @@ class Scenario:
                 [(self.bad, start, end)],
                 last,
                 firing,
-                {**{at: 0 for at in range(30, start, 30)}, start + self.fires: 1, end - 5: 1},
+                {**dict.fromkeys(range(30, start, 30), 0), start + self.fires: 1, end - 5: 1},
             ),
         ]
         found[0]["alert_rule_test"] = [

@@ -19,9 +19,9 @@ _HEAD = f"""\
 # XIDs
 
 XIDs are the error reports of NVIDIA's driver. `gpu_xid_errors_total` counts them,
-`gpu_xid_last_timestamp_seconds` says when each was reported last, and the alert `GpuXidFatal`
-fires for those that are *fatal* or ask for a *reset*. `gpu-sentinel xids 79` prints what stands
-here about one of them. [How it works](how-it-works.md#xids) says where they are read.
+`gpu_xid_last_timestamp_seconds` says when each was reported last. The alerts `GpuXidFatal` and
+`GpuXidReset` fire for those that are *fatal* or ask for a *reset*, until the GPU was reset.
+`gpu-sentinel xids 79` prints what stands here about one of them. [How it works](how-it-works.md#xids) says where they are read.
 
 Severities follow the immediate action that [NVIDIA's catalogue]({Source.CATALOGUE.value}) asks for;
 what it says nothing of is taken from the [older listing]({Source.LISTING.value}) or the
@@ -56,7 +56,7 @@ def _severities() -> Iterator[str]:
 
 
 def _table(xids: Iterable[Xid]) -> Iterator[str]:
-    yield f"The alert fires for {', '.join(map(str, PAGING))}."
+    yield f"Alerts page for {', '.join(map(str, PAGING))}."
     yield ""
     yield "| XID | name | severity | meaning | what to do | source |"
     yield "|---|---|---|---|---|---|"

@@ -38,7 +38,7 @@ def _watchdog() -> Alert:
 
 
 def _counted(
-    name: str, severity: str, metrics: str, window: str, wait: str, what: str, so: str, do: str
+    name: str, severity: str, metrics: str, *, window: str, wait: str, what: str, so: str, do: str
 ) -> Alert:
     """Counters of Prometheus' that must stand still."""
     return Alert(
@@ -87,33 +87,33 @@ def _prometheus() -> tuple[Alert, ...]:
             "PrometheusRuleEvaluationFailures",
             "critical",
             "prometheus_rule_evaluation_failures_total",
-            "5m",
-            "5m",
-            "rules fail",
-            "Alerts that depend on them do not fire.",
-            "Prometheus' page of rules shows the error beside the rule; two targets with the same "
+            window="5m",
+            wait="5m",
+            what="rules fail",
+            so="Alerts that depend on them do not fire.",
+            do="Prometheus' page of rules shows the error beside the rule; two targets with the same "
             "labels are the usual cause.",
         ),
         _counted(
             "PrometheusRuleIterationsMissed",
             "warning",
             "prometheus_rule_group_iterations_missed_total",
-            "10m",
-            "10m",
-            "rules take longer than their interval",
-            "Alerts come late.",
-            "Prometheus' page of rules shows how long each group takes; give Prometheus more CPU, or "
+            window="10m",
+            wait="10m",
+            what="rules take longer than their interval",
+            so="Alerts come late.",
+            do="Prometheus' page of rules shows how long each group takes; give Prometheus more CPU, or "
             "the group a longer interval.",
         ),
         _counted(
             "PrometheusDiscoveryFailed",
             "warning",
             "prometheus_sd_file_read_errors_total",
-            "10m",
-            "5m",
-            "a discovery file cannot be read",
-            "Its targets stay as they were, or are not scraped at all.",
-            "Check the files in targets/, alertmanagers/ and stack/: Prometheus' log names the one.",
+            window="10m",
+            wait="5m",
+            what="a discovery file cannot be read",
+            so="Its targets stay as they were, or are not scraped at all.",
+            do="Check the files in targets/, alertmanagers/ and stack/: Prometheus' log names the one.",
         ),
         _counted(
             "PrometheusSamplesRejected",
@@ -121,11 +121,11 @@ def _prometheus() -> tuple[Alert, ...]:
             "prometheus_target_scrapes_sample_duplicate_timestamp_total "
             "prometheus_target_scrapes_sample_out_of_order_total "
             "prometheus_target_scrapes_sample_out_of_bounds_total",
-            "10m",
-            "10m",
-            "samples are rejected",
-            "Two targets have the same labels, or a clock is wrong.",
-            "Is a host listed twice in targets/? Are the clocks of the hosts in step?",
+            window="10m",
+            wait="10m",
+            what="samples are rejected",
+            so="Two targets have the same labels, or a clock is wrong.",
+            do="Is a host listed twice in targets/? Are the clocks of the hosts in step?",
         ),
     )
 
@@ -152,11 +152,11 @@ def _storage(limits: Limits) -> tuple[Alert, ...]:
             "critical",
             "prometheus_tsdb_wal_writes_failed_total prometheus_tsdb_compactions_failed_total "
             "prometheus_tsdb_checkpoint_creations_failed_total",
-            "15m",
-            "1m",
-            "data cannot be written",
-            "The disk is full or broken: what is measured now is lost.",
-            "On {{ $labels.host }}: `df` and `dmesg`; free space, or lower "
+            window="15m",
+            wait="1m",
+            what="data cannot be written",
+            so="The disk is full or broken: what is measured now is lost.",
+            do="On {{ $labels.host }}: `df` and `dmesg`; free space, or lower "
             "--storage.tsdb.retention.size.",
         ),
         Alert(
