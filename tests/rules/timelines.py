@@ -150,7 +150,7 @@ class Scenario:
         ]
         return found
 
-    def _case(
+    def _case(  # noqa: PLR0917 - what `tests` knows
         self,
         alert: str,
         kind: str,

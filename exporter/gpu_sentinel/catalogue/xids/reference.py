@@ -21,7 +21,8 @@ _HEAD = f"""\
 XIDs are the error reports of NVIDIA's driver. `gpu_xid_errors_total` counts them,
 `gpu_xid_last_timestamp_seconds` says when each was reported last. The alerts `GpuXidFatal` and
 `GpuXidReset` fire for those that are *fatal* or ask for a *reset*, until the GPU was reset.
-`gpu-sentinel xids 79` prints what stands here about one of them. [How it works](how-it-works.md#xids) says where they are read.
+`gpu-sentinel xids 79` prints what stands here about one of them.
+[How it works](how-it-works.md#xids) says where they are read.
 
 Severities follow the immediate action that [NVIDIA's catalogue]({Source.CATALOGUE.value}) asks for;
 what it says nothing of is taken from the [older listing]({Source.LISTING.value}) or the
