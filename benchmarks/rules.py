@@ -77,9 +77,8 @@ class Fleet:
         host, device = [], []
         shown = {m.name for m in METRICS if GROUPS[m.group].on}
         for line in (*PAGE.read_text().splitlines(), *OWN.splitlines()):
-            if line.startswith("#") or line.partition("{")[0] not in shown | {"gpu_devices"}:
-                if not line.startswith("gpu_sentinel_"):
-                    continue
+            if not line.startswith("gpu_sentinel_") and line.partition("{")[0] not in shown:
+                continue
             (device if 'gpu="0"' in line else host if 'gpu="' not in line else []).append(line)
         self._host = "\n".join(host) + "\n"
         self._fixed = "\n".join(x for x in device if self._rate(x) is None) + "\n"
