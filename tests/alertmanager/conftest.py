@@ -33,7 +33,7 @@ class Running:
         answer = requests.post(f"{self.url}/api/v2/alerts", json=alerts, timeout=5)
         assert answer.ok, answer.text
 
-    def fire(self, name: str, severity: str, **labels: str) -> None:
+    def fire(self, name: str, severity: str, /, **labels: str) -> None:
         self.post(alert(name, severity, **labels))
 
     def states(self) -> dict[tuple[str, str], str]:
@@ -56,7 +56,7 @@ class Running:
         )
 
 
-def alert(name: str, severity: str, **labels: str) -> dict[str, Any]:
+def alert(name: str, severity: str, /, **labels: str) -> dict[str, Any]:
     now = datetime.now(timezone.utc)
     return {
         "labels": {"alertname": name, "severity": severity, **labels},
