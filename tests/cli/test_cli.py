@@ -70,7 +70,9 @@ def test_what_kubernetes_sets_is_no_setting():
     )
 
 
-@pytest.mark.parametrize("command", ["serve", "up", "check", "status", "metrics"])
+@pytest.mark.parametrize(
+    "command", ["serve", "up", "check", "status", "metrics", "alerts", "maintenance"]
+)
 def test_help(command: str):
     result = run(command, "--help")
     assert result.returncode == 0

@@ -79,7 +79,9 @@ def matcher(label: str, values: Sequence[str]) -> Matcher:
     """Exactly these values of a label."""
     if len(values) == 1:
         return Matcher(label, values[0])
-    return Matcher(label, "|".join(re.escape(value) for value in values), is_regex=True)
+    # A hyphen means nothing outside of brackets, and UUIDs are full of them.
+    quoted = (re.escape(value).replace("\\-", "-") for value in values)
+    return Matcher(label, "|".join(quoted), is_regex=True)
 
 
 def _one_of(label: str, values: Sequence[str], known: Collection[str]) -> Matcher:
