@@ -49,7 +49,7 @@ def test_heat_is_told_by_mail_and_webhook_and_so_is_its_end(stack, inbox, eventu
         assert alert["annotations"]["value"] in told
         assert "2 °C left" in told
         assert alert["annotations"]["first_step"] in told
-        assert "docs/runbooks" in told
+        assert "docs/runbooks/GpuOverheating.md" in told
     assert alert["annotations"]["runbook_url"] == "docs/runbooks/GpuOverheating.md"
     assert f"GPU 1 of {HOST}" in text
     assert alert["labels"]["gpu"] == "1"
