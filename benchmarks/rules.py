@@ -87,6 +87,7 @@ class Fleet:
         uuid = re.search(r'uuid="([^"]+)"', device[0])
         assert uuid
         self._uuid = uuid[1]
+        self._made = (0.0, "")
         fleet = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -113,18 +114,18 @@ class Fleet:
         return RATES.get(line.partition("{")[0])
 
     def page(self, number: str) -> str:
-        """What the exporter of a host answers now."""
+        """What the exporter of a host answers now; the values are those of all hosts."""
         self.scrapes += 1
-        now = time.time()
-        moving = "".join(f"{name} {rate * now:.3f}\n" for name, rate in self._moving if rate)
-        gpu = self._fixed + moving
-        pages = (
-            gpu.replace('gpu="0"', f'gpu="{i}"')
-            .replace(self._uuid, f"GPU-{number}-{i}")
-            .replace("UUID", f"GPU-{number}-{i}")
-            for i in range(GPUS)
-        )
-        return self._host + "".join(pages)
+        now = time.time() // 5 * 5
+        if now != self._made[0]:
+            moving = "".join(f"{name} {rate * now:.3f}\n" for name, rate in self._moving if rate)
+            gpu = (self._fixed + moving).replace(self._uuid, "UUID")
+            pages = (
+                gpu.replace('gpu="0"', f'gpu="{i}"').replace("UUID", f"GPU-NODE-{i}")
+                for i in range(GPUS)
+            )
+            self._made = now, self._host + "".join(pages)
+        return self._made[1].replace("NODE", number)
 
     def close(self) -> None:
         self._web.shutdown()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from prometheusfixtures import HOST
 
@@ -81,4 +82,35 @@ def test_configuration_is_valid(tool: Callable[..., str], repository: Path):
         check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert checked.stdout.count("rules found") == 5
+    assert checked.stdout.count("rules found") == 9
+
+
+@pytest.mark.parametrize("folder", ["", "compose/"])
+def test_every_target_says_on_which_host_it_is(repository: Path, folder: str):
+    files = [
+        path
+        for kind in ("targets", "stack")
+        for path in (repository / "prometheus" / f"{folder}{kind}").glob("*.yml")
+    ]
+    assert {path.stem for path in files} >= {"gpu-sentinel", "prometheus", "alertmanager"}
+    for path in files:
+        for group in yaml.safe_load(path.read_text()):
+            assert group["labels"]["host"], path
+
+
+def test_every_rule_can_be_evaluated(serve, prometheus, eventually):
+    """On real series of several models, and before and after what they look back at."""
+    server = prometheus(serve("one-of-each").port)
+    idle: set[str] = set()
+
+    def evaluated() -> bool:
+        rules = [rule for group in server.get("rules")["groups"] for rule in group["rules"]]
+        failed = [(rule["name"], rule["lastError"]) for rule in rules if rule["health"] == "err"]
+        assert not failed
+        idle.clear()
+        idle.update(rule["name"] for rule in rules if rule["health"] == "unknown")
+        return not {"gpu:utilization_ratio:mean5m", "GpuPowerUnlikePeers"} & idle
+
+    eventually(evaluated, 60, "the rules of half a minute are evaluated")
+    eventually(lambda: server.query("fleet:gpu_utilization_ratio:mean5m"), 70, "the fleet's mean")
+    evaluated()

@@ -95,6 +95,9 @@ def test_starts_and_stops(up, eventually, number: signal.Signals):
 
     eventually(scraped, 20, "Prometheus scrapes the exporter")
     eventually(lambda: answer("/api/v1/alertmanagers")["activeAlertmanagers"], 20, "it is found")
+    for job in ("prometheus", "alertmanager"):
+        query = f'/api/v1/query?query=up{{job="{job}",host="{socket.gethostname()}"}}==1'
+        eventually(lambda q=query: answer(q)["result"], 30, f"{job} is scraped")
     stack.process.send_signal(number)
     out, errors = stack.process.communicate(timeout=20)
     assert stack.process.returncode == 0, errors

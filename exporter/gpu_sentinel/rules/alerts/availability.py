@@ -10,13 +10,14 @@ _ON = "On {{ $labels.host }}: "
 
 
 def groups(limits: Limits) -> tuple[Group, ...]:
-    """At Prometheus' own interval; what needs minutes anyway, every 30 s."""
+    """At Prometheus' own interval; what needs minutes anyway, every minute."""
     return (
-        Group(name="gpu-availability", category="availability", rules=(*_hosts(), *_gpus())),
+        Group(name="gpu-availability", category="availability", rules=(*_hosts(), _lost())),
+        Group(name="gpu-silence", category="availability", interval="15s", rules=(_stalled(),)),
         Group(
             name="gpu-exporter",
             category="availability",
-            interval="30s",
+            interval="1m",
             rules=(*_sampler(limits), *_exporter(limits)),
         ),
     )
@@ -80,56 +81,55 @@ def _hosts() -> tuple[Alert, ...]:
     )
 
 
-def _gpus() -> tuple[Alert, ...]:
-    return (
-        Alert(
-            name="GpuLost",
-            severity="critical",
-            subject="availability",
-            expr="gpu_lost == 1",
-            why="The driver itself said so, and a GPU that fell off the bus does not come back by "
-            "itself.",
-            keep="1m",
-            summary=f"{SHORT} is lost",
-            description="The driver reports GPU {{ $labels.gpu }} ({{ $labels.uuid }}) on "
-            "{{ $labels.host }} as fallen off the bus, or lists it no more. Work on it has failed.",
-            value="lost",
-            threshold="lost",
-            first_step=_ON
-            + "`dmesg` for Xid lines; drain the host, then reset the GPU or restart the "
-            "host.",
-        ),
-        Alert(
-            name="GpuSamplesStalled",
-            severity="critical",
-            subject="availability",
-            why="Compared with the newest reading of the same host, so that clocks that differ do not "
-            "matter; where all are silent at once, or there is one GPU only, passes are counted. A "
-            "host whose driver is gone has its own alert.",
-            expr=f"""
-            (
-              (
-                max by (job, instance) (gpu_sentinel_last_sample_timestamp_seconds{{tier="fast"}})
-                  - on (job, instance) group_right ()
-                max by ({GPU}) (gpu_sentinel_last_sample_timestamp_seconds{{tier="fast"}})
-              )
-              > on ({GPU})
-              (15 + 3 * max by ({GPU}) (gpu_sentinel_sample_interval_seconds))
-            or
-              max by ({GPU}) (increase(gpu_sentinel_samples_total[1m])) == 0
-            )
-            and on (job, instance) gpu_sentinel_nvml_up == 1""",
-            wait="10s",
-            summary=f"{SHORT} does not answer",
-            description=f"Calls about {WHO} do not come back: there have been no new readings of it for "
-            "{{ if eq $value 0.0 }}a minute{{ else }}{{ $value | humanizeDuration }} while others "
-            "answer{{ end }}.",
-            value="{{ if eq $value 0.0 }}no reading in a minute{{ else }}"
-            "{{ $value | humanizeDuration }} old{{ end }}",
-            threshold="older than 15 s, and three intervals of the sampler",
-            first_step=_ON
-            + "`dmesg` for Xid lines of this GPU; drain the host, then reset the GPU.",
-        ),
+def _lost() -> Alert:
+    return Alert(
+        name="GpuLost",
+        severity="critical",
+        subject="availability",
+        expr="gpu_lost == 1",
+        why="The driver itself said so, and a GPU that fell off the bus does not come back by "
+        "itself.",
+        keep="1m",
+        summary=f"{SHORT} is lost",
+        description="The driver reports GPU {{ $labels.gpu }} ({{ $labels.uuid }}) on "
+        "{{ $labels.host }} as fallen off the bus, or lists it no more. Work on it has failed.",
+        value="lost",
+        threshold="lost",
+        first_step=_ON + "`dmesg` for Xid lines; drain the host, then reset the GPU or restart the "
+        "host.",
+    )
+
+
+def _stalled() -> Alert:
+    return Alert(
+        name="GpuSamplesStalled",
+        severity="critical",
+        subject="availability",
+        why="Compared with the newest reading of the same host, so that clocks that differ do not "
+        "matter; where all are silent at once, or there is one GPU only, passes are counted. A "
+        "host whose driver is gone has its own alert.",
+        expr=f"""
+        (
+          (
+            max by (job, instance) (gpu_sentinel_last_sample_timestamp_seconds{{tier="fast"}})
+              - on (job, instance) group_right ()
+            max by ({GPU}) (gpu_sentinel_last_sample_timestamp_seconds{{tier="fast"}})
+          )
+          > on ({GPU})
+          (15 + 3 * max by ({GPU}) (gpu_sentinel_sample_interval_seconds))
+        or
+          max by ({GPU}) (increase(gpu_sentinel_samples_total[1m])) == 0
+        )
+        and on (job, instance) gpu_sentinel_nvml_up == 1""",
+        wait="10s",
+        summary=f"{SHORT} does not answer",
+        description=f"Calls about {WHO} do not come back: there have been no new readings of it for "
+        "{{ if eq $value 0.0 }}a minute{{ else }}{{ $value | humanizeDuration }} while others "
+        "answer{{ end }}.",
+        value="{{ if eq $value 0.0 }}no reading in a minute{{ else }}"
+        "{{ $value | humanizeDuration }} old{{ end }}",
+        threshold="older than 15 s, and three intervals of the sampler",
+        first_step=_ON + "`dmesg` for Xid lines of this GPU; drain the host, then reset the GPU.",
     )
 
 

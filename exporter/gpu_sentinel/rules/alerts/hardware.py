@@ -10,12 +10,18 @@ ABOUT = "Errors of the hardware: XIDs, memory, links, fans, and what the driver 
 
 
 def groups(limits: Limits) -> tuple[Group, ...]:
-    """What is read every 10 s is looked at as often; what takes an hour, every minute."""
+    """XIDs at Prometheus' own interval; what is read every 10 s, every 15; trends every minute."""
     return (
         Group(
-            name="gpu-hardware",
+            name="gpu-xids",
             category="hardware",
-            rules=(*xids.alerts(limits), *memoryerrors.alerts(), *verdicts.alerts()),
+            rules=xids.alerts(limits),
+        ),
+        Group(
+            name="gpu-hardware-state",
+            category="hardware",
+            interval="15s",
+            rules=(*memoryerrors.alerts(), *verdicts.alerts()),
         ),
         Group(
             name="gpu-hardware-trends",

@@ -13,20 +13,26 @@ _AIR = "Look at the inlet temperature and the fans of {{ $labels.host }}"
 
 
 def groups(limits: Limits) -> tuple[Group, ...]:
-    """What is urgent at Prometheus' own interval, trends every 15 s."""
+    """What is urgent at Prometheus' own interval, trends every 30 s."""
     return (
         Group(
             name="gpu-thermal",
             category="thermal",
-            rules=(*_margin(limits), *_throttling(limits)),
+            rules=_margin(limits),
+        ),
+        Group(
+            name="gpu-throttling",
+            category="thermal",
+            interval="15s",
+            rules=_throttling(limits),
         ),
         Group(
             name="gpu-thermal-trends",
             category="thermal",
-            interval="15s",
+            interval="30s",
             rules=(_memory(limits), *_trends(limits)),
         ),
-        Group(name="gpu-power", category="power", interval="15s", rules=_power(limits)),
+        Group(name="gpu-power", category="power", interval="30s", rules=_power(limits)),
     )
 
 
@@ -124,7 +130,7 @@ def _trends(limits: Limits) -> tuple[Alert, ...]:
             subject="temperature",
             why="Far from the slowdown every GPU that gets to work heats up fast.",
             expr=limits.beyond("60 * deriv(gpu_temperature_celsius[1m])", ">", fast) + f"\n{close}",
-            wait="15s",
+            wait="30s",
             keep="1m",
             summary=f"{SHORT} heats up fast",
             description=f"The temperature of {WHO} rises by {{{{ $value | humanize }}}} degrees a "

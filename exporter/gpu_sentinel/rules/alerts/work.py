@@ -13,7 +13,7 @@ ABOUT = (
 
 def groups(limits: Limits) -> tuple[Group, ...]:
     """None of it is urgent."""
-    slow = "30s"
+    slow = "1m"
     return (
         Group(name="gpu-memory", category="memory", interval=slow, rules=_memory(limits)),
         Group(name="gpu-workload", category="workload", interval=slow, rules=_workload(limits)),

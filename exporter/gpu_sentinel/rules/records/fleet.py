@@ -36,7 +36,6 @@ def groups(limits: Limits) -> tuple[Group, ...]:
     levels = (
         ("host", f"sum by ({HOST})", f"count by ({HOST})", _plain),
         ("model", "sum by (name)", "count by (name)", _named),
-        ("fleet", "sum", "count", _plain),
     )
     recent = tuple(
         rule
@@ -58,6 +57,15 @@ def groups(limits: Limits) -> tuple[Group, ...]:
             ),
         )
     )
+    summed = ("gpu_devices:count", *(name for name, _ in (*_SUMS, *_COUNTS)))
+    fleet = (
+        *(Record(name=f"fleet:{n}", expr=f"sum (host:{n})") for n in summed),
+        _ratio("fleet:gpu_utilization_ratio:mean5m", "fleet:gpu_{}_seconds:increase5m"),
+        Record(
+            name="fleet:gpu_memory_used:ratio",
+            expr="fleet:gpu_memory_used_bytes:sum / fleet:gpu_memory_total_bytes:sum",
+        ),
+    )
     missing = "max by (job, host) (clamp_min(gpu_expected_devices - gpu_devices, 0))"
     hours = tuple(
         rule
@@ -67,18 +75,23 @@ def groups(limits: Limits) -> tuple[Group, ...]:
             _ratio(f"{level}:gpu_utilization_ratio:mean1h", f"{level}:gpu_{{}}_seconds:increase1h"),
         )
     )
+    fleet_hours = (
+        *(Record(name=f"fleet:{n}", expr=f"sum (host:{n})") for n, _ in _HOURS),
+        _ratio("fleet:gpu_utilization_ratio:mean1h", "fleet:gpu_{}_seconds:increase1h"),
+    )
     return (
         Group(
             name="gpu-fleet",
             interval="30s",
             rules=(
                 *recent,
+                *fleet,
                 Record(name="host:gpu_missing:sum", expr=missing),
                 Record(name="fleet:gpu_missing:sum", expr="sum (host:gpu_missing:sum)"),
                 Record(name="fleet:hosts:count", expr='count (up{job="gpu-sentinel"} == 1)'),
             ),
         ),
-        Group(name="gpu-fleet-hour", interval="2m", rules=hours),
+        Group(name="gpu-fleet-hour", interval="2m", rules=(*hours, *fleet_hours)),
     )
 
 

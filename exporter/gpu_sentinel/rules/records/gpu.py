@@ -12,7 +12,7 @@ ABOUT = (
 
 
 def groups(limits: Limits) -> tuple[Group, ...]:
-    """Five minutes every 15 s; an hour every 2 min."""
+    """Five minutes every 15 s, states every 30 s, an hour every 2 min."""
     held = limits.number("idle_memory_ratio")
     return (
         Group(
@@ -42,6 +42,12 @@ def groups(limits: Limits) -> tuple[Group, ...]:
                     name="gpu:memory_used:ratio",
                     expr="gpu_memory_used_bytes / (gpu_memory_total_bytes > 0)",
                 ),
+            ),
+        ),
+        Group(
+            name="gpu-records-state",
+            interval="30s",
+            rules=(
                 Record(
                     name="gpu:thermal_slowdown:ratio5m",
                     expr=f"""

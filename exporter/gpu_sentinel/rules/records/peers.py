@@ -20,7 +20,7 @@ _COMPARED = (
 
 
 def groups(limits: Limits) -> tuple[Group, ...]:  # noqa: ARG001 - every module has the same form
-    """Every 30 s: what is compared are means."""
+    """Every minute: what is compared are means."""
     rules: list[Record] = []
     for what, expr, operator, unit in _COMPARED:
         busy = f"gpu:{what}_at_work:mean"
@@ -46,4 +46,4 @@ def groups(limits: Limits) -> tuple[Group, ...]:  # noqa: ARG001 - every module 
                 (host:{what}_at_work:median {"> 0" if operator == "/" else ""})""",
             ),
         ]
-    return (Group(name="gpu-peers", interval="30s", rules=tuple(rules)),)
+    return (Group(name="gpu-peers", interval="1m", rules=tuple(rules)),)
