@@ -20,6 +20,8 @@ from gpu_sentinel.config import ConfigError
 from gpu_sentinel.rules.files import write
 from gpu_sentinel.rules.settings import SETTINGS
 from gpu_sentinel.rules.thresholds import DEFAULTS, read
+from gpu_sentinel.stack.files import prometheus_file
+from gpu_sentinel.stack.plan import Plan
 
 FILE = Path(__file__).parents[2] / "prometheus" / "thresholds.yml"
 
@@ -219,3 +221,14 @@ def test_every_threshold_may_have_exceptions_and_the_rules_stay_valid(tool, tmp_
         [tool("promtool"), "check", "rules", *files], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_up_takes_those_of_its_data_directory(tmp_path: Path):
+    plan = Plan(tmp_path, None)
+    (tmp_path / "thresholds.yml").write_text("thresholds: {overheating_margin_celsius: 0}\n")
+    config = prometheus_file(plan, alertmanager=True, grafana=False)
+    made = (config.parent / "alerts" / "heat.yml").read_text()
+    assert "(gpu_temperature_margin_celsius) <= 0" in made
+    (tmp_path / "thresholds.yml").write_text("thresholds: {overheating_margin: 0}\n")
+    with pytest.raises(ConfigError, match="did you mean 'overheating_margin_celsius'"):
+        prometheus_file(plan, alertmanager=True, grafana=False)

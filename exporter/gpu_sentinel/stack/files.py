@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from gpu_sentinel.rules import files as rules
+from gpu_sentinel.rules import thresholds
 from gpu_sentinel.stack.plan import Notifications, Plan
 from gpu_sentinel.stack.process import ComponentError
 from gpu_sentinel.stack.receivers import Version
@@ -56,6 +58,9 @@ def prometheus_file(plan: Plan, *, alertmanager: bool, grafana: bool) -> Path:
         plan: where everything is.
         alertmanager: whether there is one to scrape.
         grafana: whether there is one to scrape.
+
+    Raises:
+        ConfigError: the data directory has thresholds, and they are wrong.
     """
     folder = _copy(plan, "prometheus")
     for discovered in ("targets", "alertmanagers", "stack"):
@@ -70,6 +75,9 @@ def prometheus_file(plan: Plan, *, alertmanager: bool, grafana: bool) -> Path:
         _write(folder / "stack" / f"{name}.yml", [_target(port)] if port else [])
     sent_to = {"targets": [f"127.0.0.1:{plan.alertmanager_port}"]}
     _write(folder / "alertmanagers" / "local.yml", [sent_to])
+    own = plan.data / "thresholds.yml"
+    if own.is_file():
+        rules.write(thresholds.read(own), folder)
     path = folder / "prometheus.yml"
     if plan.targets is not None:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
