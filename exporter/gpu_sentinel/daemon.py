@@ -6,11 +6,11 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
 from types import FrameType
 
 from gpu_sentinel import __version__, logs
@@ -70,8 +70,6 @@ class Daemon:
         self._web_config = self._load_web_config(self.settings)
         self._started = time.monotonic()
         self._reload_lock = threading.Lock()
-        # `put` may interrupt `get` in the same thread; an Event would wait for itself then.
-        self._signals: SimpleQueue[int] = SimpleQueue()
         self._stats = CallStats()
         self.store = SnapshotStore()
         self._reload_state = ReloadState()
@@ -194,26 +192,28 @@ class Daemon:
             signal.SIGUSR2: self.acquire,
         }
         handled = (signal.SIGTERM, signal.SIGINT, *does)
-        before = {number: signal.signal(number, self._on_signal) for number in handled}
+        # The kernel may hand a signal to any thread, and Python runs its handlers in the main one,
+        # which would go on waiting. A byte that holds the signal's number wakes it up.
+        inbox, outbox = socket.socketpair()
+        outbox.setblocking(False)
+        before = {number: signal.signal(number, _by_byte) for number in handled}
+        before_fd = signal.set_wakeup_fd(outbox.fileno(), warn_on_full_buffer=False)
         try:
             self.start()
-            while (action := does.get(self._next_signal())) is not None:
+            while (action := does.get(inbox.recv(1)[0])) is not None:
                 action()
             clean = self.stop()
         finally:
+            signal.set_wakeup_fd(before_fd)
             for number, handler in before.items():
                 signal.signal(number, handler)
+            inbox.close()
+            outbox.close()
         if not clean:
             # A thread inside the driver cannot be ended, and an orderly exit could wait for it.
             log.warning("a call to the driver still hangs")
             sys.stderr.flush()
             os._exit(0)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._signals.put(number)
-
-    def _next_signal(self) -> int:
-        return self._signals.get()
 
     def _not_ready(self) -> str | None:
         waited = time.monotonic() - self._started
@@ -245,6 +245,10 @@ class Daemon:
             return load_access(settings.web_config_file)
         except WebConfigError as error:
             raise ConfigError(str(error)) from None
+
+
+def _by_byte(_number: int, _frame: FrameType | None) -> None:
+    """Nothing: the signal's number comes as a byte; see `Daemon.run`."""
 
 
 def _pace(settings: Settings) -> Pace:
