@@ -28,6 +28,8 @@ from measure import (
 )
 
 from gpu_sentinel.catalogue import GROUPS, METRICS, Op
+from gpu_sentinel.nvml.gpm import GPM_KEYS
+from gpu_sentinel.nvml.mig import MIG_QUERIES
 from gpu_sentinel.nvml.queries import QUERIES
 
 LIBRARY = "libnvidia-ml.so.1"
@@ -43,7 +45,9 @@ RATIOS = (
 )
 
 #: Key of a reading -> the group of the metric that shows it.
-GROUP_OF = {key: m.group for m in METRICS if m.op is Op.READ for key in m.series.values()}
+GROUP_OF = {
+    key: m.group for m in METRICS if m.op in (Op.READ, Op.INSTANCE) for key in m.series.values()
+}
 
 Results = Sequence[Sequence[Round]]
 Figure = Callable[[Sequence[Round]], float]
@@ -264,8 +268,10 @@ def costs(args: argparse.Namespace, rounds: Sequence[Round]) -> str:
 
 def groups(args: argparse.Namespace, rounds: Sequence[Round]) -> str:
     """Series and calls of each group, all of them on; a call for several counts for each."""
+    answers = {query.name: query.keys for query in (*QUERIES, *MIG_QUERIES)}
+    answers["gpm"] = tuple(GPM_KEYS)
     of_query = {
-        query.name: {GROUP_OF[key] for key in query.keys if key in GROUP_OF} for query in QUERIES
+        query: {GROUP_OF[key] for key in keys if key in GROUP_OF} for query, keys in answers.items()
     }
     spent: dict[str, list[float]] = {name: [0.0, 0.0] for name in GROUPS}
     for query, calls, seconds in call_costs([r.body for r in rounds]):

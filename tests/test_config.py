@@ -240,3 +240,34 @@ def test_what_no_exporter_is_called_is_refused(name: str, value: str, message: s
     with pytest.raises(ConfigError, match=re.escape(message)) as caught:
         load({name: value}, {})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('metrics: {include: "a{99999999999}"}', "metrics.include"),
+        (f"metrics: {{exclude: '{'(' * 5000}'}}", "metrics.exclude"),
+        ("xid: {kernel-log: ~nosuchuser/x}", "xid.kernel-log"),
+        ("? [a]\n: b", ""),
+        ("{[1]: 2}", ""),
+        (f"inventory: {{expected-gpus: {'9' * 5000}}}", ""),
+        ('sampler: {interval: !!int "x"}', ""),
+        ('sampler: {interval: !!timestamp "x"}', ""),
+        ("sampler: {interval: 2024-99-99}", ""),
+        ("inventory: {expected-gpus: !!bool x}", ""),
+    ],
+)
+def test_hostile_files_get_one_line(tmp_path: Path, text: str, key: str):
+    path = tmp_path / "config.yml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load({"config.file": str(path)}, {})
+    assert str(path) in str(caught.value)
+    assert key in str(caught.value)
+
+
+def test_hostile_paths_get_one_line():
+    with pytest.raises(ConfigError, match="not known here"):
+        load({"config.file": "~nosuchuser/x"}, {})
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load({"config.file": "a\0b"}, {})

@@ -171,6 +171,8 @@ class TestReload:
             "sampler: {interval: 1h}\n",
             "sampler: [\n",
             "samplr: {interval: 1s}\n",
+            'metrics: {include: "a{99999999999}"}\n',
+            "? [a]\n: b\n",
         ],
     )
     def test_bad_settings_change_nothing(self, serve, eventually, tmp_path: Path, bad: str):

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from queue import SimpleQueue
 from types import FrameType
 
 from gpu_sentinel import __version__, logs
@@ -69,8 +70,8 @@ class Daemon:
         self._web_config = self._load_web_config(self.settings)
         self._started = time.monotonic()
         self._reload_lock = threading.Lock()
-        self._signals: list[int] = []
-        self._wake = threading.Event()
+        # `put` may interrupt `get` in the same thread; an Event would wait for itself then.
+        self._signals: SimpleQueue[int] = SimpleQueue()
         self._stats = CallStats()
         self.store = SnapshotStore()
         self._reload_state = ReloadState()
@@ -209,14 +210,10 @@ class Daemon:
             os._exit(0)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._signals.append(number)
-        self._wake.set()
+        self._signals.put(number)
 
     def _next_signal(self) -> int:
-        while not self._signals:
-            self._wake.wait()
-            self._wake.clear()
-        return self._signals.pop(0)
+        return self._signals.get()
 
     def _not_ready(self) -> str | None:
         waited = time.monotonic() - self._started
@@ -233,6 +230,10 @@ class Daemon:
             self._web_config.reload()
         except (ConfigError, WebConfigError) as error:
             return str(error)
+        except Exception as error:
+            # A defect of ours in reading the settings must not end an exporter that works.
+            log.exception("settings cannot be read")
+            return f"{type(error).__name__}: {error}"
         self.settings = settings
         self._pace = _pace(settings)
         logs.configure(settings.log_level, settings.log_format)

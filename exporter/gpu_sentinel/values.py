@@ -23,7 +23,10 @@ def text(value: object) -> str:
 def optional_path(value: object) -> Path | None:
     """A path; None for an empty text."""
     path = text(value)
-    return Path(path).expanduser() if path else None
+    try:
+        return Path(path).expanduser() if path else None
+    except RuntimeError:
+        raise ValueError(f"{path!r} begins with a user who is not known here") from None
 
 
 def path_or_off(value: object) -> Path | None:
@@ -129,7 +132,7 @@ def pattern(value: object) -> re.Pattern[str] | None:
     expression = text(value)
     try:
         return re.compile(expression) if expression else None
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{expression!r} is no regular expression: {error}") from None
 
 

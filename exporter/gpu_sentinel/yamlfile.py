@@ -25,6 +25,8 @@ def read(path: Path) -> Any:
         raise YamlError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise YamlError(f"{path}: is not UTF-8 text") from None
+    except ValueError as error:  # a NUL in the path
+        raise YamlError(f"{str(path)!r}: cannot be read: {error}") from None
     # An exporter without a file starts without the parser: it takes 12 ms to load.
     import yaml  # noqa: PLC0415
 
@@ -36,7 +38,7 @@ def read(path: Path) -> Any:
         mark = error.problem_mark or error.context_mark
         where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
         raise YamlError(f"{path}:{where} {error.problem or error.context}") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except Exception as error:  # noqa: BLE001 - what makes values of tags raises anything
         what = " ".join(str(error).split()) or "is nested too deeply"
         raise YamlError(f"{path}: not valid YAML: {what}") from None
 

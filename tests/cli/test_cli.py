@@ -70,7 +70,9 @@ def test_what_kubernetes_sets_is_no_setting():
     )
 
 
-@pytest.mark.parametrize("command", ["serve", "up", "check", "status", "metrics"])
+@pytest.mark.parametrize(
+    "command", ["serve", "up", "check", "status", "metrics", "alerts", "maintenance"]
+)
 def test_help(command: str):
     result = run(command, "--help")
     assert result.returncode == 0
@@ -150,6 +152,16 @@ class TestCheck:
 
 
 class TestStatus:
+    @pytest.mark.parametrize(
+        "flags",
+        [("--metrics.disable", "identity"), ("--compat", "dcgm", "--metrics.exclude", "gpu_.*")],
+    )
+    def test_whatever_is_selected(self, serve, flags: tuple[str, ...]):
+        exporter = serve("steady", *flags)
+        result = run("status", "--url", exporter.url + "/metrics")
+        assert result.stderr == ""
+        assert "2 GPUs" in result.stdout
+
     def test_table_and_json(self, serve, eventually):
         exporter = serve("one-of-each")
         eventually(lambda: len(exporter.page().gpus("gpu_power_watts")) == 4, 3, "all are there")

@@ -58,7 +58,7 @@ def answerable(query: str) -> bool:
 
 @pytest.fixture
 def server(serve, prometheus: Callable[[int], Prometheus], eventually) -> Prometheus:
-    server = prometheus(serve(SCENARIO, "--compat", "dcgm").port)
+    server = prometheus(serve(SCENARIO, "--compat", "dcgm", "--metrics.enable", "all").port)
     # Long enough for a rate.
     eventually(
         lambda: server.query("count_over_time(DCGM_FI_DEV_GPU_TEMP[1m]) > 3"), 20, "there are data"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from gpu_sentinel.catalogue import Selection, keys_needed
 from gpu_sentinel.model import DeviceSnapshot, Snapshot, Tier
 from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.nvml import library as nvml_library
@@ -28,7 +29,8 @@ class Running:
         self.pace = Pace(INTERVAL, 1.0)
         self.expected: int | None = None
         self.inventory = Inventory(
-            Driver(self.stats, self.simulation.library),
+            # As by default: without P2P, for which GPUs are asked about each other.
+            Driver(self.stats, self.simulation.library, keys_needed(Selection().metrics())),
             self.store,
             pace=lambda: self.pace,
             stats=self.stats,

@@ -1,5 +1,20 @@
-"""Alerts and their acknowledgement, by Alertmanager's HTTP API."""
+"""Alerts, their history and their silences, by the HTTP APIs of Alertmanager and Prometheus."""
 
-from gpu_sentinel.alerting.alertmanager import Alert, Alertmanager, AlertmanagerError, Silence
+from gpu_sentinel.alerting.alertmanager import Alert, Alertmanager, Matcher, Silence
+from gpu_sentinel.alerting.api import ApiError
+from gpu_sentinel.alerting.history import Firing, history
+from gpu_sentinel.alerting.maintenance import SelectionError, Work
+from gpu_sentinel.alerting.prometheus import Prometheus
 
-__all__ = ["Alert", "Alertmanager", "AlertmanagerError", "Silence"]
+__all__ = [
+    "Alert",
+    "Alertmanager",
+    "ApiError",
+    "Firing",
+    "Matcher",
+    "Prometheus",
+    "SelectionError",
+    "Silence",
+    "Work",
+    "history",
+]

@@ -5,26 +5,56 @@ https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import requests
+from gpu_sentinel.alerting.api import Api
 
 
-class AlertmanagerError(Exception):
-    """One line: what was asked, and why it was not done."""
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """What a silence asks of one label; a label that is missing is empty."""
+
+    name: str
+    value: str
+    is_regex: bool = False
+    is_equal: bool = True
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether these labels are meant."""
+        have = labels.get(self.name, "")
+        if not self.is_regex:
+            return (have == self.value) == self.is_equal
+        try:
+            found = re.fullmatch(self.value, have) is not None
+        except re.error:
+            # Go's expressions are not quite Python's.
+            return False
+        return found == self.is_equal
+
+    def __str__(self) -> str:
+        sign = ("=" if self.is_equal else "!") + ("~" if self.is_regex else "")
+        return f'{self.name}{"!=" if sign == "!" else sign}"{self.value}"'
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Who acknowledged something until when, and why."""
+    """Who silenced something from when until when, and why."""
 
     id: str
     author: str
     comment: str
+    starts: datetime
     ends: datetime
+    state: str
+    matchers: tuple[Matcher, ...]
+
+    def covers(self, labels: Mapping[str, str]) -> bool:
+        """Whether an alert with these labels is silenced while this holds."""
+        return all(matcher.matches(labels) for matcher in self.matchers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,50 +75,63 @@ class Alert:
     silences: tuple[Silence, ...] = ()
 
 
-class Alertmanager:
+class Alertmanager(Api):
     """Alertmanager at a URL such as `http://127.0.0.1:9093`; user and password may be in it."""
 
-    def __init__(self, url: str, timeout: float = 5.0) -> None:
-        self._url = url.rstrip("/")
-        self._timeout = timeout
+    name = "Alertmanager"
 
     def alerts(self) -> list[Alert]:
         """All alerts that fire, the most severe and the oldest first.
 
         Raises:
-            AlertmanagerError: no proper answer.
+            ApiError: no proper answer.
         """
         silences = {s.id: s for s in self.silences()}
-        found = [_alert(item, silences) for item in self._ask("GET", "alerts")]
+        found = [_alert(item, silences) for item in self.ask("GET", "/api/v2/alerts")]
         order = {"critical": 0, "warning": 1}
         return sorted(found, key=lambda a: (order.get(a.labels.get("severity", ""), 2), a.starts))
 
-    def silences(self) -> list[Silence]:
-        """All silences that hold now.
+    def silences(self, *states: str) -> list[Silence]:
+        """Silences in these states: `active` (if none is named), `pending`, `expired`.
 
         Raises:
-            AlertmanagerError: no proper answer.
+            ApiError: no proper answer.
         """
-        found = self._ask("GET", "silences")
-        return [_silence(item) for item in found if item["status"]["state"] == "active"]
+        found = [_silence(item) for item in self.ask("GET", "/api/v2/silences")]
+        return [silence for silence in found if silence.state in (states or ("active",))]
 
     def acknowledge(self, alert: Alert, author: str, comment: str, seconds: float) -> str:
         """Silence exactly this alert, by all of its labels; returns the silence's id.
 
         Raises:
-            AlertmanagerError: it was not taken.
+            ApiError: it was not taken.
         """
-        now = datetime.now(timezone.utc)
-        answer = self._ask(
+        matchers = [Matcher(name, value) for name, value in alert.labels.items()]
+        return self.silence(matchers, author, comment, datetime.now(timezone.utc), seconds)
+
+    def silence(
+        self,
+        matchers: Iterable[Matcher],
+        author: str,
+        comment: str,
+        starts: datetime,
+        seconds: float,
+    ) -> str:
+        """Silence whatever matches for some time; returns the silence's id.
+
+        Raises:
+            ApiError: it was not taken.
+        """
+        answer = self.ask(
             "POST",
-            "silences",
-            {
+            "/api/v2/silences",
+            body={
                 "matchers": [
-                    {"name": name, "value": value, "isRegex": False, "isEqual": True}
-                    for name, value in alert.labels.items()
+                    {"name": m.name, "value": m.value, "isRegex": m.is_regex, "isEqual": m.is_equal}
+                    for m in matchers
                 ],
-                "startsAt": now.isoformat(),
-                "endsAt": (now + timedelta(seconds=seconds)).isoformat(),
+                "startsAt": starts.isoformat(),
+                "endsAt": (starts + timedelta(seconds=seconds)).isoformat(),
                 "createdBy": author,
                 "comment": comment,
             },
@@ -99,31 +142,9 @@ class Alertmanager:
         """End a silence; what it silenced is told again.
 
         Raises:
-            AlertmanagerError: it was not ended.
+            ApiError: it was not ended.
         """
-        self._ask("DELETE", f"silence/{silence.id}")
-
-    def _ask(self, method: str, path: str, body: object = None) -> Any:
-        try:
-            answer = requests.request(
-                method, f"{self._url}/api/v2/{path}", json=body, timeout=self._timeout
-            )
-            answer.raise_for_status()
-            return answer.json() if answer.content else None
-        except requests.HTTPError as error:
-            said = " ".join(error.response.text.split())[:200]
-            raise AlertmanagerError(
-                f"Alertmanager answers {error.response.status_code} to {path}: {said}"
-            ) from None
-        except requests.Timeout:
-            raise AlertmanagerError(
-                f"no answer from Alertmanager within {self._timeout:g} s"
-            ) from None
-        except (requests.RequestException, ValueError):
-            raise AlertmanagerError(
-                "no Alertmanager answers there: start one with `gpu-sentinel up`, "
-                "or name another with --url"
-            ) from None
+        self.ask("DELETE", f"/api/v2/silence/{silence.id}")
 
 
 def _alert(item: Mapping[str, Any], silences: Mapping[str, Silence]) -> Alert:
@@ -141,7 +162,18 @@ def _alert(item: Mapping[str, Any], silences: Mapping[str, Silence]) -> Alert:
 
 
 def _silence(item: Mapping[str, Any]) -> Silence:
-    return Silence(item["id"], item["createdBy"], item["comment"], _time(item["endsAt"]))
+    return Silence(
+        id=item["id"],
+        author=item["createdBy"],
+        comment=item["comment"],
+        starts=_time(item["startsAt"]),
+        ends=_time(item["endsAt"]),
+        state=item["status"]["state"],
+        matchers=tuple(
+            Matcher(m["name"], m["value"], m["isRegex"], m.get("isEqual", True))
+            for m in item["matchers"]
+        ),
+    )
 
 
 def _time(text: str) -> datetime:

@@ -17,7 +17,17 @@ FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 
 #: In the order of the help; each in the module of its name.
-COMMANDS = ("serve", "up", "check", "status", "metrics", "xids", "alerts", "catcher")
+COMMANDS = (
+    "serve",
+    "up",
+    "check",
+    "status",
+    "metrics",
+    "xids",
+    "alerts",
+    "maintenance",
+    "catcher",
+)
 
 
 class _OnDemand(click.Group):

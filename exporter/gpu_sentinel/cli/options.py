@@ -39,10 +39,11 @@ def _option(name: str, field: Field[Any]) -> Callable[[F], F]:
 
 def _default(field: Field[Any]) -> str:
     value = field.default
-    if value is None:
+    if value is None or value == ():
         return ""
     if isinstance(value, float):
-        value = pretty(value)
+        share = field.metadata["metavar"] == "PERCENT"
+        value = f"{value * 100:g}%" if share else pretty(value)
     elif isinstance(value, tuple):
         value = ",".join(value)
     return f"Default: {value}. "

@@ -62,24 +62,33 @@ def _notification_options(function: F) -> F:
     help="YAML file with the following options as keys.",
 )
 @_notification_options
+@click.option(
+    "--receiver",
+    "receiver_files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="YAML file with a receiver and its routes, as in alertmanager/receivers; repeatable.",
+)
 def up(
     *,
     simulate: str | None,
     data_dir: Path,
     targets: Path | None,
     notifications_file: Path | None,
+    receiver_files: tuple[Path, ...],
     exporter_port: int,
     prometheus_port: int,
     alertmanager_port: int,
     grafana_port: int,
-    **receivers: str | None,
+    **addresses: str | None,
 ) -> None:
     """Run the whole stack on this machine's loopback, until Ctrl-C or TERM.
 
     The exporter, Prometheus, Alertmanager and Grafana, as far as they are installed. Without
-    --email-to and --webhook-url, alerts are shown in this terminal.
+    --email-to, --webhook-url and --receiver, alerts are shown in this terminal.
     """
-    from gpu_sentinel.stack import targets as discovery  # noqa: PLC0415 - others start faster
+    from gpu_sentinel.stack import receivers  # noqa: PLC0415 - others start faster
+    from gpu_sentinel.stack import targets as discovery  # noqa: PLC0415
     from gpu_sentinel.stack import up as stack  # noqa: PLC0415
     from gpu_sentinel.stack.plan import Plan, notifications  # noqa: PLC0415
     from gpu_sentinel.stack.process import ComponentError  # noqa: PLC0415
@@ -99,9 +108,10 @@ def up(
         grafana_port=grafana_port,
         targets=discovery.check(targets) if targets else None,
         notifications=notifications(
-            {name.replace("_", "-"): value for name, value in receivers.items()},
+            {name.replace("_", "-"): value for name, value in addresses.items()},
             notifications_file,
         ),
+        receivers=tuple(map(receivers.read, receiver_files)),
     )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

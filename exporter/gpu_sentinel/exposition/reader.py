@@ -186,13 +186,19 @@ def _xids(samples: _Samples, now: float) -> list[XidStatus]:
     return sorted(recent, key=lambda xid: (xid.age_seconds, xid.gpu, xid.xid))
 
 
-def _gpus(samples: _Samples, now: float) -> list[GpuStatus]:
-    gpus = {
-        labels["uuid"]: GpuStatus(
-            int(labels["gpu"]), labels["uuid"], state="lost" if lost else "not answering"
-        )
-        for labels, lost in samples["gpu_lost"]
+def _known(samples: _Samples) -> dict[str, GpuStatus]:
+    """Every GPU of the page; a selection of metrics may have taken `gpu_lost` away."""
+    lost = {labels["uuid"] for labels, value in samples["gpu_lost"] if value}
+    series = (*samples["gpu_lost"], *samples["gpu_sentinel_sample_interval_seconds"])
+    return {
+        uuid: GpuStatus(int(labels["gpu"]), uuid, "lost" if uuid in lost else "not answering")
+        for labels, _ in series
+        for uuid in (labels["uuid"],)
     }
+
+
+def _gpus(samples: _Samples, now: float) -> list[GpuStatus]:
+    gpus = _known(samples)
     for labels, _ in samples["gpu_info"]:
         gpu = gpus[labels["uuid"]]
         gpu.name, gpu.pci_bus_id = labels["name"], labels["pci_bus_id"]

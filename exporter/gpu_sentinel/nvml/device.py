@@ -298,7 +298,9 @@ class Device:
         key = check[0]
         values.pop(key, None)
         if isinstance(answer, tuple):
-            values[key] = tuple(self._one(query, check, a) for a in answer)
+            # From a list: each tuple made by a generator adds one to the interpreter's free list.
+            each = [self._one(query, check, a) for a in answer]
+            values[key] = tuple(each)
         elif isinstance(answer, Exception):
             self._note(query, typed(answer))
         elif answer is not None:

@@ -96,5 +96,6 @@ class Ring:
             steps = sorted(b - a for a, b in pairwise(times[1:]))
             self._interval = steps[len(steps) // 2] / 1e6
         converted = ((t / 1e6, self._convert(v)) for t, v in fresh)
-        kept = tuple((t, v) for t, v in converted if self._low <= v <= self._high)
-        return Batch(kept, self._interval, len(fresh) - len(kept))
+        # A list first: each tuple made by a generator adds one to the interpreter's free list.
+        kept = [(t, v) for t, v in converted if self._low <= v <= self._high]
+        return Batch(tuple(kept), self._interval, len(fresh) - len(kept))

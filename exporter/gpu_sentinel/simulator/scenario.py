@@ -212,7 +212,10 @@ def load_scenario(name_or_path: str) -> Scenario:
         file = resources.files(__package__) / "scenarios" / f"{name_or_path}.yml"
         with resources.as_file(file) as path:
             return _read(name_or_path, path)
-    path = Path(name_or_path).expanduser()
+    try:
+        path = Path(name_or_path).expanduser()
+    except RuntimeError:
+        raise ScenarioError(f"{name_or_path!r} begins with a user who is not known here") from None
     if "/" not in name_or_path and path.suffix not in (".yml", ".yaml"):
         hint = yamlfile.suggestion(name_or_path, scenario_names())
         raise ScenarioError(f"no scenario {name_or_path!r}: {hint} (or name a .yml file)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 from gpu_sentinel.stack.plan import Notifications, Plan
 from gpu_sentinel.stack.process import ComponentError
+from gpu_sentinel.stack.receivers import Version
 
 
 def source(name: str) -> Path:
@@ -34,10 +36,13 @@ def _copy(plan: Plan, name: str) -> Path:
     return folder
 
 
-def _write(path: Path, content: Any) -> None:
+def _write(path: Path, content: Any, mode: int = 0o644) -> None:
     path.parent.mkdir(exist_ok=True)
     text = "# Written by `gpu-sentinel up`; made anew at every start.\n"
-    path.write_text(text + yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text + yaml.safe_dump(content, sort_keys=False))
 
 
 def _target(port: int) -> dict[str, Any]:
@@ -75,25 +80,32 @@ def prometheus_file(plan: Plan, *, alertmanager: bool, grafana: bool) -> Path:
     return path
 
 
-def alertmanager_file(plan: Plan, catcher: tuple[str, str]) -> Path:
+def alertmanager_file(plan: Plan, catcher: tuple[str, str], version: Version) -> Path:
     """Alertmanager's configuration with the receivers that the plan asks for.
 
     Args:
         plan: where notifications go.
         catcher: `host:port` of the local mail server and URL of the local webhook, for a plan
             that names none.
+        version: of the Alertmanager that will read it.
+
+    Raises:
+        ConfigError: this version does not know one of the receivers.
     """
     folder = _copy(plan, "alertmanager")
     path = folder / "alertmanager.yml"
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     smarthost, url = catcher
     given = plan.notifications
-    if given.caught:
+    if plan.caught:
         given = Notifications(
             "operators@localhost", smarthost, "gpu-sentinel@localhost", "", "", url
         )
-    _address(config, given, tls=not plan.notifications.caught)
-    _write(path, config)
+    _address(config, given, tls=not plan.caught)
+    for receivers in plan.receivers:
+        receivers.add_to(config, version)
+    # Nobody else is to read it: the address of a webhook may be a secret.
+    _write(path, config, mode=0o600)
     return path
 
 

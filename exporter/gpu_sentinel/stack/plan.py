@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gpu_sentinel import yamlfile
 from gpu_sentinel.config import ConfigError
+from gpu_sentinel.stack.receivers import Receivers
 
 #: How long Prometheus keeps what it stored, and how much of it.
 RETENTION_TIME, RETENTION_SIZE = "30d", "20GB"
@@ -91,6 +92,7 @@ class Plan:
         simulate: scenario for the exporter, None on real GPUs.
         why: why GPUs are simulated, for the person who started it.
         targets: discovery file with exporters beside this machine's own, checked.
+        receivers: more receivers than mail and webhook, with the routes to them.
     """
 
     data: Path
@@ -102,6 +104,12 @@ class Plan:
     grafana_port: int = 3000
     targets: Path | None = None
     notifications: Notifications = field(default_factory=Notifications)
+    receivers: tuple[Receivers, ...] = ()
+
+    @property
+    def caught(self) -> bool:
+        """Whether alerts go to the local catcher, for want of somebody else."""
+        return self.notifications.caught and not self.receivers
 
     def log(self, name: str) -> Path:
         """The log file of a program."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from gpu_sentinel.stack import files
 from gpu_sentinel.stack.plan import RETENTION_SIZE, RETENTION_TIME, Plan
 from gpu_sentinel.stack.process import Component, ComponentError
+from gpu_sentinel.stack.receivers import Version
 
 #: Older ones refuse `keep_firing_for`.
 OLDEST_PROMETHEUS = (2, 42)
@@ -65,19 +66,23 @@ def prometheus(plan: Plan) -> Component | None:
 
 
 def _check_version(program: str) -> None:
+    version = _version("Prometheus", program)
+    if version is None or version >= OLDEST_PROMETHEUS:
+        return
+    found, wanted = (".".join(map(str, v)) for v in (version, OLDEST_PROMETHEUS))
+    raise ComponentError(f"Prometheus: {program} is version {found}: install {wanted} or newer")
+
+
+def _version(name: str, program: str) -> Version:
+    """What a program says of itself; None where that is not understood."""
     try:
         result = subprocess.run(  # noqa: S603 - found on the PATH
             [program, "--version"], capture_output=True, text=True, timeout=20, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ComponentError(f"Prometheus: {program} cannot be run: {error}") from None
+        raise ComponentError(f"{name}: {program} cannot be run: {error}") from None
     found = re.search(r"version (\d+)\.(\d+)", result.stdout + result.stderr)
-    if found is None or (int(found[1]), int(found[2])) >= OLDEST_PROMETHEUS:
-        return
-    wanted = ".".join(map(str, OLDEST_PROMETHEUS))
-    raise ComponentError(
-        f"Prometheus: {program} is version {found[1]}.{found[2]}: install {wanted} or newer"
-    )
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def alertmanager_program() -> str | None:
@@ -86,16 +91,22 @@ def alertmanager_program() -> str | None:
 
 
 def alertmanager(plan: Plan, catcher: tuple[str, str]) -> Component | None:
-    """Alertmanager; None where it is not installed."""
+    """Alertmanager; None where it is not installed.
+
+    Raises:
+        ComponentError: it cannot be run.
+        ConfigError: it is too old for one of the receivers.
+    """
     program = alertmanager_program()
     if program is None:
         return None
     address = f"127.0.0.1:{plan.alertmanager_port}"
+    config = files.alertmanager_file(plan, catcher, _version("Alertmanager", program))
     return Component(
         "Alertmanager",
         [
             program,
-            f"--config.file={files.alertmanager_file(plan, catcher)}",
+            f"--config.file={config}",
             f"--storage.path={plan.data / 'alertmanager'}",
             # How long silences are kept after their end: who acknowledged what, and why.
             "--data.retention=720h",

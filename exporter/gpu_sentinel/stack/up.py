@@ -62,7 +62,7 @@ def run(plan: Plan, say: Say, stop: threading.Event) -> None:
 def _components(plan: Plan, catcher: Catcher) -> Iterator[tuple[Component | None, str]]:
     yield programs.exporter(plan), _line("exporter", plan.exporter_port, "", _gpus(plan))
     found = programs.alertmanager_program() and (
-        programs.alertmanager(plan, catcher.start() if plan.notifications.caught else ("", ""))
+        programs.alertmanager(plan, catcher.start() if plan.caught else ("", ""))
     )
     yield _or_install(
         found or None, "Alertmanager", plan.alertmanager_port, "#/alerts", _receivers(plan)
@@ -98,6 +98,7 @@ def _gpus(plan: Plan) -> str:
 
 def _receivers(plan: Plan) -> str:
     given = plan.notifications
-    if given.caught:
+    if plan.caught:
         return "alerts are shown here (--email-to and --webhook-url send them out)"
-    return "alerts go to " + " and ".join(filter(None, (given.email_to, given.webhook_url)))
+    more = [receivers.file.stem for receivers in plan.receivers]
+    return "alerts go to " + " and ".join(filter(None, (given.email_to, given.webhook_url, *more)))

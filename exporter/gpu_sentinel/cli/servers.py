@@ -1,0 +1,102 @@
+"""Alertmanager and Prometheus as options of the commands that ask them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import click
+
+from gpu_sentinel import durations
+
+if TYPE_CHECKING:
+    from gpu_sentinel.alerting import Alertmanager, Prometheus
+
+ALERTMANAGER, PROMETHEUS = "http://127.0.0.1:9093", "http://127.0.0.1:9090"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where they are, and which certificates to trust."""
+
+    alertmanager_url: str
+    prometheus_url: str
+    ca_file: str | None
+    timeout: float
+
+    def alertmanager(self) -> Alertmanager:
+        """A client of Alertmanager."""
+        from gpu_sentinel.alerting import Alertmanager  # noqa: PLC0415 - other commands start faster
+
+        return Alertmanager(self.alertmanager_url, self.timeout, self.ca_file)
+
+    def prometheus(self) -> Prometheus:
+        """A client of Prometheus."""
+        from gpu_sentinel.alerting import Prometheus  # noqa: PLC0415 - as above
+
+        return Prometheus(self.prometheus_url, self.timeout, self.ca_file)
+
+
+def server_options(function: F) -> F:
+    """Give a group the options that say where the servers are."""
+    for option in (
+        click.option(
+            "--timeout",
+            type=click.FloatRange(0.1, 600),
+            default=10.0,
+            show_default=True,
+            help="Seconds to wait for an answer.",
+        ),
+        click.option(
+            "--ca-file",
+            type=click.Path(exists=True, dir_okay=False),
+            help="Certificates to trust for https.",
+        ),
+        _url_option("--prometheus", PROMETHEUS, "Prometheus."),
+        _url_option("--url", ALERTMANAGER, "Alertmanager."),
+    ):
+        function = option(function)
+    return function
+
+
+def _url_option(name: str, default: str, help_: str) -> Callable[[F], F]:
+    def check(_ctx: click.Context, _option: click.Parameter, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            valid = parts.scheme in ("http", "https") and bool(parts.hostname)
+        except ValueError:
+            valid = False
+        if not valid:
+            raise click.BadParameter(f"{url!r} is no URL: write as {default}")
+        return url
+
+    return click.option(name, default=default, show_default=True, callback=check, help=help_)
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """What a server does not do ends the command in one line."""
+    from gpu_sentinel.alerting import ApiError, SelectionError  # noqa: PLC0415 - as above
+
+    try:
+        yield
+    except (ApiError, SelectionError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def duration(_ctx: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    """An option's duration in seconds; it must be longer than nothing."""
+    if text is None:
+        return None
+    try:
+        seconds = durations.seconds(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if not seconds:
+        raise click.BadParameter(f"{text}: a time longer than nothing is needed")
+    return seconds
