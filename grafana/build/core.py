@@ -8,7 +8,7 @@ tests instead, which read every dashboard into its types: a key that Grafana doe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
@@ -207,8 +207,3 @@ def _flow(panels: Sequence[Panel], number: int, y: int) -> tuple[list[Json], int
         placed.append(panel.json(number + len(placed), x, y))
         x, height = x + panel.width, max(height, panel.height)
     return placed, y + height
-
-
-def sized(panel: Panel, width: int, height: int) -> Panel:
-    """The same panel in another size."""
-    return replace(panel, width=width, height=height)

@@ -33,6 +33,7 @@ def now() -> list[Panel]:
             steps=HEALTH,
             mappings=VERDICTS,
             width=4,
+            height=6,
         ),
         gauge(
             "Utilisation",

@@ -44,6 +44,7 @@ def transfers() -> list[Panel]:
             f"min({DEVICE.model(width_ratio)})",
             unit="percentunit",
             steps=((0, "red"), (1, "green")),
+            height=8,
         ),
         stat(
             "NVLinks down",
@@ -52,6 +53,7 @@ def transfers() -> list[Panel]:
             + DEVICE.model(DEVICE.gpu("gpu_nvlink_links_active"))
             + ")",
             steps=((0, "green"), (1, "red")),
+            height=8,
         ),
         lines(
             "Errors on links",
@@ -93,12 +95,14 @@ def errors() -> list[Panel]:
             fact("gpu_row_remap_pending").description,
             f"sum({DEVICE.read('gpu_row_remap_pending')})",
             steps=((0, "green"), (1, "orange")),
+            height=8,
         ),
         stat(
             "Could not be remapped",
             fact("gpu_row_remap_failure").description,
             f"sum({DEVICE.read('gpu_row_remap_failure')})",
             steps=((0, "green"), (1, "red")),
+            height=8,
         ),
         xid_table(DEVICE, height=6),
     ]

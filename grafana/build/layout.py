@@ -36,7 +36,7 @@ def _text(x: float, y: float, content: str, size: int, more: str = "") -> str:
 
 def _cut(title: str, width: float, size: int) -> list[str]:
     """The title in at most two lines that fit."""
-    room = max(int(width / (size * 0.56)), 4)
+    room = max(int(width / (size * 0.62)), 4)
     lines: list[str] = [""]
     for word in title.split():
         if lines[-1] and len(lines[-1]) + 1 + len(word) > room:

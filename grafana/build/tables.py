@@ -71,6 +71,7 @@ def table(
     overrides: Sequence[Json] = (),
     width: int = 12,
     height: int = 8,
+    empty: str = "None",
 ) -> Panel:
     """Rows of labels and numbers; every row leads to its GPU.
 
@@ -86,6 +87,7 @@ def table(
         overrides: further ones.
         width: of the panel.
         height: of the panel.
+        empty: what it says without a row.
     """
     names = {**LABELS, **(more or {})}
     shown = [*labels, *(more or {})]
@@ -109,6 +111,7 @@ def table(
             "footer": {"show": False, "reducer": [], "countRows": False},
             **({"sortBy": [{"displayName": sort, "desc": descending}]} if sort else {}),
         },
+        defaults={"noValue": empty},
         custom={"align": "auto", "cellOptions": {"type": "auto"}},
         overrides=[*(c.override() for c in columns), *overrides],
         transformations=[

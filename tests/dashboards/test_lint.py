@@ -80,13 +80,14 @@ def test_ids_and_places(uid: str):
 @every_page
 def test_lines_are_filled(uid: str):
     """What stands side by side fills the width, or reading it is a search."""
-    widths: dict[int, int] = {}
-    for panel in panels(PAGES[uid]):
-        place = panel["gridPos"]
-        for y in range(place["y"], place["y"] + place["h"]):
-            widths[y] = widths.get(y, 0) + place["w"]
-    tops = {p["gridPos"]["y"] for p in panels(PAGES[uid])}
-    assert {widths[y] for y in tops} == {24}
+    page = PAGES[uid]
+    for group in (page["panels"], *(r["panels"] for r in page["panels"] if r.get("panels"))):
+        widths: dict[int, int] = {}
+        for panel in group:
+            place = panel["gridPos"]
+            for y in range(place["y"], place["y"] + place["h"]):
+                widths[y] = widths.get(y, 0) + place["w"]
+        assert set(widths.values()) == {24}
 
 
 @every_page
