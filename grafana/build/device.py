@@ -204,7 +204,7 @@ def dashboard() -> Dashboard:
         uid="gpu-device",
         title=links.PAGES["gpu-device"],
         description="A GPU: how it is now, what it did, and what holds it back.",
-        variables=variables.GPU_PAGE,
+        variables=variables.DEVICE,
         annotations=marks.on_page(DEVICE),
         links=links.menu("gpu-device"),
         rows=[

@@ -219,7 +219,7 @@ def dashboard() -> Dashboard:
         uid="gpu-host",
         title=links.PAGES["gpu-host"],
         description="A host: its GPUs side by side, and which of them is not like the others.",
-        variables=variables.HOST_PAGE,
+        variables=variables.DEVICE,
         annotations=marks.on_page(DEVICE),
         links=links.menu("gpu-host"),
         rows=[

@@ -70,7 +70,6 @@ MODEL = labels("model", "Model", f"{_INFO}{{{_HOSTS}}}", "name")
 GPU = labels("gpu", "GPU", f'{_INFO}{{{_HOSTS},name=~"$model"}}', "gpu")
 
 FLEET = (datasource(), CLUSTER, HOST, MODEL)
-HOST_PAGE = (*FLEET, GPU)
-#: Without All for hosts: this page reads at full resolution.
-GPU_PAGE = (datasource(), CLUSTER, ONE_HOST, MODEL, GPU)
+#: Without All for hosts: the pages of a host and of a GPU read at full resolution.
+DEVICE = (datasource(), CLUSTER, ONE_HOST, MODEL, GPU)
 STACK = (datasource(), CLUSTER, HOST)
