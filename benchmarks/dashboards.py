@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import requests
+import yaml
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "dashboards"))
@@ -34,7 +35,10 @@ GPUS_PER_HOST, WINDOW, RAW = 8, 7200, 360
 #: Name -> further labels of each series.
 LABELS: dict[str, list[str]] = {
     "gpu_health_status": [f',check="{c}"' for c in ("lost", "row_remap_pending", "recovery")],
-    "gpu_clock_event_seconds_total": [f',reason="{r}_thermal_slowdown"' for r in ("hw", "sw")],
+    "gpu_clock_event_seconds_total": [
+        f',reason="{r}"'
+        for r in ("sw_power_cap", "sync_boost", "hw_slowdown", "hw_thermal_slowdown")
+    ],
     "gpu_remapped_rows": [f',type="{t}"' for t in ("correctable", "uncorrectable")],
     "gpu_ecc_volatile_errors_total": [f',type="{t}"' for t in ("corrected", "uncorrected")],
     "gpu_memory_used_max_bytes": [',window="1m"'],
@@ -44,7 +48,7 @@ LABELS: dict[str, list[str]] = {
     "gpu_sentinel_nvml_calls_total": [f',query="q{i}"' for i in range(60)],
     "gpu_sentinel_nvml_errors_total": [',query="q1",error="unknown"'],
     "gpu_sentinel_rejected_readings_total": [',query="q1"'],
-    "host_model:gpu_clock_event_seconds:rate5m": [f',reason="r{i}"' for i in range(8)],
+    "host_model:gpu_clock_event_seconds:rate5m": [f',reason="r{i}"' for i in range(6)],
     "host_model:gpu_utilization_ratio:bucket": [
         f',le="{b}"' for b in ("0.05", "0.3", "0.7", "0.9", "+Inf")
     ],
@@ -61,9 +65,17 @@ def names() -> tuple[list[str], list[str]]:
     for uid, _, target in pages.targets():
         if uid in WHOLE:
             found |= set(re.findall(r"\b(?:gpu|host)[a-z0-9_:]*(?=\{)", target["expr"]))
-    found.add("gpu_memory_total_bytes")
+    for rule in rules():
+        found |= set(re.findall(r"\b(?:gpu|scrape)_[a-z_]+", re.sub(r'"[^"]*"', "", rule)))
+    found -= {"gpu_price"}
     raw = sorted(n for n in found if ":" not in n)
     return raw, sorted(n for n in found if ":" in n)
+
+
+def rules() -> list[str]:
+    """The expressions of the rules that record for dashboards."""
+    content = yaml.safe_load((ROOT / "prometheus" / "rules" / "dashboards.yml").read_text())
+    return [rule["expr"] for group in content["groups"] for rule in group["rules"]]
 
 
 def series(name: str, host: int) -> Iterator[str]:
@@ -172,6 +184,7 @@ def main() -> None:
                 except requests.RequestException:
                     time.sleep(0.5)
             found = measure(url, now, given.hours)
+            recording = sum(ask(url, r, instant=True, now=now, hours=1) for r in rules())
         finally:
             server.terminate()
             server.wait()
@@ -181,6 +194,7 @@ def main() -> None:
         print(f"{seconds:7.3f} s  {uid:16} {title}")
     times = [seconds for seconds, _, _ in found]
     print(json.dumps({"queries": len(times), "median": statistics.median(times)}))
+    print(f"all rules once: {recording:.2f} s")
 
 
 if __name__ == "__main__":
