@@ -15,7 +15,7 @@ PAGES: dict[str, dict[str, Any]] = {f.stem: json.loads(f.read_text()) for f in F
 #: What a reader chooses: everything, one, several.
 CHOICES: Mapping[str, Mapping[str, str]] = {
     "all": {"cluster": ".*", "host": ".*", "model": ".*", "gpu": ".*"},
-    "one": {"cluster": ".*", "host": "node-1", "model": "NVIDIA H100 80GB HBM3", "gpu": "3"},
+    "one": {"cluster": ".*", "host": "node-1", "model": "NVIDIA H100 80GB HBM3", "gpu": "2"},
     "several": {
         "cluster": ".*",
         "host": "(node-1|node-2)",

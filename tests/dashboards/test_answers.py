@@ -11,12 +11,12 @@ from pages import CHOICES, PAGES, expand, targets
 
 #: Panels that stay empty here, and why.
 EMPTY: Mapping[tuple[str, str], str] = {
-    ("gpu-health", "Memory that was replaced"): "no bank is out of spare rows",
     ("gpu-sentinel", "Disk"): "Prometheus 2.42 doesn't tell the size of the write-ahead log",
 }
-#: Of one GPU, which is an H100 with memory errors: what it does not have.
+#: Of one GPU, which is a hot H100: what it does not have.
 EMPTY_OF_ONE: Mapping[tuple[str, str], str] = {
     ("gpu-device", "Instances"): "no MIG",
+    ("gpu-device", "XIDs"): "heat is reported by no XID",
     ("gpu-device", "SM activity of instances"): "no MIG",
     ("gpu-device", "Memory of instances"): "no MIG",
 }
