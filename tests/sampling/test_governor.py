@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_sentinel.sampling.governor import MOST, Budget, Governor, Usage, decide
+from gpu_sentinel.nvml import CallStats
+from gpu_sentinel.sampling.governor import (
+    MOST,
+    PERIOD_SECONDS,
+    Budget,
+    Governor,
+    Usage,
+    decide,
+)
+from gpu_sentinel.sampling.meter import Meter
+from gpu_sentinel.sampling.pace import Pace
 
 BUDGET = Budget(cpu=0.01, driver=0.05)
 QUERIES = ("power", "memory", "processes")
@@ -96,3 +106,18 @@ def test_a_steady_load_settles_within_the_budget(ours: float, inside: float):
         )
         factors = decide(used, BUDGET, factors)
     assert used.cpu <= BUDGET.cpu or all(f == MOST for f in factors.values())
+
+
+def test_a_call_that_hung_is_no_cost():
+    stats, governor, clock = CallStats(), Governor(), [0.0]
+    meter = Meter(stats, governor, lambda: clock[0])
+    cost = stats.recorder("gpu0").cost("memory")
+    meter.look(1, Pace, 0.0)
+    for _ in range(40):
+        cost.add(0.000_01)
+    cost.add(20.0)
+    clock[0] = PERIOD_SECONDS
+    meter.look(1, Pace, 0.0)
+    assert governor.factors == {}
+    assert governor.usage["driver"] < 0.001
+    assert cost.seconds > 20.0, "it is shown what it took"

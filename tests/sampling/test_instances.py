@@ -255,6 +255,17 @@ def test_readings_too_old_leave_the_page(cut):
     assert "gpu_mig_multiprocessors" in body
 
 
+def test_shares_from_before_a_gap_are_not_new(cut, page):
+    machine = cut()
+    name = "gpu_mig_instance_sm_active_ratio"
+    assert page(machine).value(name, gpu_instance="2") > 0.1
+    machine.clock.now += 20.0  # nothing was read meanwhile
+    machine.run(machine.clock.now + 0.6)
+    assert name not in page(machine)
+    machine.run(machine.clock.now + 2.0)
+    assert page(machine).value(name, gpu_instance="2") > 0.1
+
+
 def test_an_instance_that_hangs_does_not_hold_up_its_gpu(run, eventually):
     running = run("one-of-each", before=lambda r: r.simulation.mig(H100, CAPTURED))
     eventually(lambda: running.fresh(0, 1, 2, 3), 3, "all are fresh")

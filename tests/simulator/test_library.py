@@ -44,11 +44,28 @@ def test_two_runs_are_equal_however_often_they_are_asked(simulate, clock: Clock)
 def test_energy_is_the_integral_of_power(simulate, clock: Clock):
     simulation = simulate("training")
     sums = 0.0
-    for tick in range(1, 601):
+    for tick in range(600):
         clock.now = tick * 0.1 + 1e-6
         sums += simulation.gpus[0].state(clock.now).watts * 0.1
+    clock.now = 600 * 0.1 + 1e-6
     energy = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle()) / 1e3
     assert energy == pytest.approx(sums, rel=1e-4)
+
+
+def test_counters_never_fall(simulate, clock: Clock):
+    simulation = simulate("training")
+    gpu = simulation.gpus[0]
+    before = [0.0] * 5
+    for tick in range(3000):
+        clock.now = 50.0 + tick * 0.01
+        sent, received = gpu.link_bytes(range(18), clock.now)[0]
+        now = [
+            gpu.millijoules(clock.now),
+            *(gpu.pcie(direction, clock.now)[0] for direction in ("sent", "received")),
+            *(sent, received),
+        ]
+        assert all(a <= b for a, b in zip(before, now, strict=True)), clock.now
+        before = now
 
 
 def test_work_makes_heat_and_takes_power(simulate, clock: Clock):

@@ -226,9 +226,7 @@ class Device:
                 self.asked = bound.query
                 found.append(bound.read())
                 end = clock()
-                cost = bound.cost
-                cost.calls += 1
-                cost.seconds += end - start
+                bound.cost.add(end - start)
                 start = end
         except Exception as error:
             raise typed(error) from error

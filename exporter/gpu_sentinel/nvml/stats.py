@@ -9,18 +9,28 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+#: A call that takes longer does not cost: it hangs.
+STUCK_SECONDS = 1.0
+
 
 @dataclass(slots=True)
 class Cost:
-    """How often something was called, and the seconds that it took in all."""
+    """How often something was called, and the seconds that it took in all.
+
+    Attributes:
+        stuck: seconds of the calls that took longer than `STUCK_SECONDS`, which hung.
+    """
 
     calls: int = 0
     seconds: float = 0.0
+    stuck: float = 0.0
 
     def add(self, seconds: float) -> None:
         """Count one call."""
         self.calls += 1
         self.seconds += seconds
+        if seconds > STUCK_SECONDS:
+            self.stuck += seconds
 
 
 @dataclass(slots=True)
@@ -56,6 +66,7 @@ class CallStats:
                     sum_ = total.cost(query)
                     sum_.calls += cost.calls
                     sum_.seconds += cost.seconds
+                    sum_.stuck += cost.stuck
             for key, count in recorder.errors.copy().items():
                 total.errors[key] += count
             for name, count in recorder.rejected.copy().items():

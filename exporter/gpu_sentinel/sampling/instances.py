@@ -63,6 +63,7 @@ class _Part:
         default_factory=lambda: {Tier.SLOW: {}, Tier.PROFILING: {}}
     )
     shares: dict[str, Value] = field(default_factory=dict)
+    profiled: float = 0.0
     tiers: dict[Tier, TierSample] = field(default_factory=dict)
 
 
@@ -237,7 +238,7 @@ class InstanceSampler:
             good &= part.reader.read(tier, values)
             shown = values.copy()
             if tier is Tier.PROFILING:
-                good &= self._profile(part)
+                good &= self._profile(part, now)
                 shown |= part.shares
             if shown:
                 part.tiers[tier] = TierSample(now, self._around.wall(), lifetime, shown)
@@ -245,14 +246,18 @@ class InstanceSampler:
                 part.tiers.pop(tier, None)
         return good
 
-    def _profile(self, part: _Part) -> bool:
+    def _profile(self, part: _Part, now: float) -> bool:
         """Read the counters of a GPU instance; False where that failed."""
         if part.profiler is None or part.activities is None:
             return True
         self._asked = part.profiler.query
         max_gap = 2.0 * self._interval(Tier.PROFILING)
         try:
-            profiling.take(part.profiler, self._clock, max_gap, part.activities, part.shares)
+            if profiling.take(part.profiler, self._clock, max_gap, part.activities, part.shares):
+                part.profiled = now
+            elif now - part.profiled > max_gap:
+                # After a gap, what was known before it must not be taken for new.
+                part.shares.clear()
         except GpuLostError:
             # Of one instance: the GPU itself will say whether it is lost.
             part.shares.clear()

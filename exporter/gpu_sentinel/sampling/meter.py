@@ -56,7 +56,7 @@ class Meter:
         self._since, self._cpu = now, self.cpu
         costs = self._stats.total().costs
         self._calls = {q: c.calls for q, c in costs.items()}
-        self._seconds = {q: c.seconds for q, c in costs.items()}
+        self._seconds = {q: c.seconds - c.stuck for q, c in costs.items()}
 
     def _usage(self, elapsed: float, gpus: int) -> Usage:
         costs = {q: c for q, c in self._stats.total().costs.items() if q not in _ONCE}
@@ -64,5 +64,9 @@ class Meter:
             (self.cpu - self._cpu) / elapsed,
             gpus,
             {q: (c.calls - self._calls.get(q, 0)) / elapsed for q, c in costs.items()},
-            {q: (c.seconds - self._seconds.get(q, 0.0)) / elapsed for q, c in costs.items()},
+            # To ask less often would not make a driver that hung answer.
+            {
+                q: (c.seconds - c.stuck - self._seconds.get(q, 0.0)) / elapsed
+                for q, c in costs.items()
+            },
         )

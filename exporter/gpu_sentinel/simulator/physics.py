@@ -150,9 +150,10 @@ class Board:
         wanted = self._wanted_watts(work.utilization * work.intensity, noise) * slowed**2
         capped = wanted > self.limit
         wanted = min(wanted, self.limit)
+        # The power of the last step held until now, as `joules` says in between.
+        state.joules += state.watts * STEP
         state.watts += (wanted - state.watts) * (1 - math.exp(-STEP / _POWER_LAG))
         state.average_watts += (state.watts - state.average_watts) * STEP / _AVERAGE_SECONDS
-        state.joules += state.watts * STEP
         self._heat()
         self._clocks(slowed, capped)
         self.past.append(

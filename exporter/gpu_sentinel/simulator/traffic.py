@@ -23,9 +23,9 @@ class Flow:
     rate: float = 0.0
 
     def step(self, rate: float, seconds: float) -> None:
-        """Go on at this rate."""
+        """End a step at the rate that held until now, and go on at this one."""
+        self.total += self.rate * seconds
         self.rate = rate
-        self.total += rate * seconds
 
     def at(self, ahead: float) -> float:
         """The bytes so far, `ahead` seconds after the last step."""
