@@ -20,6 +20,7 @@ _UNITS = {
 }
 #: Of the rate of a counter.
 _RATES = {"joules": "watt", "bytes": "binBps", "seconds": "percentunit"}
+_EXTREMES = {"max": "highest", "min": "lowest"}
 _WORDS = {
     "bar1": "BAR1",
     "cpu": "CPU",
@@ -60,6 +61,8 @@ def fact(name: str) -> Fact:
     if found.unit:
         stem = stem.removesuffix(f"_{found.unit}")
     words = [_WORDS.get(word, word) for word in stem.split("_")]
+    if words[-1] in _EXTREMES:
+        words.insert(0, _EXTREMES[words.pop()])
     title = " ".join(words)
     is_rate = found.kind is Kind.COUNTER
     unit = _RATES.get(found.unit, "none") if is_rate else _UNITS[found.unit]
