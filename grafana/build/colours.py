@@ -31,15 +31,6 @@ BUSY: Steps = (
 SLOWED: Steps = ((0, "transparent"), (0.01, CAUTION), (0.1, WARNING), (0.5, CRITICAL))
 HEALTH: Steps = ((0, GOOD), (1, WARNING), (2, CRITICAL))
 
-#: A few hues that read as one, from the catalogue's bands to words.
-BANDS = {
-    "ideal": IDEAL,
-    "good": GOOD,
-    "caution": CAUTION,
-    "warning": WARNING,
-    "critical": CRITICAL,
-}
-
 
 def values(names: dict[int, tuple[str, str]]) -> list[Json]:
     """Numbers that stand for words: number -> (word, colour)."""

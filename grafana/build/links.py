@@ -53,9 +53,9 @@ def to_host(host: str = "${__data.fields.Host}") -> tuple[Json, ...]:
     return ({"title": f"Host {host}", "url": url},)
 
 
-def to_page(uid: str, more: str = "") -> tuple[Json, ...]:
+def to_page(uid: str) -> tuple[Json, ...]:
     """From a number to the page that explains it."""
-    variables = f"{_CHOSEN}&${{host:queryparam}}{more}"
+    variables = _CHOSEN + "&${host:queryparam}"
     return ({"title": PAGES[uid], "url": f"/d/{uid}?{variables}&{_TIME}"},)
 
 

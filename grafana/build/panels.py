@@ -82,40 +82,6 @@ def gauge(
     )
 
 
-def bars(
-    title: str,
-    description: str,
-    queries: Sequence[Query],
-    *,
-    unit: str,
-    steps: Steps = PLAIN,
-    high: float | None = None,
-    width: int = 6,
-    height: int = 8,
-    links: Sequence[Json] = (),
-) -> Panel:
-    """Horizontal bars, one for each series."""
-    return Panel(
-        type="bargauge",
-        title=title,
-        description=description,
-        queries=queries,
-        width=width,
-        height=height,
-        unit=unit,
-        steps=steps,
-        links=links,
-        options={
-            "displayMode": "basic",
-            "orientation": "horizontal",
-            "showUnfilled": True,
-            "valueMode": "text",
-            "reduceOptions": _REDUCE,
-        },
-        defaults={"min": 0, **({} if high is None else {"max": high})},
-    )
-
-
 def lines(
     title: str,
     description: str,
