@@ -71,7 +71,8 @@ def prometheus(
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         target = {"targets": [f"127.0.0.1:{exporter_port}"], "labels": {"host": HOST}}
-        (folder / "alertmanagers" / "local.yml").unlink()
+        shutil.rmtree(folder / "alertmanagers")
+        shutil.rmtree(folder / "stack")
         (folder / "targets" / "gpu-sentinel.yml").write_text(yaml.safe_dump([target]))
         address = f"127.0.0.1:{free_port()}"
         with (tmp_path / "prometheus.log").open("wb") as log:

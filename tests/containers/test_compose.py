@@ -81,7 +81,8 @@ def test_stack_comes_up_tells_an_alert_and_leaves_nothing(
             found = requests.get(url, timeout=5).json()["data"]["activeTargets"]
             return [t["labels"]["instance"] for t in found if t["health"] == "up"]
 
-        eventually(lambda: targets() == ["exporter:9836"], 20, "scraped by its service name")
+        wanted = {"exporter:9836", "alertmanager:9093", "127.0.0.1:9090"}
+        eventually(lambda: set(targets()) == wanted, 30, "scraped by their service names")
 
         def caught() -> str:
             return engine.compose(*PROFILE, "logs", "catcher").stdout

@@ -81,4 +81,4 @@ def test_configuration_is_valid(tool: Callable[..., str], repository: Path):
         check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert checked.stdout.count("rules found") == 5
+    assert checked.stdout.count("rules found") == 6

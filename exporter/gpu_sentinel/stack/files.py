@@ -45,18 +45,31 @@ def _write(path: Path, content: Any, mode: int = 0o644) -> None:
         file.write(text + yaml.safe_dump(content, sort_keys=False))
 
 
-def prometheus_file(plan: Plan) -> Path:
-    """Prometheus' configuration with this machine's targets and Alertmanager."""
+def _target(port: int) -> dict[str, Any]:
+    return {"targets": [f"127.0.0.1:{port}"], "labels": {"host": socket.gethostname()}}
+
+
+def prometheus_file(plan: Plan, *, alertmanager: bool, grafana: bool) -> Path:
+    """Prometheus' configuration with this machine's targets and Alertmanager.
+
+    Args:
+        plan: where everything is.
+        alertmanager: whether there is one to scrape.
+        grafana: whether there is one to scrape.
+    """
     folder = _copy(plan, "prometheus")
-    for discovered in ("targets", "alertmanagers"):
+    for discovered in ("targets", "alertmanagers", "stack"):
         shutil.rmtree(folder / discovered)
-    target = {
-        "targets": [f"127.0.0.1:{plan.exporter_port}"],
-        "labels": {"host": socket.gethostname()},
+    _write(folder / "targets" / "gpu-sentinel.yml", [_target(plan.exporter_port)])
+    ports = {
+        "prometheus": plan.prometheus_port,
+        "alertmanager": plan.alertmanager_port if alertmanager else None,
+        "grafana": plan.grafana_port if grafana else None,
     }
-    _write(folder / "targets" / "gpu-sentinel.yml", [target])
-    alertmanager = {"targets": [f"127.0.0.1:{plan.alertmanager_port}"]}
-    _write(folder / "alertmanagers" / "local.yml", [alertmanager])
+    for name, port in ports.items():
+        _write(folder / "stack" / f"{name}.yml", [_target(port)] if port else [])
+    sent_to = {"targets": [f"127.0.0.1:{plan.alertmanager_port}"]}
+    _write(folder / "alertmanagers" / "local.yml", [sent_to])
     path = folder / "prometheus.yml"
     if plan.targets is not None:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -44,11 +44,16 @@ def prometheus(plan: Plan) -> Component | None:
         return None
     _check_version(program)
     address = f"127.0.0.1:{plan.prometheus_port}"
+    config = files.prometheus_file(
+        plan,
+        alertmanager=alertmanager_program() is not None,
+        grafana=_grafana_program() is not None,
+    )
     return Component(
         "Prometheus",
         [
             program,
-            f"--config.file={files.prometheus_file(plan)}",
+            f"--config.file={config}",
             f"--storage.tsdb.path={plan.data / 'prometheus'}",
             f"--storage.tsdb.retention.time={RETENTION_TIME}",
             f"--storage.tsdb.retention.size={RETENTION_SIZE}",
@@ -114,13 +119,21 @@ def alertmanager(plan: Plan, catcher: tuple[str, str]) -> Component | None:
     )
 
 
-def grafana(plan: Plan) -> Component | None:
-    """Grafana; None where it is not installed. Its admin password is made at the first start."""
+def _grafana_program() -> tuple[str, Path] | None:
     program = shutil.which("grafana")
     home = next((h for h in _GRAFANA_HOMES if h.is_dir()), None)
-    if program is None or home is None:
+    return (program, home) if program and home else None
+
+
+def grafana(plan: Plan) -> Component | None:
+    """Grafana; None where it is not installed. Its admin password is made at the first start."""
+    found = _grafana_program()
+    if found is None:
         return None
+    program, home = found
     folder = files.grafana_folder(plan)
+    own = plan.data / "dashboards"
+    own.mkdir(exist_ok=True)
     settings = {
         "GF_SERVER_HTTP_ADDR": "127.0.0.1",
         "GF_SERVER_HTTP_PORT": str(plan.grafana_port),
@@ -134,6 +147,8 @@ def grafana(plan: Plan) -> Component | None:
         "SENTINEL_PROMETHEUS_URL": f"http://127.0.0.1:{plan.prometheus_port}",
         "SENTINEL_ALERTMANAGER_URL": f"http://127.0.0.1:{plan.alertmanager_port}",
         "SENTINEL_DASHBOARDS": str(folder / "dashboards"),
+        "SENTINEL_OWN_DASHBOARDS": str(own),
+        "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": str(folder / "dashboards" / "gpu-fleet.json"),
     }
     return Component(
         "Grafana",
