@@ -6,12 +6,10 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 
 from gpu_sentinel import __version__, logs
 from gpu_sentinel.catalogue import keys_needed
@@ -31,6 +29,7 @@ from gpu_sentinel.host.name import node_name
 from gpu_sentinel.machine import machine
 from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.sampling import Budget, Inventory, Pace, SnapshotStore
+from gpu_sentinel.signals import caught
 from gpu_sentinel.statuspage import status_page
 from gpu_sentinel.web.access import Access, WebConfigError, load_access
 from gpu_sentinel.web.app import App
@@ -192,23 +191,11 @@ class Daemon:
             signal.SIGUSR2: self.acquire,
         }
         handled = (signal.SIGTERM, signal.SIGINT, *does)
-        # The kernel may hand a signal to any thread, and Python runs its handlers in the main one,
-        # which would go on waiting. A byte that holds the signal's number wakes it up.
-        inbox, outbox = socket.socketpair()
-        outbox.setblocking(False)
-        before = {number: signal.signal(number, _by_byte) for number in handled}
-        before_fd = signal.set_wakeup_fd(outbox.fileno(), warn_on_full_buffer=False)
-        try:
+        with caught(*handled) as next_signal:
             self.start()
-            while (action := does.get(inbox.recv(1)[0])) is not None:
+            while (action := does.get(next_signal())) is not None:
                 action()
             clean = self.stop()
-        finally:
-            signal.set_wakeup_fd(before_fd)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            inbox.close()
-            outbox.close()
         if not clean:
             # A thread inside the driver cannot be ended, and an orderly exit could wait for it.
             log.warning("a call to the driver still hangs")
@@ -245,10 +232,6 @@ class Daemon:
             return load_access(settings.web_config_file)
         except WebConfigError as error:
             raise ConfigError(str(error)) from None
-
-
-def _by_byte(_number: int, _frame: FrameType | None) -> None:
-    """Nothing: the signal's number comes as a byte; see `Daemon.run`."""
 
 
 def _pace(settings: Settings) -> Pace:
