@@ -38,6 +38,7 @@ docs: $(STAMP) ## write generated pages and golden files anew
 	$(BIN)/gpu-sentinel xids --format markdown > docs/xids.md
 	$(BIN)/gpu-sentinel metrics --format not-exported > docs/not-exported.md
 	$(BIN)/python grafana/build
+	$(BIN)/python grafana/build --layout
 	$(BIN)/pytest -q tests/exposition/test_golden.py \
 		tests/exposition/test_golden_dcgm.py tests/test_migration_page.py --write-golden
 

@@ -18,8 +18,8 @@ from gpu_sentinel.simulator import Simulation, load_scenario
 class Clock:
     """Monotonic seconds that a test sets."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
 
     def __call__(self) -> float:
         return self.now
@@ -32,8 +32,8 @@ class SimulatedTime:
         between: called with the time before each step; whatever is to happen then.
     """
 
-    def __init__(self, scenario: str, pace: Pace, *gpus: int) -> None:
-        self.clock = Clock()
+    def __init__(self, scenario: str, pace: Pace, *gpus: int, start: float = 0.0) -> None:
+        self.clock = Clock(start)
         self.simulation = Simulation(load_scenario(scenario), self.clock)
         self.stats = CallStats()
         self.store = SnapshotStore()

@@ -28,7 +28,7 @@ FLOORS = (
     ("catalogue",),
     ("windows", "logs"),
     ("yamlfile",),
-    ("durations", "yamlloader", "model", ""),
+    ("addresses", "durations", "signals", "yamlloader", "model", ""),
 )
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 

@@ -10,8 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
-from types import FrameType
 
 from gpu_sentinel import __version__, logs
 from gpu_sentinel.catalogue import keys_needed
@@ -31,6 +29,7 @@ from gpu_sentinel.host.name import node_name
 from gpu_sentinel.machine import machine
 from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.sampling import Budget, Inventory, Pace, SnapshotStore
+from gpu_sentinel.signals import caught
 from gpu_sentinel.statuspage import status_page
 from gpu_sentinel.web.access import Access, WebConfigError, load_access
 from gpu_sentinel.web.app import App
@@ -70,8 +69,6 @@ class Daemon:
         self._web_config = self._load_web_config(self.settings)
         self._started = time.monotonic()
         self._reload_lock = threading.Lock()
-        # `put` may interrupt `get` in the same thread; an Event would wait for itself then.
-        self._signals: SimpleQueue[int] = SimpleQueue()
         self._stats = CallStats()
         self.store = SnapshotStore()
         self._reload_state = ReloadState()
@@ -194,26 +191,16 @@ class Daemon:
             signal.SIGUSR2: self.acquire,
         }
         handled = (signal.SIGTERM, signal.SIGINT, *does)
-        before = {number: signal.signal(number, self._on_signal) for number in handled}
-        try:
+        with caught(*handled) as next_signal:
             self.start()
-            while (action := does.get(self._next_signal())) is not None:
+            while (action := does.get(next_signal())) is not None:
                 action()
             clean = self.stop()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
         if not clean:
             # A thread inside the driver cannot be ended, and an orderly exit could wait for it.
             log.warning("a call to the driver still hangs")
             sys.stderr.flush()
             os._exit(0)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._signals.put(number)
-
-    def _next_signal(self) -> int:
-        return self._signals.get()
 
     def _not_ready(self) -> str | None:
         waited = time.monotonic() - self._started

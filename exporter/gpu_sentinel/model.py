@@ -11,8 +11,6 @@ from typing import TypeAlias
 #: One reading in base units; a tuple where a device has several of a kind (fans), by index.
 Value = float | tuple[float, ...]
 
-NOTHING: Mapping[str, Value] = MappingProxyType({})
-
 
 class Tier(str, Enum):
     """How often a reading is taken."""

@@ -1,220 +1,289 @@
-"""The fleet overview: is everything there, is anything too hot, what does it do and take."""
+"""The fleet, the home page: is everything there, is it well, does it work, where to look."""
 
 from __future__ import annotations
 
-from panels import BAD, DATASOURCE, GOOD, NEUTRAL, WARN, Json, Panel, arrange, lines, stat
+import links
+import marks
+import variables
+from alerts import firing_table
+from colours import BUSY, MARGIN, MEMORY_SHARE, NONE_IS_BEST, NONE_IS_GOOD, SLOWED
+from core import Dashboard, Panel, Row
+from panels import heatmap, lines, stat
+from promql import FLEET, HOSTS, MODEL, on_host, recorded, selector
+from tables import Column, matrix, table
 
-WHERE = 'job="gpu-sentinel",host=~"$host"'
-BY_GPU = "{{host}} GPU {{gpu}}"
+#: Rows of a matrix, and of a table of extremes.
+HOSTS_SHOWN, GPUS_SHOWN = 50, 10
+ALERTS = selector("ALERTS", *HOSTS, 'alertstate="firing"', 'alertname!="Watchdog"')
 
-UTILIZATION = ((0, NEUTRAL), (0.3, GOOD))
-MARGIN = ((-100, BAD), (2, WARN), (8, GOOD))
-
-
-def variables() -> Json:
-    query = 'label_values(gpu_info{job="gpu-sentinel"}, host)'
-    return {
-        "list": [
-            {
-                "name": "host",
-                "label": "Host",
-                "type": "query",
-                "datasource": DATASOURCE,
-                "query": {"query": query, "refId": "host"},
-                "definition": query,
-                "refresh": 2,
-                "multi": True,
-                "includeAll": True,
-                "allValue": ".*",
-                "current": {"text": ["All"], "value": ["$__all"]},
-                "sort": 1,
-            }
-        ]
-    }
-
-
-def table() -> Panel:
-    """Every GPU, the hottest first."""
-    join = "on (instance, uuid) group_left (name)"
-    identity = f"gpu_info{{{WHERE}}}"
-
-    def named(expr: str) -> str:
-        return f"{expr} * {join} {identity}"
-
-    queries = {
-        "Utilisation": named(f"gpu:utilization_ratio:mean5m{{{WHERE}}}"),
-        "Memory": named(f"gpu:memory_used:ratio{{{WHERE}}}"),
-        "Power": named(f"gpu_power_watts{{{WHERE}}}"),
-        "Temperature": named(f"gpu_temperature_celsius{{{WHERE}}}"),
-        "To slowdown": named(f"gpu_temperature_margin_celsius{{{WHERE}}}"),
-        "Lost": named(f"gpu_lost{{{WHERE}}}"),
-    }
-    columns = list(queries)
-    units = ("percentunit", "percentunit", "watt", "celsius", "celsius", "bool_yes_no")
-    bar: list[Json] = [
-        {"id": "custom.cellOptions", "value": {"type": "gauge", "mode": "basic"}},
-        {"id": "min", "value": 0},
-        {"id": "max", "value": 1},
-    ]
-    overrides: list[Json] = [
-        {
-            "matcher": {"id": "byName", "options": column},
-            "properties": [
-                {"id": "unit", "value": unit},
-                *(bar if column in ("Utilisation", "Memory") else []),
-            ],
-        }
-        for column, unit in zip(columns, units, strict=True)
-    ]
-    overrides.append(
-        {
-            "matcher": {"id": "byName", "options": "To slowdown"},
-            "properties": [
-                {"id": "custom.cellOptions", "value": {"type": "color-text"}},
-                {
-                    "id": "thresholds",
-                    "value": {
-                        "mode": "absolute",
-                        "steps": [
-                            {"color": color, "value": None if i == 0 else value}
-                            for i, (value, color) in enumerate(MARGIN)
-                        ],
-                    },
-                },
-            ],
-        }
+POWER = recorded("gpu_energy_joules:rate5m")
+BUSY_NOW = FLEET.rate("gpu_busy_seconds_total", over="[1m]")
+MEMORY = f"{FLEET.gpu('gpu_memory_used_bytes')} / {FLEET.gpu('gpu_memory_total_bytes')}"
+HELD = (
+    f"({MEMORY} > 0.05) and on (instance, uuid) "
+    f"(rate({FLEET.gpu('gpu_busy_seconds_total')}[5m]) < 0.05)"
+)
+SLOWED_DOWN = (
+    "max by (instance, host, gpu, uuid) (rate("
+    + FLEET.gpu(
+        "gpu_clock_event_seconds_total",
+        'reason=~"(hw|sw)_thermal_slowdown|hw_power_brake_slowdown"',
     )
-    hidden = ["Time", "__name__", "instance", "job", "uuid"]
-    return Panel(
-        "table",
-        "GPUs",
-        "Every GPU of the chosen hosts; utilisation is the exact mean of five minutes.",
-        queries,
-        24,
-        9,
-        instant=True,
-        options={"showHeader": True, "sortBy": [{"displayName": "To slowdown", "desc": False}]},
-        overrides=overrides,
-        transformations=[
-            {"id": "merge", "options": {}},
-            {
-                "id": "organize",
-                "options": {
-                    "excludeByName": dict.fromkeys(hidden, True),
-                    "indexByName": {"host": 0, "gpu": 1, "name": 2},
-                    "renameByName": {
-                        "host": "Host",
-                        "gpu": "GPU",
-                        "name": "Model",
-                        **{f"Value #{chr(ord('A') + i)}": c for i, c in enumerate(columns)},
-                    },
-                },
-            },
-        ],
-    )
+    + "[5m]))"
+)
+UNHEALTHY = (
+    "max by (instance, uuid) ("
+    + FLEET.gpu("gpu_health_status")
+    + f") > 0 and on (instance, uuid) {FLEET.info()}"
+)
+MISSING = (
+    f"sum(clamp_min({on_host('gpu_expected_devices')} - {on_host('gpu_devices')}, 0))"
+    f" + (sum({FLEET.read('gpu_lost')}) or vector(0))"
+)
 
 
-def panels() -> list[Panel]:
-    """In the order in which they are read."""
+def numbers() -> list[Panel]:
+    """What is there, and how it is: read in five seconds."""
+    health = links.to_page("gpu-health")
+    efficiency = links.to_page("gpu-efficiency")
     return [
-        stat("GPUs", "GPUs that are shown.", f"count(gpu_info{{{WHERE}}})"),
+        stat("GPUs", "GPUs that are known, lost ones included.", f"count({FLEET.info()})"),
+        stat(
+            "Busy",
+            "GPUs that did anything in the last minute.",
+            f"count({BUSY_NOW} > 0.05) or vector(0)",
+            links=efficiency,
+        ),
+        stat(
+            "Idle, memory held",
+            "GPUs that did nothing for five minutes while more than 5 % of their memory is in use.",
+            f"count({FLEET.model(HELD)}) or vector(0)",
+            steps=NONE_IS_BEST,
+            links=efficiency,
+        ),
+        stat(
+            "Unhealthy",
+            "GPUs of which the driver says that something is wrong.",
+            f"count({UNHEALTHY}) or vector(0)",
+            steps=NONE_IS_GOOD,
+            links=health,
+        ),
         stat(
             "Missing or lost",
             "GPUs that the driver reports as lost, and those that are expected and not listed.",
-            f"sum(gpu_lost{{{WHERE}}}) "
-            f"+ sum(clamp_min(gpu_expected_devices{{{WHERE}}} - gpu_devices{{{WHERE}}}, 0))",
-            steps=((0, GOOD), (1, BAD)),
+            MISSING,
+            steps=NONE_IS_GOOD,
+            links=health,
         ),
         stat(
             "Alerts",
             "Alerts that fire now, without the watchdog.",
-            'count(ALERTS{alertstate="firing",alertname!="Watchdog"}) or vector(0)',
-            steps=((0, GOOD), (1, BAD)),
+            f"count({ALERTS}) or vector(0)",
+            steps=NONE_IS_GOOD,
+            links=links.to_page("gpu-alerts"),
         ),
         stat(
-            "Mean utilisation",
-            "Exact mean over five minutes and all GPUs.",
-            f"avg(gpu:utilization_ratio:mean5m{{{WHERE}}})",
-            unit="percentunit",
-            steps=UTILIZATION,
-        ),
-        stat("Power", "Power of all GPUs now.", f"sum(gpu_power_watts{{{WHERE}}})", unit="watt"),
-        stat(
-            "Least margin",
-            "Degrees left to the slowdown, of the hottest GPU.",
-            f"min(gpu_temperature_margin_celsius{{{WHERE}}})",
-            unit="celsius",
-            steps=MARGIN,
-        ),
-        table(),
-        lines(
-            "Utilisation",
-            "Exact mean between the points.",
-            {BY_GPU: f"rate(gpu_busy_seconds_total{{{WHERE}}}[$__rate_interval])"},
-            unit="percentunit",
-            high=1,
-        ),
-        lines(
-            "Memory in use",
-            "Largest use of the last minute, as a share of the memory.",
-            {
-                BY_GPU: f'gpu_memory_used_max_bytes{{{WHERE},window="1m"}} '
-                f"/ on (instance, uuid, gpu, host, job) gpu_memory_total_bytes{{{WHERE}}}"
-            },
-            unit="percentunit",
-            high=1,
-        ),
-        lines(
-            "Power, peaks of the last minute",
-            "No peak between two scrapes is missed.",
-            {BY_GPU: f'gpu_power_max_watts{{{WHERE},window="1m"}}'},
+            "Power",
+            "Power of all GPUs now.",
+            f"sum({FLEET.read('gpu_power_watts')})",
             unit="watt",
+            decimals=1,
+            links=efficiency,
         ),
-        lines(
-            "Degrees left to the slowdown",
-            "Below zero a GPU slows itself down.",
-            {BY_GPU: f"gpu_temperature_margin_celsius{{{WHERE}}}"},
-            unit="celsius",
-            steps=MARGIN,
-            low=None,
-        ),
-        lines(
-            "Clocks held down",
-            "Share of the time in which a reason held the clocks down, mean of all GPUs.",
-            {
-                "{{reason}}": "avg by (reason) (rate(gpu_clock_event_seconds_total"
-                f'{{{WHERE},reason!="gpu_idle"}}[$__rate_interval]))'
-            },
-            unit="percentunit",
-        ),
-        lines(
-            "Memory errors",
-            "Errors that ECC corrected or could not correct, per minute.",
-            {
-                "{{host}} GPU {{gpu}} {{type}}": "60 * rate(gpu_ecc_volatile_errors_total"
-                f"{{{WHERE}}}[$__rate_interval])"
-            },
-            unit="short",
+        stat(
+            "Energy, shown range",
+            "Energy of all GPUs in the range that is shown.",
+            f"sum(avg_over_time({POWER}[$__range])) * $__range_s / 3600",
+            unit="watth",
+            decimals=1,
+            links=efficiency,
         ),
     ]
 
 
-def dashboard() -> Json:
-    """The dashboard as Grafana's file provisioning takes it."""
-    return {
-        "uid": "gpu-fleet",
-        "title": "GPU fleet",
-        "description": "Generated by grafana/build; do not edit.",
-        "tags": ["gpu-sentinel"],
-        "schemaVersion": 39,
-        "version": 1,
-        "editable": False,
-        "graphTooltip": 1,
-        "time": {"from": "now-1h", "to": "now"},
-        "refresh": "10s",
-        "timezone": "browser",
-        "templating": variables(),
-        "annotations": {"list": []},
-        "links": [],
-        "panels": arrange(panels()),
-    }
+def _extreme(title: str, description: str, expr: str, column: Column) -> Panel:
+    named = FLEET.named(expr)
+    ranked = Column(
+        column.title,
+        f"{'bottomk' if column.title == 'Left' else 'topk'}({GPUS_SHOWN}, {named})",
+        column.unit,
+        column.steps,
+        column.cell,
+        column.high,
+        decimals=column.decimals,
+    )
+    return table(
+        title,
+        description,
+        [ranked],
+        labels=("host", "gpu"),
+        sort=column.title,
+        descending=column.title != "Left",
+        width=6,
+        height=9,
+    )
+
+
+def extremes() -> list[Panel]:
+    """The GPUs at the ends: a row leads to its GPU."""
+    return [
+        _extreme(
+            "Nearest to their slowdown",
+            "The GPUs with the fewest degrees left until they slow themselves down.",
+            FLEET.gpu("gpu_temperature_margin_celsius"),
+            Column("Left", "", "celsius", MARGIN, "color-background", decimals=0),
+        ),
+        _extreme(
+            "Slowed down by heat or power brake",
+            "Share of the last five minutes in which hardware or heat held the clocks down.",
+            f"{SLOWED_DOWN} > 0",
+            Column("Slowed", "", "percentunit", SLOWED, "color-background", decimals=0),
+        ),
+        _extreme(
+            "Fullest memory",
+            "Largest memory use of the last minute, as a share of the memory.",
+            FLEET.gpu("gpu_memory_used_max_bytes", 'window="1m"')
+            + f" / ignoring (window) {FLEET.gpu('gpu_memory_total_bytes')}",
+            Column("Memory", "", "percentunit", MEMORY_SHARE, "gauge", 1, decimals=0),
+        ),
+        _extreme(
+            "Idle, with memory held",
+            "GPUs that did nothing for five minutes, by the share of memory that is held.",
+            HELD,
+            Column("Memory", "", "percentunit", MEMORY_SHARE, "gauge", 1, decimals=0),
+        ),
+    ]
+
+
+def maps() -> list[Panel]:
+    """Hosts by GPUs."""
+    utilization = f"max by (host, gpu) ({BUSY_NOW})"
+    margin = f"max by (host, gpu) ({FLEET.read('gpu_temperature_margin_celsius')})"
+    return [
+        matrix(
+            "Utilisation, hosts by GPUs",
+            f"Exact mean of the last minute; the {HOSTS_SHOWN} least busy of the chosen hosts. "
+            "A cell leads to its GPU, a name to its host. An empty cell: a GPU that tells nothing.",
+            f"{utilization} and on (host) bottomk({HOSTS_SHOWN}, avg by (host) ({BUSY_NOW}))",
+            unit="percentunit",
+            steps=BUSY,
+        ),
+        matrix(
+            "Degrees left to the slowdown, hosts by GPUs",
+            f"By each GPU's own limit; the {HOSTS_SHOWN} hottest of the chosen hosts. "
+            "A cell leads to its GPU, a name to its host.",
+            f"{margin} and on (host) bottomk({HOSTS_SHOWN}, min by (host) "
+            f"({FLEET.read('gpu_temperature_margin_celsius')}))",
+            unit="celsius",
+            steps=MARGIN,
+        ),
+    ]
+
+
+def history() -> list[Panel]:
+    """The same over time, from recorded series."""
+    devices = f"sum({recorded('gpu_devices:count')})"
+    return [
+        heatmap(
+            "GPUs by utilisation",
+            "How many GPUs were how busy: dark is many. From minutes' exact means of five minutes.",
+            f"sum by (le) ({recorded('gpu_utilization_ratio:bucket')})",
+            width=12,
+        ),
+        lines(
+            "Work, idle and held",
+            "As a share of the GPUs: what they did, how many did nothing, and how many of those "
+            "had memory in use.",
+            {
+                "utilisation": f"sum({recorded('gpu_utilization_ratio:sum')}) / {devices}",
+                "idle": f"sum({recorded('gpu_idle:count')}) / {devices}",
+                "idle, memory held": f"sum({recorded('gpu_idle_memory_held:count')}) / {devices}",
+            },
+            unit="percentunit",
+            high=1,
+        ),
+        lines(
+            "Power by model",
+            "Exact mean power of five minutes, of all GPUs of a model.",
+            {"{{name}}": f"sum by (name) ({recorded('gpu_energy_joules:rate5m')})"},
+            unit="watt",
+            stacked=True,
+        ),
+        lines(
+            "What holds clocks down",
+            "Number of GPUs, each counted by the share of the time in which the reason held.",
+            {"{{reason}}": f"sum by (reason) ({recorded('gpu_clock_event_seconds:rate5m')})"},
+            unit="none",
+            links=links.to_page("gpu-health"),
+        ),
+    ]
+
+
+def hosts() -> Panel:
+    """One line a host."""
+
+    def of_host(name: str, how: str = "sum") -> str:
+        return f"{how} by (host) ({selector(f'host_model:{name}', *HOSTS, MODEL)})"
+
+    devices = of_host("gpu_devices:count")
+    return table(
+        "Hosts",
+        "Every chosen host, the hottest first; a row leads to its host.",
+        [
+            Column("GPUs", devices),
+            Column(
+                "Unhealthy", of_host("gpu_unhealthy:count"), steps=NONE_IS_GOOD, cell="color-text"
+            ),
+            Column(
+                "Utilisation",
+                f"{of_host('gpu_utilization_ratio:sum')} / {devices}",
+                "percentunit",
+                cell="gauge",
+                high=1,
+                decimals=0,
+            ),
+            Column(
+                "Memory",
+                f"{of_host('gpu_memory_used_bytes:sum')} / {of_host('gpu_memory_total_bytes:sum')}",
+                "percentunit",
+                MEMORY_SHARE,
+                "gauge",
+                1,
+                decimals=0,
+            ),
+            Column("Power", of_host("gpu_energy_joules:rate5m"), "watt", decimals=1),
+            Column(
+                "Left to slowdown",
+                of_host("gpu_temperature_margin_celsius:min", "min"),
+                "celsius",
+                MARGIN,
+                "color-text",
+                decimals=0,
+            ),
+        ],
+        labels=("host",),
+        sort="Left to slowdown",
+        descending=False,
+        row_links=links.to_host(),
+        width=24,
+        height=10,
+    )
+
+
+def dashboard() -> Dashboard:
+    """The page."""
+    return Dashboard(
+        uid="gpu-fleet",
+        title=links.PAGES["gpu-fleet"],
+        description="All GPUs: what is there, what is wrong, what works, and where to look next.",
+        variables=variables.FLEET,
+        annotations=marks.on_page(FLEET)[1:2],
+        links=links.menu("gpu-fleet"),
+        rows=[
+            Row("", numbers()),
+            Row("", [firing_table(FLEET, height=7, width=24)]),
+            Row("Which GPUs?", [*maps(), *extremes()]),
+            Row("Since when?", history()),
+            Row("Which hosts?", [hosts()]),
+        ],
+    )

@@ -1,86 +1,15 @@
-"""Panels as small functions: what a dashboard is made of.
-
-The dashboards are plain JSON (schema version 39, Grafana 11 and newer), written without Grafana's
-own builder library: it sets no panel ids and would be the largest dependency of the repository, for
-some hundred lines of data.
-"""
+"""Panels as small functions, one for each way of showing something."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
-DATASOURCE = {"type": "prometheus", "uid": "sentinel-prometheus"}
-COLUMNS = 24
+from colours import MUTED, PLAIN, SLOWED
+from core import Json, Panel, Query, Steps
+from facts import fact
+from promql import BY_GPU, Scope
 
-#: Colours of severities, which are told apart with colour blindness too.
-GOOD, WARN, BAD, NEUTRAL = "green", "orange", "red", "blue"
-
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One panel; its place is found by `arrange`.
-
-    Attributes:
-        queries: legend -> PromQL.
-        steps: (from this value, colour), ascending; the first begins at minus infinity.
-        options: as the panel type takes them.
-        defaults: further field options.
-        transformations: Grafana's, applied to the answers.
-    """
-
-    type: str
-    title: str
-    description: str
-    queries: Mapping[str, str]
-    width: int
-    height: int
-    unit: str = "short"
-    steps: Sequence[tuple[float, str]] = ((0, NEUTRAL),)
-    instant: bool = False
-    options: Json = field(default_factory=dict)
-    defaults: Json = field(default_factory=dict)
-    overrides: Sequence[Json] = ()
-    transformations: Sequence[Json] = ()
-
-    def json(self, number: int, x: int, y: int) -> Json:
-        """The panel with its id at its place."""
-        first, *rest = self.steps
-        steps: list[Json] = [{"color": first[1], "value": None}]
-        steps += [{"color": color, "value": value} for value, color in rest]
-        return {
-            "id": number,
-            "type": self.type,
-            "title": self.title,
-            "description": self.description,
-            "datasource": DATASOURCE,
-            "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
-            "fieldConfig": {
-                "defaults": {
-                    "unit": self.unit,
-                    "thresholds": {"mode": "absolute", "steps": steps},
-                    **self.defaults,
-                },
-                "overrides": list(self.overrides),
-            },
-            "options": self.options,
-            "targets": [
-                {
-                    "refId": chr(ord("A") + i),
-                    "datasource": DATASOURCE,
-                    "expr": expr,
-                    "legendFormat": legend,
-                    "instant": self.instant,
-                    "range": not self.instant,
-                    **({"format": "table"} if self.type == "table" else {}),
-                }
-                for i, (legend, expr) in enumerate(self.queries.items())
-            ],
-            "transformations": list(self.transformations),
-        }
+_REDUCE: Json = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
 
 def stat(
@@ -88,27 +17,68 @@ def stat(
     description: str,
     expr: str,
     *,
-    unit: str = "short",
-    steps: Sequence[tuple[float, str]] = ((0, NEUTRAL),),
-    width: int = 4,
+    unit: str = "none",
+    steps: Steps = MUTED,
+    width: int = 3,
+    height: int = 4,
+    links: Sequence[Json] = (),
+    mappings: Sequence[Json] = (),
+    legend: str = "",
+    decimals: int | None = None,
+    empty: str = "-",
 ) -> Panel:
-    """One number."""
+    """One number; it takes colour only from its thresholds."""
     return Panel(
-        "stat",
-        title,
-        description,
-        {"": expr},
-        width,
-        4,
-        unit,
-        steps,
-        instant=True,
+        type="stat",
+        title=title,
+        description=description,
+        queries=(Query(expr, legend, instant=True),),
+        width=width,
+        height=height,
+        unit=unit,
+        steps=steps,
+        mappings=mappings,
+        links=links,
         options={
             "colorMode": "value",
             "graphMode": "none",
-            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            "justifyMode": "center",
+            "textMode": "value" if not legend else "value_and_name",
+            "reduceOptions": _REDUCE,
         },
-        defaults={"noValue": "0"},
+        defaults={"noValue": empty, **({} if decimals is None else {"decimals": decimals})},
+    )
+
+
+def gauge(
+    title: str,
+    description: str,
+    expr: str,
+    *,
+    unit: str,
+    steps: Steps,
+    low: float = 0,
+    high: float,
+    width: int = 6,
+    legend: str = BY_GPU,
+) -> Panel:
+    """What is used of a limit, one gauge a GPU."""
+    return Panel(
+        type="gauge",
+        title=title,
+        description=description,
+        queries=(Query(expr, legend, instant=True),),
+        width=width,
+        height=6,
+        unit=unit,
+        steps=steps,
+        options={
+            "reduceOptions": _REDUCE,
+            "showThresholdLabels": False,
+            "showThresholdMarkers": True,
+            "orientation": "auto",
+        },
+        defaults={"min": low, "max": high},
     )
 
 
@@ -118,48 +88,208 @@ def lines(
     queries: Mapping[str, str],
     *,
     unit: str,
-    steps: Sequence[tuple[float, str]] = ((0, NEUTRAL),),
+    steps: Steps = PLAIN,
     low: float | None = 0,
     high: float | None = None,
     width: int = 12,
+    height: int = 8,
+    stacked: bool = False,
+    links: Sequence[Json] = (),
+    overrides: Sequence[Json] = (),
+    legend: bool = True,
 ) -> Panel:
-    """Lines over time, with a legend that can be sorted."""
+    """Lines over time: legend -> PromQL."""
     limits = {name: v for name, v in (("min", low), ("max", high)) if v is not None}
     return Panel(
-        "timeseries",
-        title,
-        description,
-        queries,
-        width,
-        8,
-        unit,
-        steps,
+        type="timeseries",
+        title=title,
+        description=description,
+        queries=[Query(expr, name) for name, expr in queries.items()],
+        width=width,
+        height=height,
+        unit=unit,
+        steps=steps,
+        links=links,
+        overrides=overrides,
         options={
             "legend": {
-                "displayMode": "table",
-                "placement": "right",
-                "calcs": ["lastNotNull", "max"],
+                "showLegend": legend,
+                "displayMode": "list",
+                "placement": "bottom",
+                "calcs": [],
             },
             "tooltip": {"mode": "multi", "sort": "desc"},
         },
-        defaults={
-            "custom": {
-                "lineWidth": 1,
-                "fillOpacity": 5,
-                "showPoints": "never",
-                "thresholdsStyle": {"mode": "dashed" if len(steps) > 1 else "off"},
-            },
-            **limits,
+        defaults=limits,
+        custom={
+            "drawStyle": "line",
+            "lineWidth": 1,
+            "fillOpacity": 60 if stacked else 0,
+            "showPoints": "never",
+            "spanNulls": False,
+            "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
+            "thresholdsStyle": {"mode": "dashed" if len(steps) > 1 else "off"},
         },
     )
 
 
-def arrange(panels: Sequence[Panel]) -> list[Json]:
-    """Places panels in rows from left to right, and numbers them."""
-    placed, x, y, height = [], 0, 0, 0
-    for number, panel in enumerate(panels, 1):
-        if x + panel.width > COLUMNS:
-            x, y, height = 0, y + height, 0
-        placed.append(panel.json(number, x, y))
-        x, height = x + panel.width, max(height, panel.height)
-    return placed
+def metric_lines(
+    name: str,
+    scope: Scope,
+    *matchers: str,
+    rate: bool = False,
+    legend: str = BY_GPU,
+    width: int = 12,
+    height: int = 8,
+    high: float | None = None,
+    links: Sequence[Json] = (),
+) -> Panel:
+    """One metric over time, in the catalogue's words."""
+    told = fact(name)
+    expr = scope.rate(name, *matchers) if rate else scope.read(name, *matchers)
+    return lines(
+        told.title,
+        told.description,
+        {legend: expr},
+        unit=told.unit,
+        width=width,
+        height=height,
+        high=high,
+        links=links,
+    )
+
+
+def band(
+    title: str,
+    description: str,
+    low_mean_high: tuple[str, str, str],
+    *,
+    unit: str,
+    limit: Mapping[str, str] | None = None,
+    low: float | None = 0,
+    high: float | None = None,
+    steps: Steps = PLAIN,
+    width: int = 12,
+) -> Panel:
+    """What a signal did between two points: its lowest, its mean, its highest."""
+    lowest, mean, highest = low_mean_high
+    queries = {"lowest": lowest, "highest": highest, "mean": mean, **(limit or {})}
+    faint: list[Json] = [{"id": "custom.lineWidth", "value": 0}, *colour("light-blue")]
+    overrides = [
+        override("lowest", *faint),
+        override(
+            "highest",
+            *faint,
+            {"id": "custom.fillBelowTo", "value": "lowest"},
+            {"id": "custom.fillOpacity", "value": 25},
+        ),
+        override("mean", {"id": "custom.lineWidth", "value": 2}, *colour("blue")),
+        *(
+            override(name, {"id": "custom.lineStyle", "value": DASHED}, *colour("orange"))
+            for name in limit or {}
+        ),
+    ]
+    return lines(
+        title,
+        description,
+        queries,
+        unit=unit,
+        low=low,
+        high=high,
+        steps=steps,
+        width=width,
+        overrides=overrides,
+    )
+
+
+DASHED: Json = {"fill": "dash", "dash": [6, 6]}
+
+
+def colour(name: str) -> list[Json]:
+    """One colour, whatever the value."""
+    return [{"id": "color", "value": {"mode": "fixed", "fixedColor": name}}]
+
+
+def override(field: str, *properties: Json) -> Json:
+    """Other options for one line or column."""
+    return {"matcher": {"id": "byName", "options": field}, "properties": list(properties)}
+
+
+def states(
+    title: str,
+    description: str,
+    queries: Mapping[str, str],
+    *,
+    unit: str = "none",
+    steps: Steps = SLOWED,
+    mappings: Sequence[Json] = (),
+    width: int = 12,
+    height: int = 8,
+    high: float | None = None,
+    links: Sequence[Json] = (),
+) -> Panel:
+    """When something held, as coloured stretches of time."""
+    return Panel(
+        type="state-timeline",
+        title=title,
+        description=description,
+        queries=[Query(expr, name) for name, expr in queries.items()],
+        width=width,
+        height=height,
+        unit=unit,
+        steps=steps,
+        mappings=mappings,
+        links=links,
+        options={
+            "mergeValues": True,
+            "showValue": "never",
+            "alignValue": "left",
+            "rowHeight": 0.8,
+            "legend": {"showLegend": False, "displayMode": "list", "placement": "bottom"},
+            "tooltip": {"mode": "single", "sort": "none"},
+            "perPage": 20,
+        },
+        defaults={
+            "min": 0,
+            **({} if high is None else {"max": high}),
+            "color": {"mode": "thresholds"},
+        },
+        custom={"fillOpacity": 80, "lineWidth": 0},
+        maximum=300,
+    )
+
+
+def heatmap(title: str, description: str, expr: str, *, width: int = 12, height: int = 8) -> Panel:
+    """How many there were at which level, over time; from cumulative buckets."""
+    return Panel(
+        type="heatmap",
+        title=title,
+        description=description,
+        queries=(Query(expr, "{{le}}", format="heatmap"),),
+        width=width,
+        height=height,
+        options={
+            "calculate": False,
+            "color": {"mode": "scheme", "scheme": "Blues", "steps": 32, "reverse": False},
+            "cellGap": 1,
+            "rowsFrame": {"layout": "auto"},
+            "showValue": "never",
+            "tooltip": {"mode": "single", "yHistogram": True, "showColorScale": True},
+            "yAxis": {"unit": "percentunit", "axisPlacement": "left"},
+            "legend": {"show": False},
+        },
+        defaults={"unit": "none"},
+        maximum=200,
+    )
+
+
+def text(title: str, description: str, content: str, *, width: int = 6, height: int = 4) -> Panel:
+    """A few words, in Markdown."""
+    return Panel(
+        type="text",
+        title=title,
+        description=description,
+        width=width,
+        height=height,
+        options={"mode": "markdown", "content": content},
+    )

@@ -82,7 +82,7 @@ def test_configuration_is_valid(tool: Callable[..., str], repository: Path):
         check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert checked.stdout.count("rules found") == 9
+    assert checked.stdout.count("rules found") == 10
 
 
 @pytest.mark.parametrize("folder", ["", "compose/"])

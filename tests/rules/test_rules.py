@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from gpu_sentinel.catalogue import METRICS, OWN
+from gpu_sentinel.catalogue.metric import Kind
 from gpu_sentinel.rules.dashboards import DASHBOARDS
 from gpu_sentinel.rules.files import rendered
 from gpu_sentinel.rules.limits import OVERRIDE
@@ -30,6 +31,7 @@ ANNOTATIONS = {
 #: Metrics of the other programs, with the labels of theirs that rules use.
 OTHERS: dict[str, set[str]] = {
     "up": set(),
+    "scrape_duration_seconds": set(),
     "process_start_time_seconds": set(),
     "prometheus_config_last_reload_successful": set(),
     "prometheus_notifications_alertmanagers_discovered": set(),
@@ -55,7 +57,7 @@ OTHERS: dict[str, set[str]] = {
     "node_filesystem_size_bytes": {"fstype", "device", "mountpoint"},
 }
 #: What Prometheus adds to every series.
-TARGET = {"job", "instance", "host"}
+TARGET = {"job", "instance", "host", "cluster"}
 WORDS = {
     *("and", "or", "unless", "on", "ignoring", "group_left", "group_right", "by", "without"),
     *("offset", "bool", "inf", "nan"),
@@ -75,6 +77,7 @@ RECORDS = [rule for group in groups("rules") for rule in group["rules"]]
 KNOWN: dict[str, set[str]] = {
     **OTHERS,
     **{m.name: set(m.all_labels) for m in (*METRICS, *OWN)},
+    **{f"{m.name}_bucket": {*m.all_labels, "le"} for m in OWN if m.kind is Kind.HISTOGRAM},
     OVERRIDE: {"gpu", "uuid", "threshold"},
     **{r["record"]: {"gpu", "uuid", "name", *r.get("labels", ())} for r in RECORDS},
 }
@@ -88,6 +91,7 @@ def test_files_are_fresh():
         f"{folder}/{path.name}": path.read_text()
         for folder in ("rules", "alerts")
         for path in (PROMETHEUS / folder).glob("*.yml")
+        if path.name != "dashboards.yml"
     }
     assert found == fresh, "run `gpu-sentinel thresholds --write`"
 
@@ -123,7 +127,9 @@ def test_names_are_there_once():
     called = [group["name"] for folder in ("rules", "alerts") for group in groups(folder)]
     assert len(called) == len(set(called))
     for name, _ in recorded:
-        assert re.fullmatch(r"(gpu|host|model|fleet|gpu_sentinel):\w+:\w+", name), name
+        assert re.fullmatch(
+            r"(gpu|host|model|host_model|host_tier|fleet|gpu_sentinel):\w+:\w+", name
+        ), name
 
 
 @alerts

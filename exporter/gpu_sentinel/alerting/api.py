@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import requests
+
+from gpu_sentinel.addresses import cause, without_password
 
 
 class ApiError(Exception):
@@ -57,7 +58,7 @@ class Api:
             raise ApiError(self._refused(path, error.response)) from None
         except requests.exceptions.SSLError as error:
             raise ApiError(
-                f"{self._shown}: no trusted TLS ({_cause(error)}): name the CA with --ca-file"
+                f"{self._shown}: no trusted TLS ({cause(error)}): name the CA with --ca-file"
             ) from None
         except requests.Timeout:
             raise ApiError(
@@ -67,7 +68,7 @@ class Api:
             raise ApiError(f"{self._shown} is no {self.name}: it answers something else") from None
         except (requests.RequestException, ValueError, OSError) as error:
             raise ApiError(
-                f"no {self.name} answers at {self._shown} ({_cause(error)}): start one with "
+                f"no {self.name} answers at {self._shown} ({cause(error)}): start one with "
                 f"`gpu-sentinel up`, or name another with {self.option}"
             ) from None
 
@@ -79,14 +80,4 @@ class Api:
 
     @property
     def _shown(self) -> str:
-        """The URL without user and password."""
-        parts = urlsplit(self._url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason, as `Connection refused`."""
-    text = str(error).rstrip(")'\"")
-    for mark in ("] ", "failed: ", ", '", ": "):
-        text = text.rpartition(mark)[2] or text
-    return text.partition(" (")[0]
+        return without_password(self._url)

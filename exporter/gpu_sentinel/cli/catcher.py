@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-import threading
 
 import click
+
+from gpu_sentinel.signals import caught
 
 
 @click.command()
@@ -19,14 +20,12 @@ def catcher(smtp_port: int, http_port: int) -> None:
     from gpu_sentinel.stack.catcher import Catcher  # noqa: PLC0415 - the other commands start faster
     from gpu_sentinel.stack.process import ComponentError  # noqa: PLC0415
 
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     taker = Catcher(click.echo)
     try:
-        smarthost, url = taker.start(smtp_port, http_port)
-        click.echo(f"Taking mail at {smarthost} and webhooks at {url}. Stop with Ctrl-C.")
-        stop.wait()
+        with caught(signal.SIGTERM, signal.SIGINT) as next_signal:
+            smarthost, url = taker.start(smtp_port, http_port)
+            click.echo(f"Taking mail at {smarthost} and webhooks at {url}. Stop with Ctrl-C.")
+            next_signal()
     except ComponentError as error:
         raise click.ClickException(str(error)) from None
     finally:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 
 from gpu_sentinel import durations
+from gpu_sentinel.addresses import is_url
 
 if TYPE_CHECKING:
     from gpu_sentinel.alerting import Alertmanager, Prometheus
@@ -66,12 +66,7 @@ def server_options(function: F) -> F:
 
 def _url_option(name: str, default: str, help_: str) -> Callable[[F], F]:
     def check(_ctx: click.Context, _option: click.Parameter, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            valid = parts.scheme in ("http", "https") and bool(parts.hostname)
-        except ValueError:
-            valid = False
-        if not valid:
+        if not is_url(url):
             raise click.BadParameter(f"{url!r} is no URL: write as {default}")
         return url
 

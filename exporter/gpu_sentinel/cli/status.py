@@ -6,10 +6,10 @@ import json
 import time
 from dataclasses import asdict
 from datetime import datetime, timezone
-from urllib.parse import urlsplit, urlunsplit
 
 import click
 
+from gpu_sentinel.addresses import cause, is_url, without_password
 from gpu_sentinel.cli.table import lines
 from gpu_sentinel.exposition.reader import GpuStatus, MigStatus, Status, XidStatus, parse_status
 
@@ -17,12 +17,7 @@ DEFAULT_URL = "http://127.0.0.1:9836/metrics"
 
 
 def _checked_url(_ctx: click.Context, _option: click.Parameter, url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        valid = False
-    if not valid:
+    if not is_url(url):
         raise click.BadParameter(f"{url!r} is no URL: write as {DEFAULT_URL}")
     return url
 
@@ -67,7 +62,7 @@ def status(
 def _ask(url: str, ca_file: str | None, timeout: float) -> Status:
     import requests  # noqa: PLC0415 - 19 MiB that the exporter itself does without
 
-    shown = _without_password(url)
+    shown = without_password(url)
     try:
         response = requests.get(
             url, timeout=timeout, verify=ca_file or True, headers={"Accept": "text/plain"}
@@ -81,32 +76,19 @@ def _ask(url: str, ca_file: str | None, timeout: float) -> Status:
         raise click.ClickException(f"{shown} answers {code}{hint}") from None
     except requests.exceptions.SSLError as error:
         raise click.ClickException(
-            f"{shown}: no trusted TLS ({_cause(error)}): name the CA with --ca-file"
+            f"{shown}: no trusted TLS ({cause(error)}): name the CA with --ca-file"
         ) from None
     except requests.Timeout:
         raise click.ClickException(f"{shown}: no answer within {timeout:g} s") from None
     except (requests.RequestException, ValueError) as error:
         raise click.ClickException(
-            f"no exporter answers at {shown} ({_cause(error)}): "
+            f"no exporter answers at {shown} ({cause(error)}): "
             "start one with `gpu-sentinel serve`, or name another with --url"
         ) from None
     try:
         return parse_status(response.text, time.time())
     except (ValueError, KeyError) as error:
         raise click.ClickException(f"{shown} is no page of gpu-sentinel: {error}") from None
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason, as `Connection refused`."""
-    text = str(error).rstrip(")'\"")
-    for mark in ("] ", "failed: ", ", '", ": "):
-        text = text.rpartition(mark)[2] or text
-    return text.partition(" (")[0]
 
 
 def _print(found: Status) -> None:

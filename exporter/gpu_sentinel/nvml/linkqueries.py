@@ -91,13 +91,13 @@ def _link_rate(handle: Handle) -> float:
     return max(width, 1) * _LANE[min(max(generation, 1), len(_LANE)) - 1]
 
 
-def _links(handle: Handle) -> int:
-    """How many NVLinks the GPU has.
+def _links(handle: Handle, field_name: str = "NVLINK_LINK_COUNT") -> int:
+    """How many links the GPU has, as this field says.
 
     Raises:
         pynvml.NVMLError: none, or the driver does not tell (MIG).
     """
-    (value,) = pynvml.nvmlDeviceGetFieldValues(handle, [field("NVLINK_LINK_COUNT")])
+    (value,) = pynvml.nvmlDeviceGetFieldValues(handle, [field(field_name)])
     count = int(value.value.uiVal) if not value.nvmlReturn else 0
     if not 0 < count <= pynvml.NVML_NVLINK_MAX_LINKS:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
@@ -121,7 +121,7 @@ class LinkFields:
     """Fields that each link has; a key has one value a link.
 
     Attributes:
-        count: how many links a device has.
+        count: the field that says how many links a device has.
     """
 
     name: str
@@ -136,12 +136,8 @@ class LinkFields:
 
     def bind(self, handle: Handle, wanted: frozenset[str]) -> Reader:
         """See `Query.bind`: keeps the fields that at least one link has."""
-        (value,) = pynvml.nvmlDeviceGetFieldValues(handle, [field(self.count)])
-        count = 0 if value.nvmlReturn else int(value.value.uiVal)
-        links = range(min(count, pynvml.NVML_NVLINK_MAX_LINKS))
+        links = range(_links(handle, self.count))
         asked = [(f, link) for f in self.fields if f.key in wanted for link in links]
-        if not asked:
-            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
         answers = raw.fields(handle, [(f.id, n, f.convert, f.value_type) for f, n in asked])()
         have = [pair for pair, a in zip(asked, answers, strict=True) if not unsupported(a)]
         if not have:

@@ -7,6 +7,7 @@ from ctypes import c_int, c_uint
 
 import pynvml
 
+from gpu_sentinel.simulator.devicecalls import number
 from gpu_sentinel.simulator.gpu import SimulatedGpu
 from gpu_sentinel.simulator.library import (
     Call,
@@ -28,42 +29,33 @@ def _module_number(gpu: SimulatedGpu) -> int:
     return modules[gpu.index % len(modules)]
 
 
-def _virtualization(gpu: SimulatedGpu) -> int:
+def _virtualization(gpu: SimulatedGpu, _t: float) -> int:
     facts = gpu.model.facts
     return int(pynvml.NVML_GPU_VIRTUALIZATION_MODE_VGPU) if facts.vgpu else facts.virtualization
 
 
 #: Functions that answer one enumeration or number; None is NOT_SUPPORTED.
-_NUMBERS: Mapping[str, Callable[[SimulatedGpu], int | None]] = {
-    "nvmlDeviceGetBrand": lambda g: g.model.facts.brand,
-    "nvmlDeviceGetBoardId": lambda g: g.bus << 8,
-    "nvmlDeviceGetMultiGpuBoard": lambda _: 0,
-    "nvmlDeviceGetModuleId": _module_number,
-    "nvmlDeviceGetNumGpuCores": lambda g: g.model.facts.cores,
-    "nvmlDeviceGetMemoryBusWidth": lambda g: g.model.facts.bus_width,
-    "nvmlDeviceGetPersistenceMode": lambda g: int(g.model.facts.persistence),
-    "nvmlDeviceGetAccountingMode": lambda g: int(g.model.facts.accounting),
-    "nvmlDeviceGetAccountingBufferSize": lambda _: 4000,
-    "nvmlDeviceGetDisplayMode": lambda _: 1,
-    "nvmlDeviceGetDisplayActive": lambda g: int(g.model.facts.display_active),
+_NUMBERS: Mapping[str, Callable[[SimulatedGpu, float], int | None]] = {
+    "nvmlDeviceGetBrand": lambda g, _: g.model.facts.brand,
+    "nvmlDeviceGetBoardId": lambda g, _: g.bus << 8,
+    "nvmlDeviceGetMultiGpuBoard": lambda _g, _t: 0,
+    "nvmlDeviceGetModuleId": lambda g, _: _module_number(g),
+    "nvmlDeviceGetNumGpuCores": lambda g, _: g.model.facts.cores,
+    "nvmlDeviceGetMemoryBusWidth": lambda g, _: g.model.facts.bus_width,
+    "nvmlDeviceGetPersistenceMode": lambda g, _: int(g.model.facts.persistence),
+    "nvmlDeviceGetAccountingMode": lambda g, _: int(g.model.facts.accounting),
+    "nvmlDeviceGetAccountingBufferSize": lambda _g, _t: 4000,
+    "nvmlDeviceGetDisplayMode": lambda _g, _t: 1,
+    "nvmlDeviceGetDisplayActive": lambda g, _: int(g.model.facts.display_active),
     "nvmlDeviceGetVirtualizationMode": _virtualization,
-    "nvmlDeviceGetGpuMaxPcieLinkGeneration": lambda g: (
+    "nvmlDeviceGetGpuMaxPcieLinkGeneration": lambda g, _: (
         g.model.pcie_device_generation or g.model.pcie_generation
     ),
 }
 
 
-def _number(name: str, get: Callable[[SimulatedGpu], int | None]) -> None:
-    @function("dp", name)
-    def answer(_call: Call, gpu: SimulatedGpu, out: int) -> None:
-        value = get(gpu)
-        if value is None:
-            raise not_supported()
-        put(c_uint, out, value)
-
-
 for _name, _get in _NUMBERS.items():
-    _number(_name, _get)
+    number(_name, _get)
 
 
 @function("dpu", "nvmlDeviceGetBoardPartNumber")

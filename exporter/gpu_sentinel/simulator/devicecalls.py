@@ -61,7 +61,9 @@ _NUMBERS: Mapping[str, Callable[[SimulatedGpu, float], int | None]] = {
 }
 
 
-def _number(name: str, get: Callable[[SimulatedGpu, float], int | None]) -> None:
+def number(name: str, get: Callable[[SimulatedGpu, float], int | None]) -> None:
+    """Register a function that answers one unsigned number; None is NOT_SUPPORTED."""
+
     @function("dp", name)
     def answer(call: Call, gpu: SimulatedGpu, out: int) -> None:
         value = get(gpu, call.t)
@@ -71,7 +73,7 @@ def _number(name: str, get: Callable[[SimulatedGpu, float], int | None]) -> None
 
 
 for _name, _get in _NUMBERS.items():
-    _number(_name, _get)
+    number(_name, _get)
 
 
 @function("dpu", "nvmlDeviceGetName")

@@ -132,6 +132,8 @@ def grafana(plan: Plan) -> Component | None:
         return None
     program, home = found
     folder = files.grafana_folder(plan)
+    own = plan.data / "dashboards"
+    own.mkdir(exist_ok=True)
     settings = {
         "GF_SERVER_HTTP_ADDR": "127.0.0.1",
         "GF_SERVER_HTTP_PORT": str(plan.grafana_port),
@@ -145,6 +147,8 @@ def grafana(plan: Plan) -> Component | None:
         "SENTINEL_PROMETHEUS_URL": f"http://127.0.0.1:{plan.prometheus_port}",
         "SENTINEL_ALERTMANAGER_URL": f"http://127.0.0.1:{plan.alertmanager_port}",
         "SENTINEL_DASHBOARDS": str(folder / "dashboards"),
+        "SENTINEL_OWN_DASHBOARDS": str(own),
+        "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": str(folder / "dashboards" / "gpu-fleet.json"),
     }
     return Component(
         "Grafana",

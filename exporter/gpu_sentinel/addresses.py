@@ -1,0 +1,28 @@
+"""Addresses of servers that people give, and what went wrong with them, for messages."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+
+def is_url(text: str) -> bool:
+    """Whether this is the address of an HTTP server."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def without_password(url: str) -> str:
+    """The URL without user and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def cause(error: BaseException) -> str:
+    """The innermost reason of a failed request, as `Connection refused`."""
+    text = str(error).rstrip(")'\"")
+    for mark in ("] ", "failed: ", ", '", ": "):
+        text = text.rpartition(mark)[2] or text
+    return text.partition(" (")[0]

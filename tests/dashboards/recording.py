@@ -1,0 +1,103 @@
+"""Hours of simulated hosts in seconds: the real samplers and the real page, in simulated time.
+
+What they show is written as OpenMetrics with times and target labels, which `promtool` makes into
+blocks of Prometheus.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpu_sentinel.exposition import DeviceRenderer, MetricsPage, OwnRenderer, ReloadState, Workings
+from gpu_sentinel.model import DriverState
+from gpu_sentinel.nvml import library as nvml_library
+from gpu_sentinel.sampling import Pace
+from gpu_sentinel.sampling.pace import Lateness
+from gpu_sentinel.sampling.xidbook import XidBook
+from simulatedtime import SimulatedTime
+
+PACE = Pace(fast=3.0, slow=15.0, buffers=3.0, profiling=15.0)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What is recorded of a host.
+
+    Attributes:
+        start: unix time.
+        every: seconds between two scrapes.
+    """
+
+    host: str
+    scenario: Path
+    start: float
+    seconds: float
+    every: float = 15.0
+
+
+def samples(stretch: Stretch) -> Iterator[str]:
+    """Lines of OpenMetrics, without the last."""
+    time = SimulatedTime(str(stretch.scenario), PACE, start=stretch.start)
+    try:
+        yield from _run(time, stretch)
+    finally:
+        time.close()
+        nvml_library.detach()
+
+
+def _run(time: SimulatedTime, stretch: Stretch) -> Iterator[str]:
+    count = len(time.simulation.gpus)
+    lateness = Lateness()
+    workings = Workings(
+        time.stats, ReloadState(time.clock), time.governor, lateness, lambda: time.clock.now / 1e3
+    )
+    page = MetricsPage(
+        lambda: time.store.current, OwnRenderer(workings), DeviceRenderer(), clock=time.clock
+    )
+    book = XidBook(time.store, lambda: [(d.id, "") for d in time.store.current.devices], time.clock)
+    time.store.put_counts(count, count)
+    target = f'job="gpu-sentinel",instance="{stretch.host}:9836",host="{stretch.host}"'
+    told = 0
+    passed = 0.0
+    while passed < stretch.seconds:
+        passed += stretch.every
+        now = stretch.start + passed
+        time.run(now)
+        time.store.put_driver(
+            DriverState(info=time.info, listed=count, opened=stretch.start, answered=now)
+        )
+        for since, gpu, xid in time.simulation.xids[told:]:
+            book.by_gpu(time.gpu(gpu.index).id, xid, stretch.start + since, new=True)
+        told = len(time.simulation.xids)
+        book.settle()
+        lateness.add(0.0004)
+        body = page.body("application/openmetrics-text", "")[0].decode()
+        yield from _labelled(body.splitlines(), target, now)
+        yield f"up{{{target}}} 1 {now:.3f}"
+        yield f"scrape_duration_seconds{{{target}}} 0.004 {now:.3f}"
+
+
+def _labelled(lines: Iterable[str], target: str, now: float) -> Iterator[str]:
+    for line in lines:
+        if line.startswith("#"):
+            continue
+        name, brace, rest = line.partition("{")
+        if brace:
+            yield f"{name}{{{target},{rest} {now:.3f}"
+        else:
+            name, _, value = line.partition(" ")
+            yield f"{name}{{{target}}} {value} {now:.3f}"
+
+
+def write_blocks(promtool: str, stretches: Iterable[Stretch], text: Path, data: Path) -> None:
+    """Record, and add it to Prometheus' data."""
+    with text.open("w") as file:
+        for stretch in stretches:
+            file.writelines(f"{line}\n" for line in samples(stretch))
+        file.write("# EOF\n")
+    data.mkdir(parents=True, exist_ok=True)
+    arguments = [promtool, "tsdb", "create-blocks-from", "openmetrics", "-q", str(text), str(data)]
+    subprocess.run(arguments, check=True, capture_output=True)
