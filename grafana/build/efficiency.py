@@ -7,7 +7,7 @@ import variables
 from colours import MEMORY_SHARE, NONE_IS_BEST
 from core import Dashboard, Json, Panel, Row
 from panels import heatmap, lines, stat
-from promql import FLEET, HOSTS, MODEL, recorded, selector
+from promql import FLEET, HELD, HOSTS, IDLE, MODEL, recorded, selector
 from tables import Column, table
 
 #: What the reader may change: prices are in whatever currency they think in.
@@ -17,7 +17,10 @@ CONSTANTS: tuple[Json, ...] = (
     variables.number("co2", "kg CO2 per kWh", "0.35"),
     variables.number("gpu_price", "Price of a GPU-hour", "2.00"),
 )
-POWER = recorded("gpu_energy_joules:rate5m")
+POWER = recorded("gpu_power_watts:mean5m")
+BUSY, OBSERVED = (recorded(f"gpu_{what}_seconds:increase5m") for what in ("busy", "observed"))
+#: Of the five minutes behind each of these.
+WINDOW = "/ 300"
 #: GPU-hours from a number of GPUs that is recorded over time.
 HOURS = "* $__range_s / 3600"
 KWH = f"sum(avg_over_time({POWER}[$__range])) {HOURS} / 1000"
@@ -29,7 +32,7 @@ def _hours(name: str) -> str:
 
 def numbers() -> list[Panel]:
     """In the shown range."""
-    devices = _hours("gpu_devices:count")
+    work = f"{_hours('gpu_busy_seconds:increase5m')} {WINDOW}"
     return [
         stat(
             "Energy",
@@ -54,7 +57,7 @@ def numbers() -> list[Panel]:
         stat(
             "Utilisation",
             "Exact mean over all GPUs and the shown range.",
-            f"{_hours('gpu_utilization_ratio:sum')} / ({devices})",
+            f"sum(avg_over_time({BUSY}[$__range])) / sum(avg_over_time({OBSERVED}[$__range]))",
             unit="percentunit",
             decimals=0,
         ),
@@ -80,7 +83,7 @@ def numbers() -> list[Panel]:
         stat(
             "Energy while working",
             "Watt-hours for an hour of full work: energy over busy GPU-hours.",
-            f"1000 * {KWH} / ({_hours('gpu_utilization_ratio:sum')} > 0)",
+            f"1000 * {KWH} / ({work} > 0)",
             unit="watth",
             decimals=0,
         ),
@@ -89,10 +92,8 @@ def numbers() -> list[Panel]:
 
 def use() -> list[Panel]:
     """How well they are used, and whether that changes."""
-    devices = f"sum({recorded('gpu_devices:count')})"
-    busy = f"sum({recorded('gpu_utilization_ratio:sum')})"
-    last = f"sum({recorded('gpu_utilization_ratio:sum')} offset 1w)"
-    before = f"sum({recorded('gpu_devices:count')} offset 1w)"
+    # As many GPUs as would do the same work without a pause.
+    work = f"sum({BUSY}) {WINDOW}"
     return [
         heatmap(
             "GPUs by utilisation",
@@ -102,7 +103,10 @@ def use() -> list[Panel]:
         lines(
             "Utilisation, this week and last",
             "Mean of all GPUs; the dashed line is the same hour a week before.",
-            {"this week": f"{busy} / {devices}", "week before": f"{last} / {before}"},
+            {
+                "this week": f"sum({BUSY}) / sum({OBSERVED})",
+                "week before": f"sum({BUSY} offset 1w) / sum({OBSERVED} offset 1w)",
+            },
             unit="percentunit",
             high=1,
             overrides=_dashed("week before"),
@@ -118,10 +122,10 @@ def use() -> list[Panel]:
             "Where use is heading",
             "Busy and idle GPUs, and how many will be busy in a week if the last week goes on.",
             {
-                "busy, as full GPUs": busy,
+                "busy, as full GPUs": work,
                 "idle": f"sum({recorded('gpu_idle:count')})",
-                "busy in a week": f"clamp_min(predict_linear(({busy})[1w:1h], 7 * 86400), 0)",
-                "GPUs": devices,
+                "busy in a week": f"clamp_min(predict_linear(({work})[1w:1h], 7 * 86400), 0)",
+                "GPUs": f"sum({recorded('gpu_devices:count')})",
             },
             unit="none",
             overrides=_dashed("busy in a week"),
@@ -142,8 +146,11 @@ def where() -> list[Panel]:
         return f"sum by ({label}) (avg_over_time({series}[$__range]))"
 
     def columns(label: str) -> list[Column]:
-        energy = f"{by(label, 'gpu_energy_joules:rate5m')} {HOURS}"
-        used = f"{by(label, 'gpu_utilization_ratio:sum')} / {by(label, 'gpu_devices:count')}"
+        energy = f"{by(label, 'gpu_power_watts:mean5m')} {HOURS}"
+        busy, observed = (
+            by(label, f"gpu_{what}_seconds:increase5m") for what in ("busy", "observed")
+        )
+        used = f"{busy} / {observed}"
         return [
             Column("Idle GPU-hours", f"{by(label, 'gpu_idle:count')} {HOURS}", decimals=1),
             Column("Utilisation", used, "percentunit", cell="gauge", high=1, decimals=0),
@@ -153,8 +160,8 @@ def where() -> list[Panel]:
 
     memory = f"{FLEET.gpu('gpu_memory_used_bytes')} / {FLEET.gpu('gpu_memory_total_bytes')}"
     held = (
-        f"({memory} > 0.05) and on (instance, uuid) "
-        f"(rate({FLEET.gpu('gpu_busy_seconds_total')}[5m]) < 0.05)"
+        f"({memory} > {HELD}) and on (instance, uuid) "
+        f"(rate({FLEET.gpu('gpu_busy_seconds_total')}[5m]) < {IDLE})"
     )
     return [
         table(

@@ -9,19 +9,19 @@ from alerts import firing_table
 from colours import BUSY, MARGIN, MEMORY_SHARE, NONE_IS_BEST, NONE_IS_GOOD, SLOWED
 from core import Dashboard, Panel, Row
 from panels import heatmap, lines, stat
-from promql import FLEET, HOSTS, MODEL, on_host, recorded, selector
+from promql import FLEET, HELD, HOSTS, IDLE, MODEL, on_host, recorded, selector
 from tables import Column, matrix, table
 
 #: Rows of a matrix, and of a table of extremes.
 HOSTS_SHOWN, GPUS_SHOWN = 50, 10
 ALERTS = selector("ALERTS", *HOSTS, 'alertstate="firing"', 'alertname!="Watchdog"')
 
-POWER = recorded("gpu_energy_joules:rate5m")
+POWER = recorded("gpu_power_watts:mean5m")
 BUSY_NOW = FLEET.rate("gpu_busy_seconds_total", over="[1m]")
 MEMORY = f"{FLEET.gpu('gpu_memory_used_bytes')} / {FLEET.gpu('gpu_memory_total_bytes')}"
-HELD = (
-    f"({MEMORY} > 0.05) and on (instance, uuid) "
-    f"(rate({FLEET.gpu('gpu_busy_seconds_total')}[5m]) < 0.05)"
+IDLE_HELD = (
+    f"({MEMORY} > {HELD}) and on (instance, uuid) "
+    f"(rate({FLEET.gpu('gpu_busy_seconds_total')}[5m]) < {IDLE})"
 )
 SLOWED_DOWN = (
     "max by (instance, host, gpu, uuid) (rate("
@@ -50,14 +50,15 @@ def numbers() -> list[Panel]:
         stat("GPUs", "GPUs that are known, lost ones included.", f"count({FLEET.info()})"),
         stat(
             "Busy",
-            "GPUs that did anything in the last minute.",
-            f"count({BUSY_NOW} > 0.05) or vector(0)",
+            "GPUs that were busy for at least 5 % of the last minute.",
+            f"count({BUSY_NOW} >= {IDLE}) or vector(0)",
             links=efficiency,
         ),
         stat(
             "Idle, memory held",
-            "GPUs that did nothing for five minutes while more than 5 % of their memory is in use.",
-            f"count({FLEET.model(HELD)}) or vector(0)",
+            "GPUs that did next to nothing for five minutes while more than 5 % of their memory "
+            "is in use.",
+            f"count({FLEET.model(IDLE_HELD)}) or vector(0)",
             steps=NONE_IS_BEST,
             links=efficiency,
         ),
@@ -149,7 +150,7 @@ def extremes() -> list[Panel]:
         _extreme(
             "Idle, with memory held",
             "GPUs that did nothing for five minutes, by the share of memory that is held.",
-            HELD,
+            IDLE_HELD,
             Column("Memory", "", "percentunit", MEMORY_SHARE, "gauge", 1, decimals=0),
         ),
     ]
@@ -195,7 +196,8 @@ def history() -> list[Panel]:
             "As a share of the GPUs: what they did, how many did nothing, and how many of those "
             "had memory in use.",
             {
-                "utilisation": f"sum({recorded('gpu_utilization_ratio:sum')}) / {devices}",
+                "utilisation": f"sum({recorded('gpu_busy_seconds:increase5m')})"
+                f" / sum({recorded('gpu_observed_seconds:increase5m')})",
                 "idle": f"sum({recorded('gpu_idle:count')}) / {devices}",
                 "idle, memory held": f"sum({recorded('gpu_idle_memory_held:count')}) / {devices}",
             },
@@ -205,7 +207,7 @@ def history() -> list[Panel]:
         lines(
             "Power by model",
             "Exact mean power of five minutes, of all GPUs of a model.",
-            {"{{name}}": f"sum by (name) ({recorded('gpu_energy_joules:rate5m')})"},
+            {"{{name}}": f"sum by (name) ({recorded('gpu_power_watts:mean5m')})"},
             unit="watt",
             stacked=True,
         ),
@@ -236,7 +238,8 @@ def hosts() -> Panel:
             ),
             Column(
                 "Utilisation",
-                f"{of_host('gpu_utilization_ratio:sum')} / {devices}",
+                f"{of_host('gpu_busy_seconds:increase5m')}"
+                f" / {of_host('gpu_observed_seconds:increase5m')}",
                 "percentunit",
                 cell="gauge",
                 high=1,
@@ -251,7 +254,7 @@ def hosts() -> Panel:
                 1,
                 decimals=0,
             ),
-            Column("Power", of_host("gpu_energy_joules:rate5m"), "watt", decimals=1),
+            Column("Power", of_host("gpu_power_watts:mean5m"), "watt", decimals=1),
             Column(
                 "Left to slowdown",
                 of_host("gpu_temperature_margin_celsius:min", "min"),

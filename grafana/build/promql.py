@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gpu_sentinel.rules.settings import SETTINGS
+
 #: Of a GPU: what no two of them share.
 GPU = "host, gpu, uuid"
 BY_GPU = "{{host}} GPU {{gpu}}"
@@ -69,8 +71,13 @@ def on_host(metric: str, *matchers: str) -> str:
 
 
 def recorded(metric: str, *matchers: str) -> str:
-    """A series that a rule of prometheus/rules/dashboards.yml keeps by host and model."""
+    """A series that a rule of prometheus/rules/fleet.yml keeps by host and model."""
     return selector(f"host_model:{metric}", *HOSTS, MODEL, *matchers)
+
+
+#: What counts as idle, and as memory that is held, unless thresholds.yml says otherwise.
+IDLE = f"{SETTINGS['idle_utilization_ratio'].default:g}"
+HELD = f"{SETTINGS['idle_memory_ratio'].default:g}"
 
 
 def per_minute(rate: str) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 GRAFANA = Path(__file__).parents[2] / "grafana"
 FILES = sorted((GRAFANA / "dashboards").glob("*.json"))
 PAGES: dict[str, dict[str, Any]] = {f.stem: json.loads(f.read_text()) for f in FILES}
@@ -53,3 +55,22 @@ def targets() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
         for panel in panels(page):
             for target in panel.get("targets", ()):
                 yield uid, panel, target
+
+
+def recorded(folder: Path) -> Iterator[tuple[str, dict[str, str], str]]:
+    """Name, labels and expression of the records that pages ask for, all of it from raw series."""
+    rules = [
+        rule
+        for file in sorted(folder.glob("*.yml"))
+        for group in yaml.safe_load(file.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    exprs = {rule["record"]: rule["expr"] for rule in rules if not rule.get("labels")}
+
+    def raw(expr: str) -> str:
+        return re.sub(r"\w+:\w+:\w+", lambda m: f"({raw(exprs[m[0]])})", expr)
+
+    asked = " ".join(target["expr"] for _, _, target in targets())
+    for rule in rules:
+        if rule["record"] in asked:
+            yield rule["record"], rule.get("labels", {}), raw(rule["expr"])

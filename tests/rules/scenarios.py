@@ -320,7 +320,7 @@ WORKING = {
             "gpu_memory_total_bytes": gauge(80 * GIB),
         },
         IDLE,
-        {"gpu_busy_seconds_total": counter(0.011)},
+        {"gpu_busy_seconds_total": counter(0.055)},
         fires=4000,
         quiet=3600,
         clears=330,

@@ -8,13 +8,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
 
 from gpu_sentinel.catalogue import METRICS, OWN
 from gpu_sentinel.catalogue.metric import Kind
-from gpu_sentinel.rules.dashboards import DASHBOARDS
 from gpu_sentinel.rules.files import rendered
 from gpu_sentinel.rules.limits import OVERRIDE
 from gpu_sentinel.rules.thresholds import read
@@ -91,7 +91,6 @@ def test_files_are_fresh():
         f"{folder}/{path.name}": path.read_text()
         for folder in ("rules", "alerts")
         for path in (PROMETHEUS / folder).glob("*.yml")
-        if path.name != "dashboards.yml"
     }
     assert found == fresh, "run `gpu-sentinel thresholds --write`"
 
@@ -151,16 +150,15 @@ def test_alert_has_a_runbook_and_a_dashboard(alert: dict[str, Any]):
     parts = re.findall(r"^## (.*)$", page, re.MULTILINE)
     assert parts == ["Meaning", "Impact", "Diagnosis", "Mitigation"]
     assert alert["annotations"]["runbook_url"] == f"docs/runbooks/{alert['alert']}.md"
-    uid = re.search(r"/d/([\w-]+)\?", alert["annotations"]["dashboard_url"])[1]
-    assert uid in dashboards()
-
-
-def dashboards() -> set[str]:
-    return {json.loads(p.read_text())["uid"] for p in (ROOT / "grafana/dashboards").glob("*.json")}
-
-
-def test_dashboards_of_the_table_exist():
-    assert set(DASHBOARDS.values()) <= dashboards()
+    address = urlsplit(alert["annotations"]["dashboard_url"])
+    page = json.loads((ROOT / f"grafana/dashboards/{Path(address.path).name}.json").read_text())
+    chosen = {name.removeprefix("var-") for name in parse_qs(address.query)}
+    assert chosen <= {variable["name"] for variable in page["templating"]["list"]}
+    if "$labels.gpu " in alert["annotations"]["summary"]:
+        assert (page["uid"], chosen) in (
+            ("gpu-device", {"host", "gpu"}),
+            ("gpu-sentinel", {"host"}),
+        )
 
 
 def test_runbooks_are_of_alerts_that_exist():

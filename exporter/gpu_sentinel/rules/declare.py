@@ -7,15 +7,35 @@ from dataclasses import dataclass
 
 from gpu_sentinel.rules.limits import Limits
 
-#: What every series of a GPU has in common, whatever else it carries.
-GPU = "job, instance, host, gpu, uuid"
+#: What every series of an exporter, or of another program, has in common, whatever else it carries.
+TARGET = "cluster, job, instance, host"
+#: And every series of a GPU.
+GPU = f"{TARGET}, gpu, uuid"
 #: What tells GPUs apart in joins, also where two exporters run on one host.
 JOIN = "job, instance, uuid"
-HOST = "job, host"
 #: A GPU in the text of an alert.
 WHO = "GPU {{ $labels.gpu }} ({{ $labels.uuid }}) on {{ $labels.host }}"
 SHORT = "GPU {{ $labels.gpu }} on {{ $labels.host }}"
 PERCENT = "{{ $value | humanizePercentage }}"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A dashboard, and which labels of an alert choose what it shows."""
+
+    uid: str
+    labels: tuple[str, ...] = ()
+
+    def address(self, base: str) -> str:
+        """Its address below that of Grafana, as a template."""
+        chosen = "&".join(f"var-{name}={{{{ $labels.{name} | urlquery }}}}" for name in self.labels)
+        return f"{base}/d/{self.uid}" + (f"?{chosen}" if chosen else "")
+
+
+GPU_PAGE = Page("gpu-device", ("host", "gpu"))
+HOST_PAGE = Page("gpu-host", ("host",))
+EXPORTER_PAGE = Page("gpu-sentinel", ("host",))
+STACK_PAGE = Page("gpu-sentinel")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +81,13 @@ class Group:
     """Rules that are evaluated together, in this order.
 
     Attributes:
-        category: which dashboard its alerts link to.
+        page: where its alerts lead.
         interval: where it is not Prometheus' own.
     """
 
     name: str
     rules: tuple[Alert | Record, ...]
-    category: str = ""
+    page: Page = GPU_PAGE
     interval: str = ""
 
 

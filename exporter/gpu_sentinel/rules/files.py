@@ -7,7 +7,7 @@ from pathlib import Path
 from gpu_sentinel.rules.alerts import availability, hardware, heat, stack, work
 from gpu_sentinel.rules.declare import File
 from gpu_sentinel.rules.limits import Limits
-from gpu_sentinel.rules.records import fleet, gpu, peers, thresholds
+from gpu_sentinel.rules.records import exporters, fleet, gpu, peers, thresholds
 from gpu_sentinel.rules.write import text
 
 FILES: tuple[File, ...] = (
@@ -15,6 +15,7 @@ FILES: tuple[File, ...] = (
     File("rules/gpu.yml", gpu.ABOUT, gpu.groups),
     File("rules/fleet.yml", fleet.ABOUT, fleet.groups),
     File("rules/peers.yml", peers.ABOUT, peers.groups),
+    File("rules/exporters.yml", exporters.ABOUT, exporters.groups),
     File("alerts/availability.yml", availability.ABOUT, availability.groups),
     File("alerts/hardware.yml", hardware.ABOUT, hardware.groups),
     File("alerts/heat.yml", heat.ABOUT, heat.groups),

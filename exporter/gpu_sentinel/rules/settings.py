@@ -60,7 +60,7 @@ SETTINGS: dict[str, Setting] = {
         0.0005, 0, 1, "share of the memory a minute; slower growth is none"
     ),
     "idle_memory_ratio": Setting(0.05, 0, 1, "share of the memory that somebody holds"),
-    "idle_utilization_ratio": Setting(0.01, 0, 1, "a GPU that is less busy than this is idle"),
+    "idle_utilization_ratio": Setting(0.05, 0, 1, "a GPU that is less busy than this is idle"),
     "peer_clock_ratio": Setting(
         0.85, 0.1, 1, "SM clock, as a share of the median of its peers at work"
     ),

@@ -6,7 +6,6 @@ import json
 import textwrap
 from collections.abc import Iterator
 
-from gpu_sentinel.rules import dashboards
 from gpu_sentinel.rules.declare import Alert, File, Group, Record
 from gpu_sentinel.rules.limits import Limits
 
@@ -59,7 +58,7 @@ def _alert(rule: Alert, group: Group, limits: Limits) -> Iterator[str]:
         "threshold": rule.threshold,
         "first_step": rule.first_step,
         "runbook_url": f"{limits.runbooks}/{rule.name}.md",
-        "dashboard_url": dashboards.address(limits.dashboards, group.category),
+        "dashboard_url": group.page.address(limits.dashboards),
     }
     for name, said in annotations.items():
         yield f"          {name}: {json.dumps(said, ensure_ascii=False)}"

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from gpu_sentinel.rules.declare import GPU, PERCENT, SHORT, WHO, Alert, Group
+from gpu_sentinel.rules.declare import (
+    EXPORTER_PAGE,
+    GPU,
+    HOST_PAGE,
+    PERCENT,
+    SHORT,
+    STACK_PAGE,
+    TARGET,
+    WHO,
+    Alert,
+    Group,
+)
 from gpu_sentinel.rules.limits import Limits
 
 ABOUT = "Is everything there, and does it answer? docs/runbooks/ has a page for each alert."
@@ -12,14 +23,12 @@ _ON = "On {{ $labels.host }}: "
 def groups(limits: Limits) -> tuple[Group, ...]:
     """At Prometheus' own interval; what needs minutes anyway, every minute."""
     return (
-        Group(name="gpu-availability", category="availability", rules=(*_hosts(), _lost())),
-        Group(name="gpu-silence", category="availability", interval="15s", rules=(_stalled(),)),
-        Group(
-            name="gpu-exporter",
-            category="availability",
-            interval="1m",
-            rules=(*_sampler(limits), *_exporter(limits)),
-        ),
+        Group(name="gpu-hosts", page=HOST_PAGE, rules=_hosts()),
+        Group(name="gpu-lost", rules=(_lost(),)),
+        Group(name="gpu-silence", interval="15s", rules=(_stalled(),)),
+        Group(name="gpu-sampler", page=EXPORTER_PAGE, interval="1m", rules=_sampler(limits)),
+        Group(name="gpu-exporter", page=EXPORTER_PAGE, interval="1m", rules=_exporter(limits)),
+        Group(name="gpu-exporters", page=STACK_PAGE, rules=(_absent(),)),
     )
 
 
@@ -36,18 +45,6 @@ def _hosts() -> tuple[Alert, ...]:
             value="down",
             threshold="down for 30 s",
             first_step=_ON + "is the host up? Is gpu-sentinel running, and what does its log say?",
-        ),
-        Alert(
-            name="GpuExportersAbsent",
-            severity="critical",
-            expr='absent(up{job="gpu-sentinel"})',
-            wait="5m",
-            summary="Prometheus scrapes no GPU exporter at all",
-            description="There is no target of the job gpu-sentinel: discovery has lost them, or the "
-            "job has another name. No other alert about GPUs can fire.",
-            value="no target",
-            threshold="none for 5 min",
-            first_step="Look at Prometheus' page of targets and at the files in prometheus/targets/.",
         ),
         Alert(
             name="GpuDriverGone",
@@ -78,6 +75,21 @@ def _hosts() -> tuple[Alert, ...]:
             first_step=_ON + "compare `lspci -d 10de:` with `nvidia-smi -L`, then `dmesg` for NVRM "
             "lines.",
         ),
+    )
+
+
+def _absent() -> Alert:
+    return Alert(
+        name="GpuExportersAbsent",
+        severity="critical",
+        expr='absent(up{job="gpu-sentinel"})',
+        wait="5m",
+        summary="Prometheus scrapes no GPU exporter at all",
+        description="There is no target of the job gpu-sentinel: discovery has lost them, or the "
+        "job has another name. No other alert about GPUs can fire.",
+        value="no target",
+        threshold="none for 5 min",
+        first_step="Look at Prometheus' page of targets and at the files in prometheus/targets/.",
     )
 
 
@@ -157,7 +169,7 @@ def _sampler(limits: Limits) -> tuple[Alert, ...]:
 
 
 def _exporter(limits: Limits) -> tuple[Alert, ...]:
-    calls = "sum by (job, instance, host, query)"
+    calls = f"sum by ({TARGET}, query)"
     return (
         Alert(
             name="GpuDriverCallsFailing",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpu_sentinel.rules.declare import PERCENT, Alert
+from gpu_sentinel.rules.declare import PERCENT, TARGET, Alert
 from gpu_sentinel.rules.limits import Limits
 
 _P = "Prometheus on {{ $labels.host }} ({{ $labels.instance }})"
@@ -17,7 +17,7 @@ def alerts(limits: Limits) -> tuple[Alert, ...]:
 
 def _sending(limits: Limits) -> tuple[Alert, ...]:
     errors, sent = (
-        f"sum by (job, instance, host) (rate(prometheus_notifications_{what}_total[5m]))"
+        f"sum by ({TARGET}) (rate(prometheus_notifications_{what}_total[5m]))"
         for what in ("errors", "sent")
     )
     return (
@@ -48,7 +48,7 @@ def _sending(limits: Limits) -> tuple[Alert, ...]:
 
 def _alertmanager(limits: Limits) -> tuple[Alert, ...]:
     failed, told = (
-        f"sum by (job, instance, host, integration) (rate(alertmanager_notifications{what}_total[5m]))"
+        f"sum by ({TARGET}, integration) (rate(alertmanager_notifications{what}_total[5m]))"
         for what in ("_failed", "")
     )
     return (

@@ -14,18 +14,15 @@ def groups(limits: Limits) -> tuple[Group, ...]:
     return (
         Group(
             name="gpu-xids",
-            category="hardware",
             rules=xids.alerts(limits),
         ),
         Group(
             name="gpu-hardware-state",
-            category="hardware",
             interval="15s",
             rules=(*memoryerrors.alerts(), *verdicts.alerts()),
         ),
         Group(
             name="gpu-hardware-trends",
-            category="hardware",
             interval="1m",
             rules=(*memoryerrors.trends(limits), *links.alerts(limits)),
         ),

@@ -17,22 +17,19 @@ def groups(limits: Limits) -> tuple[Group, ...]:
     return (
         Group(
             name="gpu-thermal",
-            category="thermal",
             rules=_margin(limits),
         ),
         Group(
             name="gpu-throttling",
-            category="thermal",
             interval="15s",
             rules=_throttling(limits),
         ),
         Group(
             name="gpu-thermal-trends",
-            category="thermal",
             interval="30s",
             rules=(_memory(limits), *_trends(limits)),
         ),
-        Group(name="gpu-power", category="power", interval="30s", rules=_power(limits)),
+        Group(name="gpu-power", interval="30s", rules=_power(limits)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpu_sentinel.rules.alerts import delivery
-from gpu_sentinel.rules.declare import PERCENT, Alert, Group
+from gpu_sentinel.rules.declare import PERCENT, STACK_PAGE, TARGET, Alert, Group
 from gpu_sentinel.rules.limits import Limits
 
 ABOUT = "What watches the GPUs: Prometheus, Alertmanager, Grafana, and whether alerts arrive."
@@ -13,10 +13,10 @@ _P = "Prometheus on {{ $labels.host }} ({{ $labels.instance }})"
 def groups(limits: Limits) -> tuple[Group, ...]:
     """The watchdog at Prometheus' own interval, the rest every 15 s."""
     return (
-        Group(name="gpu-sentinel-meta", category="stack", rules=(_watchdog(),)),
+        Group(name="gpu-sentinel-meta", page=STACK_PAGE, rules=(_watchdog(),)),
         Group(
             name="gpu-sentinel-stack",
-            category="stack",
+            page=STACK_PAGE,
             interval="15s",
             rules=(*_prometheus(), *_storage(limits), *delivery.alerts(limits), *_grafana(limits)),
         ),
@@ -46,8 +46,7 @@ def _counted(
         severity=severity,
         # One by one: without their names they would be equal.
         expr="\nor\n".join(
-            f"sum by (job, instance, host) (increase({metric}[{window}])) > 0"
-            for metric in metrics.split()
+            f"sum by ({TARGET}) (increase({metric}[{window}])) > 0" for metric in metrics.split()
         ),
         wait=wait,
         summary=f"{_P}: {what}",
@@ -180,7 +179,7 @@ def _storage(limits: Limits) -> tuple[Alert, ...]:
 def _grafana(limits: Limits) -> tuple[Alert, ...]:
     key = "grafana_error_ratio"
     answers = "grafana_http_request_duration_seconds_count"
-    by = "sum by (job, instance, host)"
+    by = f"sum by ({TARGET})"
     failed = f'{by} (rate({answers}{{status_code=~"5.."}}[5m]))'
     return (
         Alert(

@@ -15,9 +15,9 @@ def groups(limits: Limits) -> tuple[Group, ...]:
     """None of it is urgent."""
     slow = "1m"
     return (
-        Group(name="gpu-memory", category="memory", interval=slow, rules=_memory(limits)),
-        Group(name="gpu-workload", category="workload", interval=slow, rules=_workload(limits)),
-        Group(name="gpu-anomaly", category="anomaly", interval=slow, rules=_anomaly(limits)),
+        Group(name="gpu-memory", interval=slow, rules=_memory(limits)),
+        Group(name="gpu-workload", interval=slow, rules=_workload(limits)),
+        Group(name="gpu-anomaly", interval=slow, rules=_anomaly(limits)),
     )
 
 

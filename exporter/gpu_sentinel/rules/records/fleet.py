@@ -1,111 +1,179 @@
-"""Records of hosts, models and the fleet."""
+"""Records of hosts by model, and from these of hosts, models and the fleet."""
 
 from __future__ import annotations
 
-from gpu_sentinel.rules.declare import HOST, JOIN, Group, Record
+import textwrap
+from dataclasses import dataclass
+
+from gpu_sentinel.rules.declare import GPU, JOIN, Group, Record
 from gpu_sentinel.rules.limits import Limits
 
 ABOUT = (
-    "Records of hosts, models and the fleet: few series, cheap to draw over a month. "
-    "`model` is the label `name` of gpu_info."
+    "What GPUs have in common, kept by host and model: ten thousand GPUs are then some hundred "
+    "lines to draw over a month. Sums and counts, so that any choice of them adds up again. "
+    "`host_model` means by (cluster, host, name): `name` is the model, as in gpu_info, and "
+    "`cluster` may be missing. Hosts, models and the fleet are sums of these."
 )
-#: What is counted or summed at every level: name of the record after the level, and of what.
-_SUMS = (
-    ("gpu_power_watts:sum", "gpu_power_watts"),
-    ("gpu_busy_seconds:increase5m", "gpu:busy_seconds:increase5m"),
-    ("gpu_observed_seconds:increase5m", "gpu:observed_seconds:increase5m"),
-    ("gpu_memory_used_bytes:sum", "gpu_memory_used_bytes"),
-    ("gpu_memory_total_bytes:sum", "gpu_memory_total_bytes"),
-)
-_DEVICES = "max by (job, instance, host, uuid) (gpu_info)"
-_COUNTS = (
-    ("gpu_busy:count", "gpu:utilization_ratio:mean5m >= {idle}"),
-    ("gpu_idle_with_memory:count", "gpu:idle_memory_held:bytes"),
-    ("gpu_unhealthy:count", "gpu:unhealthy:max"),
-)
-_HOURS = (
-    ("gpu_energy_joules:increase1h", "gpu:energy_joules:increase1h"),
-    ("gpu_busy_seconds:increase1h", "gpu:busy_seconds:increase1h"),
-    ("gpu_observed_seconds:increase1h", "gpu:observed_seconds:increase1h"),
-)
+_MODEL = f"max by ({JOIN}, name) (gpu_info)"
+_LEVELS = (("host", "by (cluster, host) "), ("model", "by (name) "), ("fleet", ""))
+#: Shares of the time at or below which GPUs are counted.
+_BUCKETS = (0.05, 0.3, 0.7, 0.9)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sum:
+    """What is added up: its name after the level, and the series of GPUs."""
+
+    name: str
+    gpus: str
+    why: str = ""
+    operator: str = "sum"
+    label: str = ""
+    le: str = ""
+
+    def by_host_and_model(self) -> Record:
+        by = "cluster, host, name" + (f", {self.label}" if self.label else "")
+        gpus = textwrap.indent(textwrap.dedent(self.gpus).strip(), "  ")
+        return Record(
+            name=f"host_model:{self.name}",
+            labels=(("le", f'"{self.le}"'),) if self.le else (),
+            expr=f"{self.operator} by ({by}) (\n{gpus}\n    * on ({JOIN}) group_left (name) {_MODEL}\n)",
+            why=self.why,
+        )
 
 
 def groups(limits: Limits) -> tuple[Group, ...]:
-    """Five minutes every 30 s; an hour every 2 min."""
-    idle = limits.number("idle_utilization_ratio")
-    levels = (
-        ("host", f"sum by ({HOST})", f"count by ({HOST})", _plain),
-        ("model", "sum by (name)", "count by (name)", _named),
+    """Five minutes every minute, an hour every two."""
+    devices = Record(
+        name="host_model:gpu_devices:count",
+        expr=f"count by (cluster, host, name) (max by ({GPU}, name) (gpu_info))",
     )
-    recent = tuple(
-        rule
-        for level, total, count, of in levels
-        for rule in (
-            *(Record(name=f"{level}:{n}", expr=f"{total} ({of(x)})") for n, x in _SUMS),
-            Record(name=f"{level}:gpu_devices:count", expr=f"{count} ({of(_DEVICES)})"),
-            *(
-                Record(
-                    name=f"{level}:{n}",
-                    expr=f"{count} ({of(x.format(idle=idle))}) or {level}:gpu_devices:count * 0",
-                )
-                for n, x in _COUNTS
-            ),
-            _ratio(f"{level}:gpu_utilization_ratio:mean5m", f"{level}:gpu_{{}}_seconds:increase5m"),
-            Record(
-                name=f"{level}:gpu_memory_used:ratio",
-                expr=f"{level}:gpu_memory_used_bytes:sum / {level}:gpu_memory_total_bytes:sum",
-            ),
-        )
-    )
-    summed = ("gpu_devices:count", *(name for name, _ in (*_SUMS, *_COUNTS)))
-    fleet = (
-        *(Record(name=f"fleet:{n}", expr=f"sum (host:{n})") for n in summed),
-        _ratio("fleet:gpu_utilization_ratio:mean5m", "fleet:gpu_{}_seconds:increase5m"),
-        Record(
-            name="fleet:gpu_memory_used:ratio",
-            expr="fleet:gpu_memory_used_bytes:sum / fleet:gpu_memory_total_bytes:sum",
-        ),
-    )
-    missing = "max by (job, host) (clamp_min(gpu_expected_devices - gpu_devices, 0))"
-    hours = tuple(
-        rule
-        for level, total, _, of in levels
-        for rule in (
-            *(Record(name=f"{level}:{n}", expr=f"{total} ({of(x)})") for n, x in _HOURS),
-            _ratio(f"{level}:gpu_utilization_ratio:mean1h", f"{level}:gpu_{{}}_seconds:increase1h"),
-        )
-    )
-    fleet_hours = (
-        *(Record(name=f"fleet:{n}", expr=f"sum (host:{n})") for n, _ in _HOURS),
-        _ratio("fleet:gpu_utilization_ratio:mean1h", "fleet:gpu_{}_seconds:increase1h"),
-    )
+    recent, hours = _use(limits), _hours()
     return (
         Group(
-            name="gpu-fleet",
-            interval="30s",
+            name="gpu-host-model",
+            interval="1m",
             rules=(
-                *recent,
-                *fleet,
-                Record(name="host:gpu_missing:sum", expr=missing),
-                Record(name="fleet:gpu_missing:sum", expr="sum (host:gpu_missing:sum)"),
-                Record(name="fleet:hosts:count", expr='count (up{job="gpu-sentinel"} == 1)'),
+                devices,
+                *(each.by_host_and_model() for each in (*recent, *_buckets(), *_events())),
             ),
         ),
-        Group(name="gpu-fleet-hour", interval="2m", rules=(*hours, *fleet_hours)),
+        Group(
+            name="gpu-fleet",
+            interval="1m",
+            rules=(
+                *_levels("gpu_devices:count", *(each.name for each in recent)),
+                *_ratios("gpu_utilization_ratio:mean5m", "gpu_{}_seconds:increase5m"),
+                *_ratios("gpu_memory_used:ratio", "gpu_memory_{}_bytes:sum", "used", "total"),
+                *_missing(),
+            ),
+        ),
+        Group(
+            name="gpu-fleet-hour",
+            interval="2m",
+            rules=(
+                *(each.by_host_and_model() for each in hours),
+                *_levels(*(each.name for each in hours)),
+                *_ratios("gpu_utilization_ratio:mean1h", "gpu_{}_seconds:increase1h"),
+            ),
+        ),
     )
 
 
-def _ratio(name: str, parts: str) -> Record:
-    return Record(name=name, expr=f"{parts.format('busy')} / {parts.format('observed')}")
+def _use(limits: Limits) -> tuple[_Sum, ...]:
+    idle = f"(gpu:utilization_ratio:mean5m < bool {limits.number('idle_utilization_ratio')})"
+    held = f"(gpu:memory_used:ratio > bool {limits.number('idle_memory_ratio')})"
+    return (
+        _Sum("gpu_lost:sum", f"max by ({GPU}) (gpu_lost)"),
+        _Sum(
+            "gpu_unhealthy:count",
+            f"(max by ({GPU}) (gpu_health_status) > bool 0)",
+            "Of which the driver itself says that something is wrong with them.",
+        ),
+        _Sum("gpu_busy_seconds:increase5m", "gpu:busy_seconds:increase5m"),
+        _Sum("gpu_observed_seconds:increase5m", "gpu:observed_seconds:increase5m"),
+        _Sum("gpu_idle:count", idle),
+        _Sum(
+            "gpu_idle_memory_held:count",
+            f"({idle} * {held})",
+            "Doing nothing, and yet in somebody's hands.",
+        ),
+        _Sum("gpu_power_watts:mean5m", "gpu:power_watts:mean5m", "Exact: from the energy."),
+        _Sum("gpu_memory_used_bytes:sum", "gpu_memory_used_bytes"),
+        _Sum("gpu_memory_total_bytes:sum", "gpu_memory_total_bytes"),
+    )
 
 
-def _plain(expr: str) -> str:
-    return expr
+def _hours() -> tuple[_Sum, ...]:
+    return tuple(
+        _Sum(f"gpu_{what}:increase1h", f"gpu:{what}:increase1h")
+        for what in ("energy_joules", "busy_seconds", "observed_seconds")
+    )
 
 
-def _named(expr: str) -> str:
-    """With the model; the counts do not ask for the value."""
-    if expr.startswith("max by"):
-        return "max by (job, instance, uuid, name) (gpu_info)"
-    model = f"max by ({JOIN}, name) (gpu_info)"
-    return f"\n  ({expr}) * on ({JOIN}) group_left (name)\n  {model}\n"
+def _buckets() -> tuple[_Sum, ...]:
+    name, use = "gpu_utilization_ratio:bucket", "gpu:utilization_ratio:mean5m"
+    why = "GPUs at or below a utilisation, as the buckets of a histogram."
+    bounded = (
+        _Sum(name, f"({use} <= bool {le})", why if le == _BUCKETS[0] else "", le=str(le))
+        for le in _BUCKETS
+    )
+    return (*bounded, _Sum(name, use, operator="count", le="+Inf"))
+
+
+def _events() -> tuple[_Sum, ...]:
+    held_down = 'gpu_clock_event_seconds_total{reason=~"sw_power_cap|.*slowdown|sync_boost"}'
+    profiled = (
+        ("gpu_sm_active_seconds", "Profiling: seconds, of as many GPUs as tell them."),
+        *((f"gpu_{name}_seconds", "") for name in ("sm_occupancy", "tensor_active", "dram_active")),
+    )
+    return (
+        _Sum(
+            "gpu_temperature_margin_celsius:min", "gpu_temperature_margin_celsius", operator="min"
+        ),
+        _Sum(
+            "gpu_clock_event_seconds:rate5m",
+            f"rate({held_down}[5m])",
+            "GPUs whose clocks a reason held down, each counted by its share of the time. Not for "
+            "what somebody has set, nor for having nothing to do.",
+            label="reason",
+        ),
+        _Sum(
+            "gpu_ecc_volatile_errors:rate5m",
+            "rate(gpu_ecc_volatile_errors_total[5m])",
+            label="type",
+        ),
+        _Sum("gpu_nvlink_errors:rate5m", "rate(gpu_nvlink_errors_total[5m])", label="type"),
+        _Sum("gpu_pcie_replays:rate5m", "rate(gpu_pcie_replays_total[5m])"),
+        *(_Sum(f"{name}:rate5m", f"rate({name}_total[5m])", why) for name, why in profiled),
+        _Sum("gpu_profiled:count", "gpu_sm_active_ratio", operator="count"),
+    )
+
+
+def _levels(*names: str) -> tuple[Record, ...]:
+    return tuple(
+        Record(name=f"{level}:{name}", expr=f"sum {by}(host_model:{name})")
+        for level, by in _LEVELS
+        for name in names
+    )
+
+
+def _ratios(
+    name: str, parts: str, above: str = "busy", below: str = "observed"
+) -> tuple[Record, ...]:
+    return tuple(
+        Record(
+            name=f"{level}:{name}",
+            expr=f"{level}:{parts.format(above)} / {level}:{parts.format(below)}",
+        )
+        for level, _ in _LEVELS
+    )
+
+
+def _missing() -> tuple[Record, ...]:
+    missing = "max by (cluster, host) (clamp_min(gpu_expected_devices - gpu_devices, 0))"
+    return (
+        Record(name="host:gpu_missing:sum", expr=missing),
+        Record(name="fleet:gpu_missing:sum", expr="sum (host:gpu_missing:sum)"),
+        Record(name="fleet:hosts:count", expr='count (up{job="gpu-sentinel"} == 1)'),
+    )

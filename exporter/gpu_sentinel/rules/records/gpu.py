@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpu_sentinel.rules.declare import GPU, JOIN, Group, Record
+from gpu_sentinel.rules.declare import GPU, JOIN, TARGET, Group, Record
 from gpu_sentinel.rules.limits import Limits
 
 ABOUT = (
@@ -11,9 +11,8 @@ ABOUT = (
 )
 
 
-def groups(limits: Limits) -> tuple[Group, ...]:
-    """Five minutes every 15 s, states every 30 s, an hour every 2 min."""
-    held = limits.number("idle_memory_ratio")
+def groups(limits: Limits) -> tuple[Group, ...]:  # noqa: ARG001 - every module has the same form
+    """Five minutes every 15 s, an hour every 2 min."""
     return (
         Group(
             name="gpu-records",
@@ -45,35 +44,6 @@ def groups(limits: Limits) -> tuple[Group, ...]:
             ),
         ),
         Group(
-            name="gpu-records-state",
-            interval="30s",
-            rules=(
-                Record(
-                    name="gpu:thermal_slowdown:ratio5m",
-                    expr=f"""
-                    max by ({GPU}) (
-                      rate(gpu_clock_event_seconds_total{{reason=~"(hw|sw)_thermal_slowdown"}}[5m])
-                    )""",
-                    why="Share of the time in which heat held the clocks down.",
-                ),
-                Record(
-                    name="gpu:idle_memory_held:bytes",
-                    expr=f"""
-                    gpu_memory_used_bytes
-                      and (gpu:memory_used:ratio > {held})
-                      and (gpu:utilization_ratio:mean5m < {limits.number("idle_utilization_ratio")})""",
-                    why="Memory that is held on GPUs that do nothing.",
-                ),
-                Record(
-                    name="gpu:unhealthy:max",
-                    expr=f"""
-                    max by ({GPU}) (gpu_health_status) > 0
-                      or max by ({GPU}) (gpu_lost) > 0""",
-                    why="The driver's worst verdict on those that are not well.",
-                ),
-            ),
-        ),
-        Group(
             name="gpu-resets",
             interval="15s",
             rules=(
@@ -83,7 +53,7 @@ def groups(limits: Limits) -> tuple[Group, ...]:
                     (last_over_time(gpu:reset:timestamp_seconds[1h]) > time() - 300)
                     or
                     (
-                      max by (job, instance, host, uuid) (
+                      max by ({TARGET}, uuid) (
                         resets(gpu_energy_joules_total[3m]) > 0
                           and on ({JOIN}) gpu_energy_source_info{{source="hardware"}}
                       ) * 0 + time()

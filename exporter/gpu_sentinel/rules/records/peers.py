@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from gpu_sentinel.rules.declare import JOIN, Group, Record
+from gpu_sentinel.rules.declare import JOIN, TARGET, Group, Record
 from gpu_sentinel.rules.limits import Limits
 
 ABOUT = (
     "Peers: GPUs of one model on one host that are busy for more than 80 % of the time. From three of "
     "them on, each is compared with their median. No long ranges: records of five minutes are used."
 )
-_PEERS = "job, instance, host, name"
+_PEERS = f"{TARGET}, name"
 _BUSY = "gpu:utilization_ratio:mean5m > 0.8"
 #: What is compared -> where it comes from, and how.
 _COMPARED = (
