@@ -280,7 +280,7 @@ def dashboard() -> Dashboard:
         title=links.PAGES["gpu-fleet"],
         description="All GPUs: what is there, what is wrong, what works, and where to look next.",
         variables=variables.FLEET,
-        annotations=marks.on_page(FLEET)[1:2],
+        annotations=marks.on_fleet(),
         links=links.menu("gpu-fleet"),
         rows=[
             Row("", numbers()),

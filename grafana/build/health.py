@@ -235,7 +235,7 @@ def dashboard() -> Dashboard:
         title=links.PAGES["gpu-health"],
         description="Hardware that fails or is about to: XIDs, memory, links, heat.",
         variables=variables.FLEET,
-        annotations=marks.on_page(FLEET)[1:2],
+        annotations=marks.on_fleet(),
         links=links.menu("gpu-health"),
         span="6h",
         refresh="30s",

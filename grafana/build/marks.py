@@ -1,4 +1,4 @@
-"""What happened, as marks on every line: XIDs, alerts, a driver or an exporter that came back."""
+"""What happened, as marks on every line, such as XIDs, alerts, and an exporter that came back."""
 
 from __future__ import annotations
 
@@ -31,8 +31,18 @@ def _mark(
     }
 
 
+#: Maintenance is a silence; whose it is, only Alertmanager knows.
+SILENCED = _mark(
+    "Silences",
+    "light-blue",
+    'alertmanager_silences{state="active"} > 0',
+    "Alerts silenced",
+    "Silences were active, such as maintenance",
+)
+
+
 def on_page(scope: Scope) -> tuple[Json, ...]:
-    """All of them, of what is chosen."""
+    """All of them, of what is chosen; silences are of everything."""
     # `gpu` is not on alerts about hosts, which concern every GPU of theirs.
     gpu = ('gpu=~"$gpu|"',) if scope.one else ()
     return (
@@ -67,4 +77,12 @@ def on_page(scope: Scope) -> tuple[Json, ...]:
             "On {{host}}",
             at_value=True,
         ),
+        SILENCED,
+    )
+
+
+def on_fleet() -> tuple[Json, ...]:
+    """What many GPUs do not make too many of."""
+    return tuple(
+        mark for mark in on_page(Scope(one=False)) if mark["name"] in {"Alerts", "Silences"}
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,6 +93,15 @@ def _record_rules(promtool: str, stack: Stack, rules: Path, stretches: list[Stre
         assert done.returncode == 0, done.stderr
 
 
+def _silence(filled: Filled) -> None:
+    """Maintenance of one host."""
+    command = [sys.executable, "-m", "gpu_sentinel", "maintenance"]
+    command += ["--url", filled.stack.url("alertmanager"), "start", "--host", "node-1"]
+    command += ["--for", "1h", "--comment", "new fans", "--unchecked"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 #: The last to come: alerts of both states, what could not be delivered, what rules recorded,
 #: two scrapes of everything.
 _LAST = (
@@ -99,6 +109,7 @@ _LAST = (
     'ALERTS{alertstate="pending"}',
     "alertmanager_notifications_total > 0",
     "host_model:gpu_devices:count",
+    'alertmanager_silences{state="active"} > 0',
     "rate(prometheus_tsdb_head_samples_appended_total[1m])",
     "rate(alertmanager_notifications_total[1m])",
     "rate(gpu_sentinel_lateness_seconds_count[1m])",
@@ -167,6 +178,7 @@ def filled(tool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
         component.start()
         component.wait_ready(_answers, 30)
         filled = Filled(stack, start, end)
+        _silence(filled)
         _wait(filled)
         yield filled
     finally:

@@ -188,7 +188,8 @@ def test_the_most_specific_exception_holds(tool: Callable[..., str], tmp_path: P
                             "first_step": f"Look at the inlet temperature and the fans of {h}, and "
                             "at its neighbours in the rack.",
                             "runbook_url": "docs/runbooks/GpuNearSlowdown.md",
-                            "dashboard_url": f"http://127.0.0.1:3000/d/gpu-fleet?var-host={h}",
+                            "dashboard_url": "http://127.0.0.1:3000/d/gpu-device"
+                            f"?var-host={h}&var-gpu=0",
                         },
                     }
                     for h, uuid, value, limit in told
