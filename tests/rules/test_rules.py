@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +112,21 @@ def test_lint(tool: Callable[..., str]):
     files = [str(p) for f in ("rules", "alerts") for p in (PROMETHEUS / f).glob("*.yml")]
     result = subprocess.run(
         [tool("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_pint():
+    """No package of any distribution has it, so that it is used where somebody has put it."""
+    if shutil.which("pint") is None:
+        pytest.skip("no pint on this machine")
+    command = ["pint", "--no-color", "--offline", "lint", "--min-severity=info", "--fail-on=info"]
+    result = subprocess.run(
+        [*command, "prometheus/rules", "prometheus/alerts"],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
