@@ -1,9 +1,9 @@
 """How long the dashboards' queries take at 8,000 GPUs over 24 hours, on a real Prometheus.
 
-    .venv/bin/python benchmarks/dashboards.py [--hosts 1000] [--hours 24]
+    .venv/bin/python benchmarks/dashboards.py [--hosts 1000] [--hours 24] [--scrape 15]
 
 Recorded series are there for all of the time (one a minute), raw ones for the last six minutes
-(every 15 s), which is what numbers of now ask for.
+(one a scrape), which is what numbers of now ask for.
 """
 
 from __future__ import annotations
@@ -108,14 +108,14 @@ def write(path: Path, hosts: int, wanted: list[str], times: range) -> None:
         file.write("# EOF\n")
 
 
-def fill(data: Path, hosts: int, hours: int, now: int) -> None:
+def fill(data: Path, hosts: int, hours: int, scrape: int, now: int) -> None:
     """All blocks."""
     raw, recorded = names()
     first = (now - hours * 3600) // WINDOW * WINDOW
     jobs = [(recorded, at, min(at + WINDOW, now), 60) for at in range(first, now, WINDOW)]
     # In both windows that it touches.
     touched = {(now - RAW) // WINDOW * WINDOW, now // WINDOW * WINDOW}
-    jobs += [(raw, max(at, now - RAW), min(at + WINDOW, now), 15) for at in touched]
+    jobs += [(raw, max(at, now - RAW), min(at + WINDOW, now), scrape) for at in touched]
     for wanted, start, end, step in jobs:
         text = data.parent / "text"
         write(text, hosts, wanted, range(start, end, step))
@@ -159,12 +159,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hosts", type=int, default=1000)
     parser.add_argument("--hours", type=int, default=24)
+    parser.add_argument("--scrape", type=int, default=15, help="seconds between two scrapes")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="dashboards-"))
     now = int(time.time())
     try:
         (folder / "data").mkdir()
-        fill(folder / "data", given.hosts, given.hours, now)
+        fill(folder / "data", given.hosts, given.hours, given.scrape, now)
         (folder / "p.yml").write_text("{}\n")
         with socket.create_server(("127.0.0.1", 0)) as sock:
             address = f"127.0.0.1:{sock.getsockname()[1]}"

@@ -230,6 +230,10 @@ def test_up_takes_those_of_its_data_directory(tmp_path: Path):
     config = prometheus_file(plan, alertmanager=True, grafana=False)
     made = (config.parent / "alerts" / "heat.yml").read_text()
     assert "(gpu_temperature_margin_celsius) <= 0" in made
+    assert "dashboard_url" not in made, "there is no Grafana to lead to"
+    config = prometheus_file(plan, alertmanager=True, grafana=True)
+    made = (config.parent / "alerts" / "heat.yml").read_text()
+    assert f'"http://127.0.0.1:{plan.grafana_port}/d/gpu-device?' in made
     (tmp_path / "thresholds.yml").write_text("thresholds: {overheating_margin: 0}\n")
     with pytest.raises(ConfigError, match="did you mean 'overheating_margin_celsius'"):
         prometheus_file(plan, alertmanager=True, grafana=False)

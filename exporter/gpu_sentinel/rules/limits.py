@@ -42,7 +42,7 @@ class Limits:
 
     Attributes:
         runbooks: what the address of a runbook begins with.
-        dashboards: what the address of a dashboard begins with.
+        dashboards: what the address of a dashboard begins with; empty where there is no Grafana.
     """
 
     values: Mapping[str, float]

@@ -58,8 +58,9 @@ def _alert(rule: Alert, group: Group, limits: Limits) -> Iterator[str]:
         "threshold": rule.threshold,
         "first_step": rule.first_step,
         "runbook_url": f"{limits.runbooks}/{rule.name}.md",
-        "dashboard_url": group.page.address(limits.dashboards),
     }
+    if limits.dashboards:
+        annotations["dashboard_url"] = group.page.address(limits.dashboards)
     for name, said in annotations.items():
         yield f"          {name}: {json.dumps(said, ensure_ascii=False)}"
 

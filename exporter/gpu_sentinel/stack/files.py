@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import socket
@@ -60,7 +61,7 @@ def prometheus_file(plan: Plan, *, alertmanager: bool, grafana: bool) -> Path:
         grafana: whether there is one to scrape.
 
     Raises:
-        ConfigError: the data directory has thresholds, and they are wrong.
+        ConfigError: the thresholds are wrong.
     """
     folder = _copy(plan, "prometheus")
     for discovered in ("targets", "alertmanagers", "stack"):
@@ -76,8 +77,11 @@ def prometheus_file(plan: Plan, *, alertmanager: bool, grafana: bool) -> Path:
     sent_to = {"targets": [f"127.0.0.1:{plan.alertmanager_port}"]}
     _write(folder / "alertmanagers" / "local.yml", [sent_to])
     own = plan.data / "thresholds.yml"
-    if own.is_file():
-        rules.write(thresholds.read(own), folder)
+    limits = thresholds.read(own if own.is_file() else folder / "thresholds.yml")
+    if limits.dashboards == thresholds.DEFAULTS.dashboards:
+        here = f"http://127.0.0.1:{plan.grafana_port}" if grafana else ""
+        limits = dataclasses.replace(limits, dashboards=here)
+    rules.write(limits, folder)
     path = folder / "prometheus.yml"
     if plan.targets is not None:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
