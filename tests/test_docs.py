@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from gpu_sentinel.config import SETTINGS
+from gpu_sentinel.durations import seconds
 from gpu_sentinel.simulator import load_scenario, scenario_names
 from gpu_sentinel.simulator.loads import KINDS
 from gpu_sentinel.simulator.models import DRIVERS, MODELS
@@ -51,10 +54,21 @@ def test_yaml_blocks_are_yaml(page: Path):
 
 def test_alerts_are_listed():
     page = (ROOT / "docs" / "alerting.md").read_text()
-    names = {
-        (rule["alert"], rule["labels"]["severity"])
+    expected = {
+        (rule["alert"], rule["labels"]["severity"], told_after(group, rule))
         for path in (ROOT / "prometheus" / "alerts").glob("*.yml")
         for group in yaml.safe_load(path.read_text())["groups"]
         for rule in group["rules"]
     }
-    assert set(re.findall(r"^\| `(\w+)` \| (\w+) \|", page, re.MULTILINE)) == names
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|.*\| (.*) \| .* \|$", page, re.MULTILINE)
+    assert set(rows) == expected
+
+
+def told_after(group: dict[str, Any], rule: dict[str, Any]) -> str:
+    """A scrape, the rule's interval, its `for` in whole intervals, Alertmanager's wait."""
+    wait = {"critical": 1, "warning": 30}.get(rule["labels"]["severity"])
+    if wait is None:
+        return "at once" if rule["alert"] == "Watchdog" else "never"
+    interval = seconds(group.get("interval", "5s"))
+    total = 5 + interval + math.ceil(seconds(rule["for"]) / interval) * interval + wait
+    return f"{total:g} s" if total < 120 else f"{total / 60:.0f} min"
