@@ -1,7 +1,8 @@
-"""A real Prometheus with the configuration that is delivered."""
+"""A real Prometheus with the configuration that is delivered, in which everything is hastened."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -70,6 +71,9 @@ def prometheus(
             "evaluation_interval": "1s",
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        for rules in (*folder.glob("rules/*.yml"), *folder.glob("alerts/*.yml")):
+            slow = r"^    interval: .*\n"
+            rules.write_text(re.sub(slow, "", rules.read_text(), flags=re.MULTILINE))
         target = {"targets": [f"127.0.0.1:{exporter_port}"], "labels": {"host": HOST}}
         shutil.rmtree(folder / "alertmanagers")
         shutil.rmtree(folder / "stack")
