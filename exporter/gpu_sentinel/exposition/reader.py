@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -135,7 +136,9 @@ def parse_status(body: str, now: float) -> Status:
     samples: _Samples = defaultdict(list)
     for family in text_string_to_metric_families(body):
         for sample in family.samples:
-            samples[sample.name].append((sample.labels, sample.value))
+            # Nothing that is read here can be infinite or no number, and JSON has neither.
+            if math.isfinite(sample.value):
+                samples[sample.name].append((sample.labels, sample.value))
     if "gpu_sentinel_build_info" not in samples:
         raise ValueError("no gpu_sentinel_build_info in it")
     driver = samples["gpu_driver_info"][0][0] if samples["gpu_driver_info"] else {}
