@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -189,6 +190,19 @@ class TestReload:
         config.write_text(self.CONFIG)
         exporter.process.send_signal(signal.SIGHUP)
         eventually(lambda: exporter.page().value(successful) == 1, 3, "the success is shown")
+
+    def test_a_fifo_does_not_hold_it_up(self, serve, eventually, tmp_path: Path):
+        config = tmp_path / "config.yml"
+        config.write_text(self.CONFIG)
+        exporter = serve("steady", "--config.file", str(config))
+        config.unlink()
+        os.mkfifo(config)
+        exporter.process.send_signal(signal.SIGHUP)
+        successful = "gpu_sentinel_config_last_reload_successful"
+        eventually(lambda: exporter.page().value(successful) == 0, 3, "the failure is shown")
+        code, log = exporter.stop()
+        assert code == 0
+        assert "it is no regular file" in log
 
     def test_what_needs_a_restart_says_so(self, serve, eventually, tmp_path: Path):
         config = tmp_path / "config.yml"
