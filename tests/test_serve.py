@@ -236,6 +236,15 @@ class TestRelease:
         assert page.value("gpu_sentinel_nvml_up") == 0
         assert "gpu_power_watts" not in exporter.get("/metrics").text
         assert exporter.get("/-/ready").status_code == 200
+        status = subprocess.run(
+            [sys.executable, "-m", "gpu_sentinel", "status", "--url", exporter.url + "/metrics"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert ", driver released, " in status.stdout
+        assert "no driver" not in status.stdout
         landing = exporter.get("/").text
         assert "The driver is let go of on request; POST /-/acquire" in landing
         assert "Trying again" not in landing

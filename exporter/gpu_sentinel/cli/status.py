@@ -96,6 +96,8 @@ def _print(found: Status) -> None:
     driver = (
         f"driver {found.driver_version}, CUDA {found.cuda_version}"
         if found.driver_version
+        else "driver released"
+        if found.released
         else "no driver"
     )
     click.echo(f"gpu-sentinel {found.exporter_version}, {driver}, {len(found.gpus)} GPUs\n")
