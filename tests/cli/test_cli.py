@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gpu_sentinel import __version__
 from gpu_sentinel.catalogue import METRICS
 
 
@@ -158,11 +159,19 @@ class TestCheck:
         assert all(lines[i + 1].startswith("      -> ") for i in failed)
         assert lines[-1] == "3 of these need attention"
 
-    def test_port_that_is_taken(self, serve):
+    def test_port_of_an_exporter_that_runs(self, serve):
         exporter = serve("steady")
         result = run("check", "--simulate", "--web.listen-address", f"127.0.0.1:{exporter.port}")
+        assert result.returncode == 0, result.stdout
+        said = f"port: 127.0.0.1:{exporter.port} is in use by gpu-sentinel {__version__}: it runs"
+        assert said in result.stdout
+
+    def test_port_of_another_program(self, page_server):
+        address = page_server("no metrics\n").split("/")[2]
+        result = run("check", "--simulate", "--web.listen-address", address)
         assert result.returncode == 1
         assert "address already in use" in result.stdout
+        assert "-> choose another with --web.listen-address" in result.stdout
 
     def test_without_a_driver(self, tmp_path: Path):
         scenario = tmp_path / "none.yml"
