@@ -125,15 +125,11 @@ BAD = {
         "driver: 595.8 is a number: write a text, in quotes: did you mean '595.80'?",
     ),
     "retire-on-ampere": (
-        GOOD.replace("l40s", "a100-sxm").replace(
-            EVENT, "  - {at: 1s, gpu: 0, do: retire, cause: double_bit}"
-        ),
-        "events[0].do: NVIDIA A100-SXM4-80GB retires no pages: it remaps rows instead: write 'remap'",
+        on("a100-sxm", "do: retire, cause: double_bit"),
+        "events[0].do: NVIDIA A100-SXM4-80GB retires no pages: it remaps rows instead: write 're",
     ),
     "remap-before-ampere": (
-        GOOD.replace("l40s", "t4").replace(
-            EVENT, "  - {at: 1s, gpu: 0, do: remap, type: correctable}"
-        ),
+        on("t4", "do: remap, type: correctable"),
         "events[0].do: Tesla T4 remaps no rows: it retires pages instead: write 'retire'",
     ),
     "second-event": (
