@@ -14,6 +14,7 @@ if [ "$purpose" = test ]; then
     need promtool prometheus
     need amtool prometheus-alertmanager
     need openssl openssl
+    need systemd-analyze systemd
     command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || missing="$missing chromium"
 fi
 if [ "$purpose" = containers ]; then

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -156,6 +157,14 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
         load({"config.file": str(path)}, {})
 
 
+def test_what_would_block_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fifo.yml"
+    os.mkfifo(path)
+    for wrong in (path, tmp_path, Path("/dev/zero")):
+        with pytest.raises(ConfigError, match=f"{wrong}: cannot be read: it is no regular file"):
+            load({"config.file": str(wrong)}, {})
+
+
 def test_an_unknown_variable_is_refused() -> None:
     with pytest.raises(ConfigError, match="did you mean 'GPU_SENTINEL_SAMPLER_INTERVAL'"):
         load({}, {"GPU_SENTINEL_SAMPLER_INTERVALL": "1s"})
@@ -227,6 +236,36 @@ def test_names_of_another_exporter(write) -> None:
     path = write("compat: dcgm\ncompat.dcgm-hostname-label: hostname\n")
     settings = load({"config.file": path}, {})
     assert (settings.compat, settings.compat_dcgm_hostname_label) == ("dcgm", "hostname")
+
+
+def test_a_setting_that_others_begin_with(write) -> None:
+    path = write("compat: {dcgm-hostname-label: hostname}\n")
+    settings = load({"config.file": path, "compat": "dcgm"}, {})
+    assert (settings.compat, settings.compat_dcgm_hostname_label) == ("dcgm", "hostname")
+    path = write("compat: {dcgm-hostname: hostname}\n")
+    with pytest.raises(ConfigError, match=r"compat.dcgm-hostname: no such setting: did you mean"):
+        load({"config.file": path}, {})
+
+
+def test_a_key_that_is_there_nested_and_with_dots(write) -> None:
+    path = write("sampler: {interval: 1s}\nsampler.interval: 2s\n")
+    with pytest.raises(ConfigError, match=r"sampler.interval: is there twice"):
+        load({"config.file": path}, {})
+
+
+@pytest.mark.parametrize("name", ["metrics.enable", "metrics.disable"])
+def test_an_empty_list_of_groups(write, name: str) -> None:
+    path = write(f"{name}: [media]\n")
+    settings = load({"config.file": path}, {env_name(name): ""})
+    assert (settings.metrics_enable, settings.metrics_disable) == ((), ())
+    for wrong in ("media,", ",", " "):
+        with pytest.raises(ConfigError, match=f"{env_name(name)}: '{wrong}' has a name that is"):
+            load({}, {env_name(name): wrong})
+
+
+def test_an_expression_of_another_kind_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'gpu_\[\[:alpha:\]\]\+' is no regular expression"):
+        load({"metrics.include": "gpu_[[:alpha:]]+"}, {})
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ FLOORS = (
     ("catalogue",),
     ("windows", "logs"),
     ("yamlfile",),
-    ("addresses", "durations", "signals", "yamlloader", "model", ""),
+    ("addresses", "durations", "regularfile", "signals", "yamlloader", "model", ""),
 )
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 

@@ -47,6 +47,49 @@ def test_shows_every_gpu(serve, eventually, look: Callable[[str], str]):
     assert 'href="/metrics"' in page
 
 
+def test_shows_mig_instances_below_their_gpu(serve, eventually, look: Callable[[str], str]):
+    exporter = serve("mig")
+    used = "gpu_mig_instance_graphics_active_ratio"
+    eventually(lambda: len(exporter.page().get(used, [])) == 4, 8, "the instances are there")
+    page = look(exporter.url + "/")
+    rows = re.findall(r"<tr(?: class=\"part\")?>.*?</tr>", page, re.DOTALL)
+    at = next(i for i, row in enumerate(rows) if row.startswith("<tr><td>0</td>"))
+    assert rows[at + 5].startswith("<tr><td>1</td>")
+    for row, name, total in zip(
+        rows[at + 1 : at + 5],
+        ("3g.40gb (2/0)", "2g.20gb (3/0)", "1g.10gb (9/0)", "1g.10gb (10/0)"),
+        ("40", "20", "10", "10"),
+        strict=True,
+    ):
+        assert f'>MIG {name} <code title="MIG-' in row
+        assert re.search(rf"\d+ / {total} GiB", row)
+        assert re.search(r"\d+ %", row)
+
+
+def test_state_is_that_of_the_worst_verdict(serve, eventually, look: Callable[[str], str]):
+    exporter = serve(
+        "description: What the driver says.\n"
+        "gpus: [{model: h100-sxm, count: 4}]\n"
+        "events:\n"
+        "  - {at: 0s, gpu: 1, do: recovery, action: 1}\n"
+        "  - {at: 0s, gpu: 2, do: remap, type: uncorrectable, pending: true}\n"
+        "  - {at: 1s, gpu: 3, do: xid, xid: 79}\n",
+        "--sampler.slow-interval",
+        "1s",
+    )
+    eventually(lambda: exporter.page().value("gpu_xid_errors_total"), 8, "the XID is there")
+    eventually(lambda: exporter.page().value("gpu_row_remap_pending", gpu="2"), 5, "so is the row")
+    page = look(exporter.url + "/")
+    states = re.findall(r'<span class="(ok|bad)">([\w ]+)</span></td><td class="text">NVIDIA', page)
+    assert states == [("ok", "ok"), ("bad", "failed"), ("bad", "degraded"), ("bad", "failed")]
+    problems = re.findall(r'role="alert">(GPU \d[^<]*)<', page)
+    assert problems[:2] == [
+        "GPU 1: the driver asks for an action: reset the GPU.",
+        "GPU 2: a memory row waits to be remapped: reset the GPU.",
+    ]
+    assert len(problems) == 3
+
+
 def test_says_what_is_wrong(serve, eventually, look: Callable[[str], str]):
     exporter = serve(
         "description: One is lost.\n"

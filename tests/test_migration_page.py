@@ -26,6 +26,19 @@ def test_the_table_is_that_of_the_catalogue(request: pytest.FixtureRequest):
     assert table() in fresh
 
 
+def test_what_is_off_by_default_is_told():
+    rows = [line for line in table().splitlines() if "--metrics.enable" in line]
+    switched = {row.split("`")[1]: row for row in rows}
+    for pipe in ("FP16", "FP32", "FP64"):
+        row = switched[f"DCGM_FI_PROF_PIPE_{pipe}_ACTIVE"]
+        assert row.endswith(", with `--metrics.enable profiling-details` |")
+    assert "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE" not in switched
+
+
+def test_boards_without_a_mean_of_power_have_an_equal_too():
+    assert "`gpu_power_average_watts or gpu_power_watts`" in table()
+
+
 def test_every_label_is_explained():
     text = PAGE.read_text()
     assert not [name for name in FIELD_LABELS if f"`{name}`" not in text]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -190,6 +191,19 @@ class TestReload:
         exporter.process.send_signal(signal.SIGHUP)
         eventually(lambda: exporter.page().value(successful) == 1, 3, "the success is shown")
 
+    def test_a_fifo_does_not_hold_it_up(self, serve, eventually, tmp_path: Path):
+        config = tmp_path / "config.yml"
+        config.write_text(self.CONFIG)
+        exporter = serve("steady", "--config.file", str(config))
+        config.unlink()
+        os.mkfifo(config)
+        exporter.process.send_signal(signal.SIGHUP)
+        successful = "gpu_sentinel_config_last_reload_successful"
+        eventually(lambda: exporter.page().value(successful) == 0, 3, "the failure is shown")
+        code, log = exporter.stop()
+        assert code == 0
+        assert "it is no regular file" in log
+
     def test_what_needs_a_restart_says_so(self, serve, eventually, tmp_path: Path):
         config = tmp_path / "config.yml"
         config.write_text(self.CONFIG)
@@ -222,6 +236,15 @@ class TestRelease:
         assert page.value("gpu_sentinel_nvml_up") == 0
         assert "gpu_power_watts" not in exporter.get("/metrics").text
         assert exporter.get("/-/ready").status_code == 200
+        status = subprocess.run(
+            [sys.executable, "-m", "gpu_sentinel", "status", "--url", exporter.url + "/metrics"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert ", driver released, " in status.stdout
+        assert "no driver" not in status.stdout
         landing = exporter.get("/").text
         assert "The driver is let go of on request; POST /-/acquire" in landing
         assert "Trying again" not in landing

@@ -347,9 +347,13 @@ def _flatten(path: Path, prefix: str, content: object, found: dict[str, object])
         raise ConfigError(f"{where}: expected keys with values, not {yamlfile.kind(content)}")
     for key, value in content.items():
         name = f"{prefix}{key}"
-        if name in SETTINGS:
+        has_more = any(known.startswith(f"{name}.") for known in SETTINGS)
+        if name in found:
+            raise ConfigError(f"{path}: {name}: is there twice, nested and with dots: keep one")
+        # `compat` is a setting, and what other settings begin with.
+        if name in SETTINGS and not (has_more and isinstance(value, dict)):
             found[name] = value
-        elif any(known.startswith(f"{name}.") for known in SETTINGS):
+        elif has_more:
             _flatten(path, f"{name}.", value, found)
         else:
             hint = yamlfile.suggestion(name, list(SETTINGS))

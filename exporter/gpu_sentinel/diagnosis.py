@@ -16,6 +16,7 @@ from gpu_sentinel.machine import Machine
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import CallStats, Device, Driver, NvmlError
 from gpu_sentinel.web.access import WebConfigError, load_access
+from gpu_sentinel.web.neighbour import exporter_at
 from gpu_sentinel.web.server import ListenError, probe_address
 
 #: A call to the driver that takes longer counts as hanging.
@@ -75,7 +76,7 @@ def diagnose(settings: Settings, machine: Machine) -> Iterator[Finding]:
     """Look at everything that `serve` needs, in the order in which it needs it."""
     yield from _configuration(settings)
     for address in settings.web_listen_address:
-        yield _port(address)
+        yield _port(address, settings.web_telemetry_path)
     if machine.kernel_log is not None:
         yield _kernel_log(machine.kernel_log)
     yield from _driver(settings, machine)
@@ -93,16 +94,14 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
             yield Finding("web configuration", f"{settings.web_config_file} is valid")
 
 
-def _port(address: str) -> Finding:
+def _port(address: str, path: str) -> Finding:
     try:
         probe_address(address)
     except ListenError as error:
-        return Finding(
-            "port",
-            str(error),
-            "if that is gpu-sentinel itself, all is well (see `gpu-sentinel status`); "
-            "else choose another with --web.listen-address",
-        )
+        found = exporter_at(address, path)
+        if found is not None:
+            return Finding("port", f"{address} is in use by {found}: it runs already")
+        return Finding("port", str(error), "choose another with --web.listen-address")
     return Finding("port", f"{address} is free")
 
 

@@ -1,7 +1,8 @@
-"""What each group of metrics costs: series and calls to the driver, found on simulated GPUs."""
+"""What each group of metrics is worth and costs: its alerts; series and calls, as simulated."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,9 @@ from gpu_sentinel.catalogue import GROUPS, METRICS, Metric, Op, keys_needed
 from gpu_sentinel.catalogue.health import verdicts
 from gpu_sentinel.model import Tier, Value
 from gpu_sentinel.nvml import CallStats, Device, Driver
+from gpu_sentinel.rules.declare import Alert, Record
+from gpu_sentinel.rules.files import FILES
+from gpu_sentinel.rules.thresholds import DEFAULTS
 from gpu_sentinel.simulator import Simulation, load_scenario
 from gpu_sentinel.simulator.models import MODELS
 
@@ -16,6 +20,8 @@ from gpu_sentinel.simulator.models import MODELS
 BOARDS = ("h100-sxm", "a100-sxm", "l40s", "rtx-4080-super")
 #: Of what kind a driver's call can be, as the table has it.
 TIERS = (Tier.FAST, Tier.PROFILING, Tier.SLOW, Tier.STATIC)
+#: Of a series in PromQL; words of the language and labels match too, and are no metrics.
+_NAME = re.compile(r"[a-zA-Z_:][\w:]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +96,45 @@ def _series(metric: Metric, values: Mapping[str, Value], identity: Mapping[str, 
     return sum(len(v) if isinstance(v, tuple) else each for v in found if v is not None)
 
 
+def alerts_by_group() -> dict[str, list[str]]:
+    """The alerts that ask for a metric of a group, by themselves or by what is recorded."""
+    rules = [rule for file in FILES for group in file.groups(DEFAULTS) for rule in group.rules]
+    recorded: dict[str, set[str]] = {}
+    for rule in rules:
+        if isinstance(rule, Record):
+            recorded.setdefault(rule.name, set()).update(_NAME.findall(rule.expr))
+    groups = {m.name: m.group for m in METRICS}
+    found: dict[str, list[str]] = {}
+    for rule in rules:
+        if isinstance(rule, Alert):
+            asked, seen = _NAME.findall(rule.expr), set[str]()
+            while asked:
+                name = asked.pop()
+                if name not in seen:
+                    seen.add(name)
+                    asked += recorded.get(name, ())
+            for group in sorted({groups[name] for name in seen & groups.keys()}):
+                found.setdefault(group, []).append(rule.name)
+    return found
+
+
 def table() -> Iterator[str]:
-    """The lines of a Markdown table."""
+    """The lines of a Markdown table, and what alerts are in its last column."""
     found = {board: costs(board) for board in BOARDS}
     names = [MODELS[board].name.removeprefix("NVIDIA ") for board in BOARDS]
-    yield f"| group | on | {' | '.join(names)} | calls: {', '.join(t.value for t in TIERS)} |"
-    yield "|" + "---|" * (len(BOARDS) + 3)
+    alerts = alerts_by_group()
+    calls = f"calls: {', '.join(t.value for t in TIERS)}"
+    yield f"| group | on | {' | '.join(names)} | {calls} | alerts |"
+    yield "|" + "---|" * (len(BOARDS) + 4)
     for name, group in GROUPS.items():
         series = " | ".join(str(found[board][name].series) for board in BOARDS)
         calls = ", ".join(str(found[BOARDS[0]][name].calls[tier]) for tier in TIERS)
-        yield f"| `{name}` | {'yes' if group.on else ''} | {series} | {calls} |"
+        yield (
+            f"| `{name}` | {'yes' if group.on else ''} | {series} | {calls} "
+            f"| {len(alerts[name]) if name in alerts else ''} |"
+        )
     totals = (sum(found[b][n].series for n, g in GROUPS.items() if g.on) for b in BOARDS)
-    yield f"| all that are on | | {' | '.join(map(str, totals))} | |"
+    yield f"| all that are on | | {' | '.join(map(str, totals))} | | |"
+    yield ""
+    for name in (name for name in GROUPS if name in alerts):
+        yield f"- `{name}`: {', '.join(f'`{alert}`' for alert in sorted(alerts[name]))}"

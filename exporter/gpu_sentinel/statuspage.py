@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from time import monotonic, time
 
 from gpu_sentinel import __version__
-from gpu_sentinel.catalogue.health import complaints, verdicts
+from gpu_sentinel.catalogue.health import complaints, verdicts, word
 from gpu_sentinel.catalogue.xids import RECENT_SECONDS, URGENT_SECONDS, explain
 from gpu_sentinel.exposition import ReloadState
-from gpu_sentinel.model import DeviceSnapshot, Snapshot, Tier, Value
+from gpu_sentinel.model import DeviceSnapshot, Snapshot, Tier, TierSample, Value
 from gpu_sentinel.sampling.health import driver_due, hangs
-from gpu_sentinel.web.landing import GpuRow, StatusPage, XidRow
+from gpu_sentinel.web.landing import GpuRow, InstanceRow, StatusPage, XidRow
 
 
 def status_page(
@@ -26,7 +26,11 @@ def status_page(
     now = clock()
     xids = _xids(snapshot, wall())
     info = snapshot.driver.info
-    rows = tuple(_row(device, now) for device in snapshot.devices)
+    urgent = {row.gpu for age, row in xids if _urgent(age, row)}
+    rows = tuple(
+        _row(device, _instances(snapshot, device, now), now, urgent=str(device.id.index) in urgent)
+        for device in snapshot.devices
+    )
     return StatusPage(
         version=__version__,
         driver=f"Driver {info.driver_version}, CUDA {info.cuda_version}" if info else "No driver",
@@ -34,16 +38,14 @@ def status_page(
         xids=tuple(row for _, row in xids),
         notes=(f"The GPUs are simulated (scenario {scenario}).",) if scenario else (),
         problems=(
-            *_problems(snapshot, reload, rows, now),
+            *_problems(snapshot, reload, now),
             *_unhealthy(snapshot, now),
-            *_urgent(xids),
+            *(_report(row) for age, row in xids if _urgent(age, row)),
         ),
     )
 
 
-def _problems(
-    snapshot: Snapshot, reload: ReloadState, rows: tuple[GpuRow, ...], now: float
-) -> list[str]:
+def _problems(snapshot: Snapshot, reload: ReloadState, now: float) -> list[str]:
     found = []
     if snapshot.driver.released:
         found.append(f"The driver is {snapshot.driver.error}.")
@@ -53,7 +55,8 @@ def _problems(
         found.append("NVML has not answered yet.")
     elif now > driver_due(snapshot):
         found.append("The driver does not answer any more.")
-    found += [f"GPU {row.index} is {row.state}." for row in rows if row.state != "ok"]
+    silent = ((device.id.index, _silence(device, now)) for device in snapshot.devices)
+    found += [f"GPU {index} is {state}." for index, state in silent if state]
     expected, listed = snapshot.expected_devices, snapshot.driver.listed
     if expected is not None and listed is not None and listed < expected:
         found.append(f"{expected} GPUs are expected, the driver lists {listed}.")
@@ -62,19 +65,24 @@ def _problems(
     return found
 
 
+def _verdicts(device: DeviceSnapshot, now: float) -> dict[str, float]:
+    sample = device.tiers.get(Tier.SLOW)
+    fresh = sample is not None and now <= sample.taken + sample.lifetime
+    return verdicts(sample.values if sample and fresh else {}, lost=device.lost)
+
+
 def _unhealthy(snapshot: Snapshot, now: float) -> list[str]:
     found = []
     for device in snapshot.devices:
-        sample = device.tiers.get(Tier.SLOW)
-        if sample is not None and now <= sample.taken + sample.lifetime:
-            said = complaints(verdicts(sample.values, lost=False))
-            found += [f"GPU {device.id.index}: {what}." for what in said]
+        read = _reader(device.tiers, now)
+        said = complaints(_verdicts(device, now), read("recovery_action"))
+        found += [f"GPU {device.id.index}: {what}." for what in said]
     return found
 
 
 def _xids(snapshot: Snapshot, wall: float) -> list[tuple[float, XidRow]]:
     """Those of the last day, the newest first, each with its age."""
-    found = []
+    found: list[tuple[float, int, int, XidRow]] = []
     for device, reports in snapshot.xids.items():
         for number, report in reports.items():
             about = explain(number)
@@ -88,22 +96,23 @@ def _xids(snapshot: Snapshot, wall: float) -> list[tuple[float, XidRow]]:
                 action=about.action,
                 reports=str(report.count) if report.count else "-",
             )
-            found.append((wall - report.last, row))
-    found.sort(key=lambda pair: (pair[0], pair[1].gpu, pair[1].xid))
-    return [pair for pair in found if pair[0] <= RECENT_SECONDS]
+            found.append((report.last, device.index, number, row))
+    found.sort(key=lambda entry: (-entry[0], *entry[1:3]))
+    return [(wall - last, row) for last, _, _, row in found if wall - last <= RECENT_SECONDS]
 
 
-def _urgent(xids: list[tuple[float, XidRow]]) -> list[str]:
-    return [
-        f"GPU {row.gpu} has reported XID {row.xid} ({row.name}): {row.action}"
-        for age, row in xids
-        if row.bad and age <= URGENT_SECONDS
-    ]
+def _urgent(age: float, row: XidRow) -> bool:
+    return row.bad and age <= URGENT_SECONDS
 
 
-def _row(device: DeviceSnapshot, now: float) -> GpuRow:
+def _report(row: XidRow) -> str:
+    return f"GPU {row.gpu} has reported XID {row.xid} ({row.name}): {row.action}"
+
+
+def _reader(tiers: Mapping[Tier, TierSample], now: float) -> Callable[[str], float | None]:
+    """Gives the reading of a key, where it is young enough."""
     values: dict[str, Value] = {}
-    for sample in device.tiers.values():
+    for sample in tiers.values():
         if now <= sample.taken + sample.lifetime:
             values.update(sample.values)
 
@@ -111,14 +120,20 @@ def _row(device: DeviceSnapshot, now: float) -> GpuRow:
         value = values.get(key)
         return value if isinstance(value, float) else None
 
+    return read
+
+
+def _row(
+    device: DeviceSnapshot, instances: tuple[InstanceRow, ...], now: float, *, urgent: bool
+) -> GpuRow:
+    read = _reader(device.tiers, now)
     used, total = read("memory.used"), read("memory.total")
-    ratio = None if used is None or not total else used / total
     power, limit = read("power.draw.instant"), read("power.limit")
     return GpuRow(
         index=str(device.id.index),
         name=(device.identity or {}).get("name", ""),
         uuid=device.id.uuid,
-        state=_state(device, now),
+        state=_silence(device, now) or word(_verdicts(device, now), urgent=urgent),
         utilization=_show(read("utilization.gpu"), 100, "%"),
         memory=_of(used, total, 2**-30, "GiB"),
         power=_of(power, limit, 1, "W"),
@@ -126,14 +141,49 @@ def _row(device: DeviceSnapshot, now: float) -> GpuRow:
         margin=_show(read("temperature.margin"), 1, "°C"),
         clock=_show(read("clocks.current.sm"), 1e-6, "MHz"),
         utilization_ratio=read("utilization.gpu"),
-        memory_ratio=ratio,
+        memory_ratio=_ratio(used, total),
+        instances=instances,
     )
 
 
-def _state(device: DeviceSnapshot, now: float) -> str:
+def _instances(snapshot: Snapshot, device: DeviceSnapshot, now: float) -> tuple[InstanceRow, ...]:
+    """The MIG devices of a GPU; memory and activity are those of the GPU instance of each."""
+    here = [i for i in snapshot.instances if i.device.uuid == device.id.uuid]
+    shared = {
+        i.labels["gpu_instance"]: _reader(i.tiers, now) for i in here if "mig_uuid" not in i.labels
+    }
+    nothing = _reader({}, now)
+    rows = []
+    for instance in here:
+        labels = instance.labels
+        if "mig_uuid" not in labels:
+            continue
+        read = shared.get(labels["gpu_instance"], nothing)
+        used, total = read("mig.memory.used"), read("mig.memory.total")
+        active = read("mig.profiling.graphics_active")
+        rows.append(
+            InstanceRow(
+                name=f"MIG {labels['profile']} "
+                f"({labels['gpu_instance']}/{labels['compute_instance']})",
+                uuid=labels["mig_uuid"],
+                utilization=_show(active, 100, "%"),
+                memory=_of(used, total, 2**-30, "GiB"),
+                utilization_ratio=active,
+                memory_ratio=_ratio(used, total),
+            )
+        )
+    return tuple(rows)
+
+
+def _silence(device: DeviceSnapshot, now: float) -> str:
+    """Why a GPU tells nothing; empty where it does."""
     if device.lost:
         return "lost"
-    return "not answering" if hangs(device, now) or not device.tiers else "ok"
+    return "not answering" if hangs(device, now) or not device.tiers else ""
+
+
+def _ratio(value: float | None, limit: float | None) -> float | None:
+    return None if value is None or not limit else value / limit
 
 
 def _show(value: float | None, scale: float, unit: str) -> str:

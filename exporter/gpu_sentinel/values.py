@@ -6,6 +6,7 @@ Each raises ValueError with what is wrong and what would be right.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +120,10 @@ def groups(value: object) -> tuple[str, ...]:
     if not isinstance(items, list | tuple):
         raise ValueError(f"{value!r} is no list of groups: write as 'media,limits', or 'all'")  # noqa: TRY004
     names = tuple(str(item).strip() for item in items)
+    if value == "":
+        return ()  # a variable that is set to nothing
+    if "" in names:
+        raise ValueError(f"{value!r} has a name that is empty: write as 'media,limits', or 'all'")
     if names == ("all",):
         return tuple(GROUPS)
     for name in names:
@@ -131,8 +136,11 @@ def pattern(value: object) -> re.Pattern[str] | None:
     """A regular expression; None for an empty text."""
     expression = text(value)
     try:
-        return re.compile(expression) if expression else None
-    except (re.error, OverflowError, RecursionError) as error:
+        # What Python may understand otherwise one day, as [[:alpha:]] of other tools.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)
+            return re.compile(expression) if expression else None
+    except (re.error, OverflowError, RecursionError, FutureWarning) as error:
         raise ValueError(f"{expression!r} is no regular expression: {error}") from None
 
 

@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from gpu_sentinel import regularfile
+
 
 class YamlError(ValueError):
     """One line: the file, where in it, and what is wrong."""
@@ -20,7 +22,7 @@ def read(path: Path) -> Any:
         YamlError: it cannot be read, or is not YAML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = regularfile.read_bytes(path).decode()
     except OSError as error:
         raise YamlError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

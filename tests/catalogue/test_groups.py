@@ -8,7 +8,7 @@ import pytest
 
 from gpu_sentinel.catalogue import GROUPS, METRICS, Selection, keys_needed
 from gpu_sentinel.config import ConfigError, load
-from gpu_sentinel.groupcosts import costs
+from gpu_sentinel.groupcosts import alerts_by_group, costs
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.simulator import Simulation, load_scenario
@@ -88,6 +88,17 @@ def test_what_is_computed_keeps_its_readings():
 def test_bad_selections(flag: str, value: object, message: str):
     with pytest.raises(ConfigError, match=re.escape(message)):
         load({flag: value}, {})
+
+
+def test_alerts_that_a_group_takes_away():
+    found = alerts_by_group()
+    assert found["fans"] == ["GpuFanFailed"]
+    assert "GpuEccUncorrected" in found["errors"]
+    assert "GpuXidFatal" in found["xid"]
+    # By what is recorded: the alert itself asks for a series with colons.
+    assert "GpuPowerUnlikePeers" in found["power"]
+    needed_though_off = {name for name in found if not GROUPS[name].on}
+    assert not needed_though_off, "an alert that can never fire by default"
 
 
 def test_selection_from_settings():

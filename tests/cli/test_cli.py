@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gpu_sentinel import __version__
 from gpu_sentinel.catalogue import METRICS
 
 
@@ -38,6 +43,8 @@ WRONG = {
     "no-url": (["status", "--url", "localhost:9836"], "'localhost:9836' is no URL"),
     "half-url": (["status", "--url", "http://[::1"], "is no URL"),
     "timeout": (["status", "--timeout", "-1"], "is not in the range"),
+    "no-timeout": (["status", "--timeout", "nan"], "nan is no number of seconds"),
+    "no-timeout-of-alerts": (["alerts", "--timeout", "nan", "list"], "nan is no number"),
     "up-scenario": (["up", "--simulate", "nowhere"], "no scenario 'nowhere'"),
     "no-mapping": (["serve", "--simulate", "/etc/passwd"], "expected keys with values, not 'root:"),
     "scenario-file": (["check", "--simulate", "/nowhere.yml"], "cannot be read"),
@@ -77,6 +84,25 @@ def test_help(command: str):
     result = run(command, "--help")
     assert result.returncode == 0
     assert result.stdout.startswith("Usage: gpu-sentinel")
+
+
+@pytest.mark.parametrize(
+    "command", [["--help"], ["metrics"], ["metrics", "--format", "json"], ["xids", "79"]]
+)
+def test_output_that_cannot_be_written_is_one_line(command: list[str]):
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "gpu_sentinel", *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert result.returncode == 1
+    assert result.stderr == (
+        "gpu-sentinel: the output cannot be written: No space left on device\n"
+    )
 
 
 def test_version():
@@ -133,11 +159,19 @@ class TestCheck:
         assert all(lines[i + 1].startswith("      -> ") for i in failed)
         assert lines[-1] == "3 of these need attention"
 
-    def test_port_that_is_taken(self, serve):
+    def test_port_of_an_exporter_that_runs(self, serve):
         exporter = serve("steady")
         result = run("check", "--simulate", "--web.listen-address", f"127.0.0.1:{exporter.port}")
+        assert result.returncode == 0, result.stdout
+        said = f"port: 127.0.0.1:{exporter.port} is in use by gpu-sentinel {__version__}: it runs"
+        assert said in result.stdout
+
+    def test_port_of_another_program(self, page_server):
+        address = page_server("no metrics\n").split("/")[2]
+        result = run("check", "--simulate", "--web.listen-address", address)
         assert result.returncode == 1
         assert "address already in use" in result.stdout
+        assert "-> choose another with --web.listen-address" in result.stdout
 
     def test_without_a_driver(self, tmp_path: Path):
         scenario = tmp_path / "none.yml"
@@ -149,6 +183,39 @@ class TestCheck:
         result = run("check", "--simulate", str(scenario), "--web.listen-address", "127.0.0.1:0")
         assert result.returncode == 1
         assert "install the NVIDIA driver" in result.stdout
+
+
+def _strict_json(text: str) -> dict[str, Any]:
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is no JSON")
+
+    found: dict[str, Any] = json.loads(text, parse_constant=refuse)
+    return found
+
+
+@pytest.fixture
+def page_server() -> Iterator[Callable[[str], str]]:
+    """Serves a page that is given, at the URL that it returns."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(page: str) -> str:
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(page.encode())
+
+            def log_message(self, *_: object):
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Answer))
+        threading.Thread(target=servers[-1].serve_forever).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}/metrics"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 class TestStatus:
@@ -197,6 +264,24 @@ class TestStatus:
     def test_a_password_is_never_shown(self, free_port):
         url = f"http://bob:secret@127.0.0.1:{free_port()}/metrics"
         assert "secret" not in run("status", "--url", url).stderr
+
+    def test_values_that_no_exporter_shows(self, page_server):
+        gpu = 'gpu="0",uuid="GPU-0"'
+        url = page_server(
+            'gpu_sentinel_build_info{version="1"} 1\n'
+            "gpu_sentinel_nvml_up 1\n"
+            "gpu_devices NaN\n"
+            f"gpu_lost{{{gpu}}} 0\n"
+            f"gpu_power_watts{{{gpu}}} +Inf\n"
+            f"gpu_temperature_celsius{{{gpu}}} NaN\n"
+            f'gpu_xid_last_timestamp_seconds{{{gpu},xid="79"}} 1e30\n'
+            f'gpu_xid_last_timestamp_seconds{{{gpu},xid="31"}} +Inf\n'
+        )
+        table = run("status", "--url", url)
+        assert table.stderr == ""
+        assert "GPU has fallen off the bus" in table.stdout
+        (gpu_found,) = _strict_json(run("status", "--url", url, "--json").stdout)["gpus"]
+        assert gpu_found["power_watts"] is None
 
     @pytest.mark.parametrize("path", ["/", "/-/healthy", "/nowhere"])
     def test_another_page(self, serve, path: str):

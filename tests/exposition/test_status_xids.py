@@ -47,6 +47,11 @@ def test_a_clock_that_is_ahead_is_no_future():
     assert xid.age_seconds == 0.0
 
 
+def test_equal_times_are_told_by_number():
+    found = status((94, 10.0), (8, 10.0), (79, 5.0), (31, -30.0), (13, -20.0))
+    assert [x.xid for x in found.xids] == [31, 13, 79, 8, 94], "the newest first, as on the page"
+
+
 def test_last_xid_under_the_name_of_dcgm():
     gpu = DeviceId(0, "GPU-0")
     assert last_xid(Snapshot(), gpu) == NO_XID

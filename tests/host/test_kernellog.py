@@ -88,6 +88,69 @@ def test_a_line_in_pieces(tmp_path: Path, open_log: Open):
     assert len(found) == 1
 
 
+def test_half_a_line_of_a_writer_that_has_gone(tmp_path: Path, open_log: Open):
+    path = tmp_path / "kmsg"
+    os.mkfifo(path)
+    log = open_log(path)
+    for text, found in (("3,1,2,-;half of", 0), (line(), 1)):
+        with path.open("w") as file:
+            file.write(text)
+        assert len(everything(log)) == found
+    assert log.records["malformed"] == 1
+
+
+@pytest.mark.parametrize("rest", ["", "3,1,2,-;half of"])
+def test_a_file_that_is_cut_off(tmp_path: Path, open_log: Open, rest: str):
+    path = tmp_path / "kmsg"
+    path.write_text(line("x" * 200) + rest)
+    log = open_log(path)
+    assert everything(log) == []
+    path.write_text(line())  # the same file, begun anew
+    (report,) = everything(log)
+    assert report.new
+    assert log.records["malformed"] == bool(rest)
+
+
+def test_a_file_that_is_rotated(tmp_path: Path, open_log: Open):
+    path = tmp_path / "kmsg"
+    path.write_text("")
+    log = open_log(path)
+    assert everything(log) == []
+    with path.open("a") as old:
+        path.rename(tmp_path / "kmsg.1")
+        assert everything(log) == [], "there is no other yet"
+        path.touch()
+        old.write(line(sequence=1))
+        old.flush()
+        assert len(everything(log)) == 1, "what writes it does not know of the new one yet"
+        old.write(line(sequence=2))
+        old.flush()
+        path.write_text(line(sequence=3))
+        assert len(everything(log)) == 2, "the end of the old one, and the new one"
+    with path.open("a") as new:
+        new.write(line(sequence=4))
+    assert [r.new for r in everything(log)] == [True]
+    assert log.records == {"xid": 4, "other": 0, "malformed": 0, "lost": 0}
+
+
+def test_a_file_of_syslog(tmp_path: Path, open_log: Open):
+    path = tmp_path / "kern.log"
+    path.write_text(
+        f"1970-01-12T13:50:00.5+00:00 node-7 kernel: [  100.5] {XID}\n"
+        f"1970-01-12T13:50:00+00:00 node-7 logger: kernel: {XID}\n"
+        f"1970-13-12T13:50:00+00:00 node-7 kernel: {XID}\n"
+        "1970-01-12T13:50:00+00:00 node-7 kernel: usb 1-1: a mouse\n"
+    )
+    log = open_log(path)
+    (report,) = everything(log)
+    assert (report.new, report.wall) == (False, 1_000_200.5)
+    assert log.records == {"xid": 2, "other": 2, "malformed": 0, "lost": 0}
+    with path.open("a") as file:
+        file.write(f"Jan 12 13:55:00 node-7 kernel: {XID}\n")
+    (report,) = everything(log)
+    assert (report.new, report.wall) == (True, NOW)
+
+
 def test_fifo_without_and_with_a_writer(tmp_path: Path, open_log: Open):
     path = tmp_path / "kmsg"
     os.mkfifo(path)

@@ -230,6 +230,19 @@ def test_without_permission_nvml_is_asked(run, eventually, tmp_path: Path, monke
     eventually(lambda: count(running, 31) == 1, 2, "it is counted")
 
 
+def test_kernel_log_that_comes_later(run, eventually, tmp_path: Path):
+    path = tmp_path / "kmsg"
+    running = run(SCENARIO, before=with_log(path))
+    eventually(lambda: watching(running), 3, "events are waited for")
+    path.write_text(line(address(running, 0), 63))
+    eventually(lambda: running.inventory.xids.source == "kernel_log", 5, "it is read")
+    eventually(lambda: 63 in reports(running), 3, "what was there is known")
+    assert reports(running)[63].count == 0, "NVML may have told it"
+    with path.open("a") as file:
+        file.write(line(address(running, 0), 79))
+    eventually(lambda: count(running, 79) == 1, 2, "what is new is counted")
+
+
 def test_kernel_log_that_breaks(run, eventually, tmp_path: Path, monkeypatch):
     path = tmp_path / "kmsg"
     path.write_text("")

@@ -82,8 +82,13 @@ LINKED = GOOD.replace("l40s", "h100-sxm")
 
 
 def linked(parameters: str) -> str:
-    """A scenario in which this happens to a NVLink."""
+    """A scenario in which this happens to an NVLink."""
     return LINKED.replace(EVENT, f"  - {{at: 1s, gpu: 0, do: nvlink, {parameters}}}")
+
+
+def on(model: str, event: str) -> str:
+    """A scenario in which this happens to a GPU of this model."""
+    return GOOD.replace("l40s", model).replace(EVENT, f"  - {{at: 1s, gpu: 0, {event}}}")
 
 
 BAD = {
@@ -113,18 +118,34 @@ BAD = {
     "gpu-missing": (GOOD.replace("gpu: 0, ", ""), "events[0].gpu: is missing"),
     "gpu-not-there": (
         GOOD.replace("gpu: 0", "gpu: 7"),
-        "events: there is no GPU 7: the last is 0",
+        "events[0].gpu: there is no GPU 7: the last is 0",
+    ),
+    "driver-no-text": (
+        GOOD + "driver: 595.80\n",
+        "driver: 595.8 is a number: write a text, in quotes: did you mean '595.80'?",
+    ),
+    "retire-on-ampere": (
+        on("a100-sxm", "do: retire, cause: double_bit"),
+        "events[0].do: NVIDIA A100-SXM4-80GB retires no pages: it remaps rows instead: write 're",
+    ),
+    "remap-before-ampere": (
+        on("t4", "do: remap, type: correctable"),
+        "events[0].do: Tesla T4 remaps no rows: it retires pages instead: write 'retire'",
+    ),
+    "second-event": (
+        GOOD + "  - {at: 500ms, gpu: 1, do: lose}\n",
+        "events[1].gpu: there is no GPU 1: the last is 0",
     ),
     "driver-unknown": (GOOD + "driver: 1.2.3\n", "driver: '1.2.3' is not known: known are"),
     "nvlink-not-on-board": (
         linked("link: 0, up: false").replace("h100-sxm", "l40s"),
-        "events: NVIDIA L40S has no NVLink",
+        "events[0].do: NVIDIA L40S has no NVLink",
     ),
     "nvlink-not-there": (
         linked("link: 18, up: false"),
-        "events: there is no NVLink 18: the last is 17",
+        "events[0].link: there is no NVLink 18: the last is 17",
     ),
-    "nvlink-nothing-happens": (linked("link: 1"), "events: nvlink: type or up is missing"),
+    "nvlink-nothing-happens": (linked("link: 1"), "events[0].do: nvlink: type or up is missing"),
     "nvlink-count-of-nothing": (linked("link: 1, up: true, count: 2"), "of no use without type"),
     "nvlink-error-unknown": (linked("link: 1, type: crc_flip"), "did you mean 'crc_flit'?"),
     "nvlink-error-of-another-generation": (
@@ -211,5 +232,6 @@ def test_mig_that_cannot_be(tmp_path: Path, profiles: str, message: str):
         "description: MIG.\ngpus: [{model: h100-sxm}]\n"
         f"events: [{{at: 1s, gpu: 0, do: mig, profiles: {profiles}}}]\n"
     )
-    with pytest.raises(ScenarioError, match=re.escape(message)):
+    with pytest.raises(ScenarioError, match=re.escape(message)) as caught:
         load_scenario(str(path))
+    assert "events[0].profiles: " in str(caught.value)

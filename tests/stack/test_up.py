@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,22 @@ def test_component_that_dies_ends_the_rest_and_is_named(up, eventually, name: st
     assert stack.process.returncode == 1
     assert errors.lower().startswith(f"gpu-sentinel: {name} has ended with -9")
     eventually(stack.refuses, 5, "the others are stopped too")
+
+
+def test_waits_without_waking_up(up):
+    stack = up()
+    stack.lines()
+    pid = stack.process.pid
+
+    def switches() -> str:
+        status = Path(f"/proc/{pid}/task/{pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("voluntary_ctxt")]
+        return line
+
+    time.sleep(0.5)  # until it waits
+    before = switches()
+    time.sleep(1.5)
+    assert switches() == before
 
 
 def test_data_directory_that_cannot_be_written(up, tmp_path: Path):

@@ -19,6 +19,8 @@ BAD = {
     "no-cert": ("tls_server_config: {key_file: server.key}\n", "tls_server_config.cert_file"),
     "cert-not-there": (TLS.replace("server.crt", "no.crt") % "", "no.crt: No such file"),
     "key-not-there": (TLS.replace("server.key", "no.key") % "", "no.key: No such file"),
+    "cert-is-a-device": (TLS.replace("server.crt", "/dev/zero") % "", "it is no regular file"),
+    "key-is-a-device": (TLS.replace("server.key", "/dev/zero") % "", "it is no regular file"),
     "pair-does-not-fit": (TLS.replace("server.key", "other.key") % "", "key values mismatch"),
     "cert-is-no-cert": (TLS.replace("server.crt", "web.yml") % "", "cert_file, key_file"),
     "encrypted-key": (TLS.replace("server.key", "secret.key") % "", "is encrypted"),
@@ -32,6 +34,10 @@ BAD = {
     "ca-not-there": (
         TLS % ", client_ca_file: no.crt, client_auth_type: RequireAndVerifyClientCert",
         "client_ca_file",
+    ),
+    "ca-is-a-device": (
+        TLS % ", client_ca_file: /dev/zero, client_auth_type: RequireAndVerifyClientCert",
+        "it is no regular file",
     ),
     "version-unknown": (TLS % ", min_version: SSL3", "'SSL3' is none of TLS10"),
     "versions-crossed": (TLS % ", min_version: TLS13, max_version: TLS12", "is above max_version"),

@@ -43,7 +43,13 @@ GROUPS: Mapping[str, Group] = {
         Group(
             "profiling", True, "What the SMs do, from the GPU's own counters (Hopper and newer)."
         ),
-        Group("mig", True, "MIG instances."),
+        Group(
+            "mig",
+            True,
+            "MIG instances. Ratios of `gpu_mig_instance_*` are shares of the instance, not of the "
+            "GPU: 1 says that all of the instance is busy, however small it is "
+            "([NVIDIA/DCGM#138](https://github.com/NVIDIA/DCGM/issues/138)).",
+        ),
         Group("distributions", False, "For how long power and utilisation were at which level."),
         Group("media", False, "JPEG and optical-flow engines, encoder and capture sessions."),
         Group("limits", False, "Power limits and thermal offsets that rarely change."),

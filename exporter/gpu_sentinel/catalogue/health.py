@@ -11,6 +11,8 @@ from gpu_sentinel.model import Tier, Value
 
 #: Values of `gpu_health_status`.
 HEALTHY, DEGRADED, FAILED = 0.0, 1.0, 2.0
+#: What a person reads of them.
+WORDS = {HEALTHY: "ok", DEGRADED: "degraded", FAILED: "failed"}
 
 #: nvml.h, nvmlDeviceGpuRecoveryAction_t, by number.
 RECOVERY_ACTIONS = (
@@ -23,6 +25,7 @@ RECOVERY_ACTIONS = (
     "reset the PCIe bus of the GPU",
     "reboot the system",
 )
+_KNOWN_ACTIONS = range(1, len(RECOVERY_ACTIONS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,31 @@ def verdicts(values: Mapping[str, Value], *, lost: bool) -> dict[str, float]:
     return found
 
 
-def complaints(found: Mapping[str, float]) -> list[str]:
-    """The checks of a GPU that are not healthy, a sentence without its end each."""
-    return [check.about for name, check in CHECKS.items() if found.get(name, HEALTHY) != HEALTHY]
+def complaints(found: Mapping[str, float], recovery: float | None = None) -> list[str]:
+    """The checks of a GPU that are not healthy, a sentence without its end each.
+
+    Args:
+        found: verdict by check.
+        recovery: the value of `gpu_recovery_action`, which names the action.
+    """
+    bad = [name for name in CHECKS if found.get(name, HEALTHY) != HEALTHY]
+    return [
+        f"the driver asks for an action: {RECOVERY_ACTIONS[int(recovery)]}"
+        if name == "recovery_action" and recovery is not None and recovery in _KNOWN_ACTIONS
+        else CHECKS[name].about
+        for name in bad
+    ]
+
+
+def word(found: Mapping[str, float], *, urgent: bool = False) -> str:
+    """All of a GPU's verdicts in one word: that of the worst.
+
+    Args:
+        found: verdict by check.
+        urgent: something else has to be acted on now.
+    """
+    worst = max(found.values(), default=HEALTHY)
+    return WORDS[FAILED if urgent else max(HEALTHY, min(worst, FAILED))]
 
 
 HEALTH = (

@@ -26,8 +26,9 @@ gpu_power_watts * on (instance, uuid) group_left (name) gpu_info
 ```
 
 *Tier* says how often the driver is asked: `fast` every `sampler.interval` (250 ms), or once a
-second for what has no peaks; `slow` every `sampler.slow-interval` (10 s), `static` when a GPU is
-found and every `sampler.static-interval`.
+second for what has no peaks; `profiling` every `sampler.profiling-interval` (1 s): the GPU's own
+counters, and the memory of MIG instances; `slow` every `sampler.slow-interval` (10 s), `static`
+when a GPU is found and every `sampler.static-interval`.
 
 ## Groups
 
@@ -38,7 +39,8 @@ What is not shown is not read.
 
 The table gives the series of one GPU, and the calls to the driver for one reading of each tier on
 the first board; a call that serves several groups is counted for each of them. Found on simulated
-boards by `make docs`.
+boards by `make docs`. The last column is how many alerts ask for something in the group: while it
+is off, they do not fire. Which they are is below the table.
 
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -15,6 +16,8 @@ from gpu_sentinel.config import ConfigError
 #: Exit codes beside 0.
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
+#: What a full or broken disk answers to who writes to a file that is open.
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 #: In the order of the help; each in the module of its name.
 COMMANDS = (
@@ -75,7 +78,16 @@ def run(args: list[str] | None = None) -> int:
         return FAILED
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone, as with `| head`; nothing is left to be written on exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    except OSError as error:
+        return _unwritten(error)
+
+
+def _unwritten(error: OSError) -> int:
+    """The exit code after output that could not be written; other errors go on."""
+    if not isinstance(error, BrokenPipeError):
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise error
+        click.echo(f"gpu-sentinel: the output cannot be written: {error.strerror}", err=True)
+    # Else the reader has gone, as with `| head`. What is left must not be tried again on exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED

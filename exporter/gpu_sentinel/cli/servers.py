@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,22 @@ if TYPE_CHECKING:
 ALERTMANAGER, PROMETHEUS = "http://127.0.0.1:9093", "http://127.0.0.1:9090"
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Seconds(click.FloatRange):
+    """A range that has no room for `nan`, which compares as if it were inside of every range."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return seconds
+
+
+#: How long to wait for an answer.
+TIMEOUT = _Seconds(0.1, 600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +64,7 @@ def server_options(function: F) -> F:
     for option in (
         click.option(
             "--timeout",
-            type=click.FloatRange(0.1, 600),
+            type=TIMEOUT,
             default=10.0,
             show_default=True,
             help="Seconds to wait for an answer.",

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 import click
 
 from gpu_sentinel.addresses import cause, is_url, without_password
+from gpu_sentinel.cli.servers import TIMEOUT
 from gpu_sentinel.cli.table import lines
 from gpu_sentinel.exposition.reader import GpuStatus, MigStatus, Status, XidStatus, parse_status
 
@@ -37,7 +38,7 @@ def _checked_url(_ctx: click.Context, _option: click.Parameter, url: str) -> str
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1, 600),
+    type=TIMEOUT,
     default=5.0,
     show_default=True,
     help="Seconds to wait for the answer.",
@@ -95,6 +96,8 @@ def _print(found: Status) -> None:
     driver = (
         f"driver {found.driver_version}, CUDA {found.cuda_version}"
         if found.driver_version
+        else "driver released"
+        if found.released
         else "no driver"
     )
     click.echo(f"gpu-sentinel {found.exporter_version}, {driver}, {len(found.gpus)} GPUs\n")
@@ -116,9 +119,8 @@ _XID_HEADER = ("TIME (UTC)", "GPU", "XID", "SEVERITY", "REPORTS", "NAME", "WHAT 
 
 
 def _xid_row(xid: XidStatus) -> tuple[str, ...]:
-    at = datetime.fromtimestamp(xid.last_timestamp_seconds, timezone.utc)
     return (
-        f"{at:%d %b %H:%M:%S}",
+        _time(xid.last_timestamp_seconds),
         str(xid.gpu),
         str(xid.xid),
         xid.severity,
@@ -126,6 +128,14 @@ def _xid_row(xid: XidStatus) -> tuple[str, ...]:
         xid.name,
         xid.action,
     )
+
+
+def _time(seconds: float) -> str:
+    """Of a page that anybody can have written: there need not be such a day in the calendar."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, timezone.utc):%d %b %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return "-"
 
 
 def _show(value: float | None, scale: float, unit: str) -> str:

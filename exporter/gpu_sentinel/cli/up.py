@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from gpu_sentinel.config import DEFAULT_SCENARIO, ConfigError
+from gpu_sentinel.signals import caught
 
 DEFAULT_DATA = Path("~/.local/share/gpu-sentinel")
 
@@ -113,11 +113,9 @@ def up(
         ),
         receivers=tuple(map(receivers.read, receiver_files)),
     )
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     try:
-        stack.run(plan, click.echo, stop)
+        with caught(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD) as next_signal:
+            stack.run(plan, click.echo, next_signal)
     except ComponentError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

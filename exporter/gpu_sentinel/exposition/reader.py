@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gpu_sentinel.catalogue.health import complaints
+from gpu_sentinel.catalogue.health import complaints, word
 from gpu_sentinel.catalogue.xids import RECENT_SECONDS, URGENT_SECONDS, Severity, explain
 
 #: Seconds without a new sample, beyond its interval, after which a GPU counts as silent.
 SILENT_SECONDS = 5.0
+#: States of a GPU that tells nothing.
+SILENT = ("lost", "not answering")
 
 
 @dataclass(slots=True)
@@ -29,7 +32,12 @@ class MigStatus:
 
 @dataclass(slots=True)
 class GpuStatus:
-    """One GPU; units as in the metrics, None where it has no such reading."""
+    """One GPU; units as in the metrics, None where it has no such reading.
+
+    Attributes:
+        state: `lost`, `not answering`, or else `ok`, `degraded`, `failed`: the worst of the
+            driver's verdicts, where an XID that somebody has to act on now counts as `failed`.
+    """
 
     gpu: int
     uuid: str
@@ -45,6 +53,7 @@ class GpuStatus:
     temperature_margin_celsius: float | None = None
     clock_sm_hertz: float | None = None
     health: dict[str, int] = field(default_factory=dict)
+    recovery_action: float | None = None
     instances: list[MigStatus] = field(default_factory=list)
 
 
@@ -74,6 +83,7 @@ class Status:
 
     exporter_version: str = ""
     nvml_up: bool = False
+    released: bool = False
     driver_version: str = ""
     cuda_version: str = ""
     devices: int | None = None
@@ -84,9 +94,17 @@ class Status:
     @property
     def problems(self) -> list[str]:
         """What is wrong, one sentence each."""
-        found = [] if self.nvml_up else ["the driver does not answer (gpu_sentinel_nvml_up 0)"]
-        found += [f"GPU {g.gpu} is {g.state}" for g in self.gpus if g.state != "ok"]
-        found += [f"GPU {g.gpu}: {what}" for g in self.gpus for what in complaints(g.health)]
+        found = []
+        if self.released:
+            found.append("the driver is released on request (gpu_sentinel_nvml_released 1)")
+        elif not self.nvml_up:
+            found.append("the driver does not answer (gpu_sentinel_nvml_up 0)")
+        found += [f"GPU {g.gpu} is {g.state}" for g in self.gpus if g.state in SILENT]
+        found += [
+            f"GPU {g.gpu}: {what}"
+            for g in self.gpus
+            for what in complaints(g.health, g.recovery_action)
+        ]
         found += [
             f"GPU {x.gpu} has reported XID {x.xid} ({x.name}): {x.action}"
             for x in self.xids
@@ -111,6 +129,7 @@ _READINGS = {
     "gpu_power_limit_watts": "power_limit_watts",
     "gpu_temperature_celsius": "temperature_celsius",
     "gpu_temperature_margin_celsius": "temperature_margin_celsius",
+    "gpu_recovery_action": "recovery_action",
 }
 
 _INSTANCE_READINGS = {
@@ -135,13 +154,16 @@ def parse_status(body: str, now: float) -> Status:
     samples: _Samples = defaultdict(list)
     for family in text_string_to_metric_families(body):
         for sample in family.samples:
-            samples[sample.name].append((sample.labels, sample.value))
+            # Nothing that is read here can be infinite or no number, and JSON has neither.
+            if math.isfinite(sample.value):
+                samples[sample.name].append((sample.labels, sample.value))
     if "gpu_sentinel_build_info" not in samples:
         raise ValueError("no gpu_sentinel_build_info in it")
     driver = samples["gpu_driver_info"][0][0] if samples["gpu_driver_info"] else {}
     status = Status(
         exporter_version=samples["gpu_sentinel_build_info"][0][0].get("version", ""),
         nvml_up=_single(samples, "gpu_sentinel_nvml_up") == 1,
+        released=_single(samples, "gpu_sentinel_nvml_released") == 1,
         driver_version=driver.get("driver_version", ""),
         cuda_version=driver.get("cuda_version", ""),
         devices=_whole(_single(samples, "gpu_devices")),
@@ -149,6 +171,10 @@ def parse_status(body: str, now: float) -> Status:
     )
     status.gpus = _gpus(samples, now)
     status.xids = _xids(samples, now)
+    urgent = {xid.uuid for xid in status.xids if xid.problem}
+    for gpu in status.gpus:
+        if gpu.state not in SILENT:
+            gpu.state = word(gpu.health, urgent=gpu.uuid in urgent)
     return status
 
 
@@ -183,7 +209,7 @@ def _xids(samples: _Samples, now: float) -> list[XidStatus]:
             )
         )
     recent = [xid for xid in found if xid.age_seconds <= RECENT_SECONDS]
-    return sorted(recent, key=lambda xid: (xid.age_seconds, xid.gpu, xid.xid))
+    return sorted(recent, key=lambda xid: (-xid.last_timestamp_seconds, xid.gpu, xid.xid))
 
 
 def _known(samples: _Samples) -> dict[str, GpuStatus]:

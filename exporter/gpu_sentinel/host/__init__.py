@@ -1,7 +1,7 @@
 """What the host tells about its GPUs and about this process, beside NVML."""
 
 from gpu_sentinel.host.driver import module_loaded
-from gpu_sentinel.host.kernellog import KernelLog, Report
+from gpu_sentinel.host.kernellog import KernelLog, Report, is_plain_file
 from gpu_sentinel.host.kmsg import bus_address
 from gpu_sentinel.host.pci import count_gpus
 from gpu_sentinel.host.process import process_facts
@@ -11,6 +11,7 @@ __all__ = [
     "Report",
     "bus_address",
     "count_gpus",
+    "is_plain_file",
     "module_loaded",
     "process_facts",
 ]

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpu_sentinel.host.kmsg import XidLine, parse
+from gpu_sentinel.host import kmsg, syslog
+from gpu_sentinel.host.kmsg import XidLine
 
 #: The kernel cuts a record before it is that long.
 _LONGEST_LINE = 16 * 1024
@@ -20,6 +21,15 @@ _LONGEST_LINE = 16 * 1024
 _READS = 256
 #: Between two looks at a file, which cannot be waited for.
 _LOOK_SECONDS = 0.25
+_OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def is_plain_file(path: Path) -> bool:
+    """Whether there is a file at this place, no device and no FIFO."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,10 @@ class Report:
 
 
 class KernelLog:
-    """`/dev/kmsg`, or a file or FIFO with such records. One thread uses it.
+    """`/dev/kmsg`, a FIFO with such records, or a file with them or lines of syslog.
+
+    A file is followed by its name, as `tail -F` does: when it is cut off, and when another one
+    takes its place. One thread uses it.
 
     Attributes:
         records: how many were read, by what was in them: `xid`, `other`, `malformed`; `lost` are
@@ -70,9 +83,11 @@ class KernelLog:
         self._sequence: int | None = None
         self._overrun = False
         self._pollable = False
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        self._fd = os.open(path, flags)
-        if stat.S_ISDIR(os.fstat(self._fd).st_mode):
+        self._path = path
+        self._leaving = False
+        self._fd = os.open(path, _OPEN_FLAGS)
+        self._mode = os.fstat(self._fd).st_mode
+        if stat.S_ISDIR(self._mode):
             self.close()
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
@@ -105,6 +120,10 @@ class KernelLog:
                 continue
             if not data:
                 # The end of a file, or of a FIFO without a writer, which would be "ready" for ever.
+                if stat.S_ISFIFO(self._mode):
+                    self._drop_rest()  # whoever began the line is gone
+                elif stat.S_ISREG(self._mode) and self._goes_on():
+                    continue
                 self.caught_up, self._pollable = True, False
                 return found, False
             got = True
@@ -121,6 +140,37 @@ class KernelLog:
         else:
             seconds = min(seconds, _LOOK_SECONDS)
         waiting.poll(seconds * 1e3)
+
+    def _goes_on(self) -> bool:
+        """At the end of a file, whether to read on: in its successor, or in it from its start."""
+        here = os.fstat(self._fd)
+        if here.st_size < os.lseek(self._fd, 0, os.SEEK_CUR):
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            self._drop_rest()
+            return True
+        try:
+            there = self._path.stat()
+        except OSError:
+            return False  # moved away: what writes it may go on for a while
+        # A new file that is empty still: until it is told, syslog goes on with the old one.
+        if os.path.samestat(here, there) or not stat.S_ISREG(there.st_mode) or not there.st_size:
+            self._leaving = False
+        elif not self._leaving:
+            self._leaving = True  # once more, for what was written before the new one was begun
+            return True
+        else:
+            other = os.open(self._path, _OPEN_FLAGS)
+            os.close(self._fd)
+            self._fd, self._leaving = other, False
+            self._drop_rest()
+            return True
+        return False
+
+    def _drop_rest(self) -> None:
+        """Forget a line that will never be complete."""
+        if self._rest:
+            self.records["malformed"] += 1
+        self._rest, self._skipping = b"", False
 
     def _lines(self, data: bytes) -> Iterator[bytes]:
         """The lines that are complete; one that is too long is left out and counted."""
@@ -141,16 +191,15 @@ class KernelLog:
     def _reports(self, line: bytes) -> Iterator[Report]:
         if not line or line.startswith(b" "):
             return  # what the kernel knows besides about the record before: a dictionary
-        record = parse(line)
+        record = kmsg.parse(line)
         if record is None:
-            self.records["malformed"] += 1
+            yield from self._syslog_reports(line)
             return
         if self._overrun and self._sequence is not None:
             self.records["lost"] += max(record.sequence - self._sequence - 1, 1)
         self._overrun = False
         self._sequence = record.sequence
-        kind = "malformed" if record.odd else "xid" if record.xids else "other"
-        self.records[kind] += 1
+        self._count(odd=record.odd, xid=bool(record.xids))
         new, wall = self.caught_up, self._wall()
         if not new:
             # Only for what was there before: the kernel's clock is not disciplined, and has gone
@@ -158,3 +207,19 @@ class KernelLog:
             wall = min(self._boot + record.seconds, wall)
         for xid in record.xids:
             yield Report(xid, wall, new)
+
+    def _syslog_reports(self, line: bytes) -> Iterator[Report]:
+        new, now = self.caught_up, self._wall()
+        record = syslog.parse(line, now) if stat.S_ISREG(self._mode) else None
+        if record is None:
+            self.records["malformed"] += 1
+            return
+        self._count(odd=record.odd, xid=bool(record.xids))
+        # Of what was there before, nothing is said where nobody knows when that was.
+        wall = now if new else record.wall
+        if wall is not None:
+            for xid in record.xids:
+                yield Report(xid, min(wall, now), new)
+
+    def _count(self, *, odd: bool, xid: bool) -> None:
+        self.records["malformed" if odd else "xid" if xid else "other"] += 1

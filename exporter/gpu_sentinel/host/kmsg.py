@@ -67,11 +67,15 @@ def parse(line: bytes) -> Record | None:
     if match is None:
         return None
     sequence, seconds = int(match[2]), int(match[3]) / 1e6
-    message = match[4]
+    return Record(sequence, seconds, *xids(match[4]))
+
+
+def xids(message: bytes) -> tuple[tuple[XidLine, ...], bool]:
+    """What a message of the kernel reports; and whether it only begins like such a report."""
     # Looked for first in the bytes: nearly all records are about something else. Whatever another
     # device calls itself stands behind the name of its driver, so it cannot pass for a report.
     if not message.startswith(b"NVRM:"):
-        return Record(sequence, seconds)
+        return (), False
     found, odd = [], False
     # A text of several lines is one record, with the ends of lines escaped.
     for part in _unescaped(message).split("\n"):
@@ -80,7 +84,7 @@ def parse(line: bytes) -> Record | None:
             found.append(xid)
         elif _LOOKS_LIKE_XID.match(part):
             odd = True
-    return Record(sequence, seconds, tuple(found), odd)
+    return tuple(found), odd
 
 
 def _xid(text: str) -> XidLine | None:

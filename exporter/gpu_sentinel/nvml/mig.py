@@ -41,6 +41,8 @@ _VALID = {
 #: `NVIDIA H100 80GB HBM3 MIG 1c.3g.40gb`; attributes such as `+me` may follow.
 _PROFILE = re.compile(r"\bMIG ((?:\d+c\.)?\d+g\.\d+gb\S*)$")
 
+_MIB, _GIB = 2**20, 2**30
+
 
 def _bar1(handle: Handle) -> Sequence[Answer]:
     found = pynvml.nvmlDeviceGetBAR1MemoryInfo(handle)
@@ -267,7 +269,7 @@ class Mig:
                     raise
                 continue
             try:
-                found.append(_described(handle))
+                found.append(_described(handle, self.handle))
             except Exception as error:  # one that was destroyed a moment ago
                 failure = typed(error)
                 if isinstance(failure, DriverGoneError):
@@ -288,19 +290,19 @@ class Mig:
             self.recorder.cost(query).add(time.perf_counter() - start)
 
 
-def _described(handle: Handle) -> MigDevice:
+def _described(handle: Handle, board: Handle) -> MigDevice:
     return MigDevice(
         uuid=str(pynvml.nvmlDeviceGetUUID(handle)),
         gpu_instance=int(pynvml.nvmlDeviceGetGpuInstanceId(handle)),
         compute_instance=int(pynvml.nvmlDeviceGetComputeInstanceId(handle)),
-        profile=_profile(handle),
+        profile=_profile(handle, board),
         handle=handle,
     )
 
 
-def _profile(handle: Handle) -> str:
+def _profile(handle: Handle, board: Handle) -> str:
     """`3g.40gb`, or `1c.3g.40gb` for a part of it; empty where that cannot be known."""
-    attempts = (partial(_named_profile, handle), partial(_sized_profile, handle))
+    attempts = (partial(_named_profile, handle), partial(_sized_profile, handle, board))
     for attempt in attempts:
         try:
             if profile := attempt():
@@ -316,11 +318,15 @@ def _named_profile(handle: Handle) -> str:
     return match[1] if match else ""
 
 
-def _sized_profile(handle: Handle) -> str:
-    """As the name would be: memory is named by what it is of the board, so rounded up."""
+def _sized_profile(handle: Handle, board: Handle) -> str:
+    """As the name would be: NVIDIA names memory by how many eighths of the board's it is."""
     found = pynvml.nvmlDeviceGetAttributes_v2(handle)
     whole, part = int(found.gpuInstanceSliceCount), int(found.computeInstanceSliceCount)
-    if not whole:
+    total = int(pynvml.nvmlDeviceGetMemoryInfo(board, pynvml.nvmlMemory_v2).total)
+    if not whole or not total:
         return ""
-    name = f"{whole}g.{math.ceil(found.memorySizeMB / 1024)}gb"
+    eighths = round(found.memorySizeMB * _MIB / (total / 8))
+    # A board of 80 GB has 79.6 GiB; a half is rounded up, as in 3g.71gb of 141.
+    size = math.floor(math.ceil(total / _GIB) * eighths / 8 + 0.5)
+    name = f"{whole}g.{size}gb"
     return name if part in (0, whole) else f"{part}c.{name}"

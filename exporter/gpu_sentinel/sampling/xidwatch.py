@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gpu_sentinel.host import KernelLog, Report
+from gpu_sentinel.host import KernelLog, Report, is_plain_file
 from gpu_sentinel.model import DeviceId
 from gpu_sentinel.nvml import DriverGoneError, EventSet, NvmlError
 from gpu_sentinel.sampling.xidbook import XidBook
@@ -31,6 +31,8 @@ WAIT_SECONDS = 0.2
 _SETTLE_SECONDS = 1.0
 #: Between two attempts at a GPU, or at a set, that fails.
 _RETRY_SECONDS = 5.0
+#: Until a kernel log that is there and cannot be read is tried again.
+_REOPEN_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -70,6 +72,7 @@ class XidWatcher:
         self._stop = threading.Event()
         self._woken = self._waker = -1
         self._failure = ""
+        self._reopen = 0.0
         self._thread = threading.Thread(target=self._run, name="xids", daemon=True)
 
     def start(self) -> None:
@@ -119,11 +122,15 @@ class XidWatcher:
     def _run(self) -> None:
         try:
             kernel_log = self._open()
-            if kernel_log is not None:
-                with contextlib.closing(kernel_log):
-                    self._follow(kernel_log)
             while not self._stop.is_set():
-                self._wait_for_driver()
+                if kernel_log is not None:
+                    with contextlib.closing(kernel_log):
+                        self._follow(kernel_log)
+                    kernel_log = None
+                elif self._log_is_there():
+                    kernel_log = self._open()
+                else:
+                    self._wait_for_driver()
         except Exception:
             # A defect of ours costs the XIDs; a report that comes next may be as odd as this one.
             self.state.source = "none"
@@ -142,8 +149,17 @@ class XidWatcher:
             self._fall_back(error)
             return None
 
+    def _log_is_there(self) -> bool:
+        """Whether a file can be read that could not be before; a device does not come back."""
+        return (
+            self._path is not None
+            and time.monotonic() >= self._reopen
+            and is_plain_file(self._path)
+        )
+
     def _follow(self, kernel_log: KernelLog) -> None:
         """Read until the end, or until it cannot be read."""
+        kernel_log.records.update(self.state.records)
         self.state.records = kernel_log.records
         self.state.source = "kernel_log"
         log.info("XIDs are read from the kernel log", extra={"fields": {"path": str(self._path)}})
@@ -171,6 +187,8 @@ class XidWatcher:
 
     def _fall_back(self, error: OSError) -> None:
         self.state.source = "none"
+        missing = isinstance(error, FileNotFoundError)
+        self._reopen = time.monotonic() + (0.0 if missing else _REOPEN_SECONDS)
         log.warning(
             "kernel log cannot be read, XIDs come from NVML, which does not report all of them",
             extra={"fields": {"path": str(self._path), "reason": error.strerror or str(error)}},
@@ -199,11 +217,12 @@ class XidWatcher:
             self.state.source = "none"
             self._outside.set()
         # One GPU that is lost makes a set useless: at once another one, without that GPU.
-        if self._session is session and time.monotonic() - began < _RETRY_SECONDS:
+        in_vain = time.monotonic() - began < _RETRY_SECONDS
+        if self._session is session and in_vain and not self._log_is_there():
             self._pause(_RETRY_SECONDS)
 
     def _watch(self, session: Session) -> None:
-        """Wait for events until this driver is closed, or until that fails.
+        """Wait for events until this driver is closed, the kernel log is there, or it fails.
 
         Raises:
             NvmlError: it fails.
@@ -213,6 +232,8 @@ class XidWatcher:
         retry: dict[DeviceId, float] = {}
         try:
             while self._session is session and not self._stop.is_set():
+                if self._log_is_there():
+                    return
                 for gpu in session.present():
                     if gpu not in registered and time.monotonic() >= retry.get(gpu, 0.0):
                         try:

@@ -149,7 +149,7 @@ class SimulatedGpu:
         return [(int(sent), int(received)) for sent, received in carried]
 
     def switch_link(self, link: int, t: float, *, up: bool) -> None:
-        """Let a NVLink go up or down."""
+        """Let an NVLink go up or down."""
         with self._lock:
             self.board.advance(t)
             self.nvlinks.switch(link, self.board.ahead(t), up=up)

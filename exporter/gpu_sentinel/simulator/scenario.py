@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -15,7 +15,7 @@ from gpu_sentinel.catalogue.errors import ECC_LOCATIONS, ECC_TYPES, SRAM_KINDS, 
 from gpu_sentinel.catalogue.health import RECOVERY_ACTIONS
 from gpu_sentinel.catalogue.nvlink import NVLINK_ERRORS, NVLINK_LINK_ERRORS
 from gpu_sentinel.catalogue.pcie import PCIE_ERRORS
-from gpu_sentinel.simulator import mig
+from gpu_sentinel.simulator import eventchecks
 from gpu_sentinel.simulator.gpu import READINGS
 from gpu_sentinel.simulator.loads import KINDS, Load
 from gpu_sentinel.simulator.models import DRIVERS, MODELS, Model, symbols
@@ -101,6 +101,10 @@ def _whole(low: int, high: int) -> _Parse:
 
 def _choice(*known: str) -> _Parse:
     def parse(value: object) -> str:
+        if isinstance(value, float):
+            # `595.80` in YAML is 595.8.
+            hint = yamlfile.suggestion(str(value), known)
+            raise ValueError(f"{value!r} is a number: write a text, in quotes: {hint}")  # noqa: TRY004
         if value not in known:
             raise ValueError(f"{value!r} is not known: {yamlfile.suggestion(str(value), known)}")
         return str(value)
@@ -248,52 +252,30 @@ def _scenario(name: str, content: object) -> Scenario:
     gpus = tuple(gpu for group in found["gpus"] for gpu in group)
     if not 1 <= len(gpus) <= 64:
         raise ValueError(f"gpus: there are {len(gpus)}: from 1 to 64")
+    for number, event in enumerate(found.get("events", ())):
+        try:
+            _check(event, gpus)
+        except ValueError as error:
+            raise ValueError(f"events[{number}].{error}") from None
     events = tuple(sorted(found.get("events", ()), key=lambda e: e.at))
     repeat = found.get("repeat")
-    for event in events:
-        if event.gpu is not None and event.gpu >= len(gpus):
-            raise ValueError(f"events: there is no GPU {event.gpu}: the last is {len(gpus) - 1}")
-        if check := _CHECKS.get(event.action):
-            for model, _ in gpus if event.gpu is None else (gpus[event.gpu],):
-                check(event.parameters, model)
-        if event.action == "mig":
-            concerned = gpus if event.gpu is None else (gpus[event.gpu],)
-            for model, _ in concerned:
-                mig.check(model, event.parameters["profiles"])
     if repeat is not None and (not events or repeat <= events[-1].at):
         raise ValueError("repeat: must be later than the last of the events")
     driver = found.get("driver", gpus[0][0].driver)
     return Scenario(name, found["description"], gpus, driver, found.get("seed", 1), events, repeat)
 
 
-def _check_nvlink(parameters: Mapping[str, Any], model: Model) -> None:
-    """Whether something can happen to this NVLink of a GPU."""
-    found, link, type_ = model.facts.nvlink, parameters["link"], parameters.get("type")
-    if found is None:
-        raise ValueError(f"events: {model.name} has no NVLink")
-    if link >= found.links:
-        raise ValueError(f"events: there is no NVLink {link}: the last is {found.links - 1}")
-    if type_ is None and "up" not in parameters:
-        raise ValueError("events: nvlink: type or up is missing")
-    if type_ is None and "count" in parameters:
-        raise ValueError("events: nvlink: count is of no use without type")
-    if type_ is not None and type_ not in found.errors:
-        known = yamlfile.suggestion(type_, sorted(found.errors))
-        raise ValueError(f"events: {model.name} does not count NVLink errors {type_!r}: {known}")
+def _check(event: Event, gpus: Sequence[tuple[Model, Load]]) -> None:
+    """Whether this can happen to the GPUs that it concerns.
 
-
-def _check_ecc(parameters: Mapping[str, Any], model: Model) -> None:
-    """Whether a GPU counts errors in this part of it."""
-    location = parameters.get("location")
-    counted = model.facts.locations.get(parameters["type"], ())
-    if location is not None and ECC_LOCATIONS[location] not in counted:
-        known = [name for name, there in ECC_LOCATIONS.items() if there in counted]
-        hint = yamlfile.suggestion(location, known) if known else "it counts none"
-        raise ValueError(f"events: {model.name} does not count errors in {location!r}: {hint}")
-
-
-#: What depends on the model.
-_CHECKS = {"nvlink": _check_nvlink, "ecc": _check_ecc}
+    Raises:
+        ValueError: starts with the name of the key that is wrong.
+    """
+    if event.gpu is not None and event.gpu >= len(gpus):
+        raise ValueError(f"gpu: there is no GPU {event.gpu}: the last is {len(gpus) - 1}")
+    if check := eventchecks.CHECKS.get(event.action):
+        for model, _ in gpus if event.gpu is None else (gpus[event.gpu],):
+            check(event.parameters, model)
 
 
 def _gpus(value: object) -> list[tuple[Model, Load]]:

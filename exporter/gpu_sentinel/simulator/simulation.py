@@ -208,7 +208,7 @@ class Simulation:
         *,
         up: bool | None = None,
     ) -> None:
-        """Count errors on a NVLink, let it go down, or bring it up again."""
+        """Count errors on an NVLink, let it go down, or bring it up again."""
         board = self.gpus[gpu]
         if type is not None:
             board.nvlinks.links[link].errors[type] += count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,8 +33,13 @@ def _answers(url: str) -> bool:
         return False
 
 
-def run(plan: Plan, say: Say, stop: threading.Event) -> None:
-    """Start everything, say where it is, and stop everything once `stop` is set.
+def run(plan: Plan, say: Say, next_signal: Callable[[], int]) -> None:
+    """Start everything, say where it is, and stop everything when a signal asks for it.
+
+    Args:
+        plan: what to start.
+        say: takes the lines that tell where it is.
+        next_signal: waits for TERM, INT, or SIGCHLD, after which the components are looked at.
 
     Raises:
         ComponentError: a component did not start, or has ended by itself.
@@ -50,7 +55,7 @@ def run(plan: Plan, say: Say, stop: threading.Event) -> None:
                 component.wait_ready(_answers, _READY_SECONDS)
             say(line)
         say(f"Data and logs are in {plan.data}. Stop with Ctrl-C.")
-        while not stop.wait(0.5):
+        while next_signal() == signal.SIGCHLD:
             for component in running:
                 component.check()
     finally:

@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 App = Callable[[Request], Response]
 
-_CHALLENGE = {"WWW-Authenticate": 'Basic realm="gpu-sentinel", charset="UTF-8"'}
+#: By which a client can tell whose password is asked for.
+REALM = 'realm="gpu-sentinel"'
+_CHALLENGE = {"WWW-Authenticate": f'Basic {REALM}, charset="UTF-8"'}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 

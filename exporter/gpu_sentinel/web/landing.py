@@ -9,6 +9,18 @@ REFRESH_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceRow:
+    """One MIG device below its GPU."""
+
+    name: str
+    uuid: str
+    utilization: str = "-"
+    memory: str = "-"
+    utilization_ratio: float | None = None
+    memory_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GpuRow:
     """One GPU; readings as they are shown, a dash where there is none."""
 
@@ -24,6 +36,7 @@ class GpuRow:
     clock: str = "-"
     utilization_ratio: float | None = None
     memory_ratio: float | None = None
+    instances: tuple[InstanceRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,7 @@ th,td{padding:.35rem .5rem;border-bottom:1px solid var(--line);text-align:right;
 white-space:nowrap;font-variant-numeric:tabular-nums}
 .text{text-align:left}.prose{white-space:normal}code{font-size:.8em;opacity:.7}.ok{color:var(--good)}
 .bad{color:var(--bad);font-weight:600}
+tr.part td{padding-top:.1rem;padding-bottom:.1rem;font-size:.9em}.part .text{padding-left:1.5rem}
 meter{width:4.5rem;margin-left:.5rem;vertical-align:middle}
 p.note{border-left:4px solid var(--line);padding:.3rem .8rem}
 p.problem{border-left:4px solid var(--bad);padding:.3rem .8rem}
@@ -106,7 +120,23 @@ def _row(gpu: GpuRow) -> str:
         escape(gpu.margin),
         escape(gpu.clock),
     )
-    return "<tr>" + "".join(map(_cell, cells, (text for _, text in _HEADER))) + "</tr>\n"
+    row = "<tr>" + "".join(map(_cell, cells, (text for _, text in _HEADER))) + "</tr>\n"
+    return row + "".join(map(_instance_row, gpu.instances))
+
+
+def _instance_row(instance: InstanceRow) -> str:
+    # The whole UUID would make the table wider than most windows.
+    uuid = f'<code title="{escape(instance.uuid)}">{escape(instance.uuid[:12])}…</code>'
+    cells = (
+        "",
+        "",
+        f"{escape(instance.name)} {uuid}",
+        _meter(instance.utilization, instance.utilization_ratio, "graphics engine active"),
+        _meter(instance.memory, instance.memory_ratio, "memory in use"),
+        *[""] * 4,
+    )
+    cells_in_columns = "".join(map(_cell, cells, (text for _, text in _HEADER)))
+    return f'<tr class="part">{cells_in_columns}</tr>\n'
 
 
 def _cell(content: str, text: bool) -> str:

@@ -35,7 +35,8 @@ class ListenError(Exception):
     """One line: which address cannot be listened on, and why."""
 
 
-def _split(address: str) -> tuple[str, int]:
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port; the host is empty where it stands for all addresses."""
     host, _, port = address.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
@@ -46,7 +47,7 @@ def _bind(address: str) -> socket.socket:
     Raises:
         ListenError: in use, not allowed, not an address of this machine.
     """
-    host, port = _split(address)
+    host, port = split_address(address)
     try:
         if not host:
             return _bind_everywhere(port)
@@ -161,7 +162,7 @@ class WebServer:
         """Where it listens, once it does; `localhost` stands for all addresses."""
         urls = []
         for address, listener in zip(self._addresses, self._listeners, strict=False):
-            host = _split(address)[0] or "localhost"
+            host = split_address(address)[0] or "localhost"
             shown = f"[{host}]" if ":" in host else host
             port = listener.socket.getsockname()[1]
             urls.append(f"{self.config.scheme}://{shown}:{port}")

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpu_sentinel import regularfile
+
 #: Those of Go's names that OpenSSL can serve; the suites of TLS 1.3 are always on, as in Go.
 CIPHER_SUITES: Mapping[str, str] = {
     f"TLS_ECDHE_{key}_WITH_{theirs}": f"ECDHE-{key}-{ours}"
@@ -99,6 +101,7 @@ class TlsSettings:
         self._load_certificate(context)
         context.verify_mode = CLIENT_AUTH[self.client_auth_type]
         if self.client_ca_file is not None:
+            _check("client_ca_file", self.client_ca_file)
             try:
                 context.load_verify_locations(self.client_ca_file)
             except (OSError, ssl.SSLError) as error:
@@ -106,11 +109,8 @@ class TlsSettings:
         return context
 
     def _load_certificate(self, context: ssl.SSLContext) -> None:
-        for key, path in (("cert_file", self.cert_file), ("key_file", self.key_file)):
-            try:
-                path.read_bytes()
-            except OSError as error:
-                raise TlsError(f"{key}: {path}: {error.strerror}") from None
+        _check("cert_file", self.cert_file)
+        _check("key_file", self.key_file)
 
         def no_password() -> str:
             raise TlsError(f"key_file: {self.key_file}: is encrypted: write it without a password")
@@ -121,6 +121,14 @@ class TlsSettings:
             raise TlsError(
                 f"cert_file, key_file: {self.cert_file} and {self.key_file}: {_why(error)}"
             ) from None
+
+
+def _check(key: str, path: Path) -> None:
+    """OpenSSL says less of a file that cannot be read, and waits for a FIFO's writer."""
+    try:
+        regularfile.read_bytes(path)
+    except OSError as error:
+        raise TlsError(f"{key}: {path}: {error.strerror}") from None
 
 
 def _why(error: OSError) -> str:

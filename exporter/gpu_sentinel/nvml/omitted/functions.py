@@ -196,7 +196,7 @@ _REST = (
         "nvmlDeviceGetClkMonStatus nvmlSystemGetCPER_v1",
     ),
     omit(
-        "Addresses of memory errors. How many there are is exported; which they are belongs into "
+        "Addresses of memory errors. How many there are is exported; which they are belongs in "
         "a log.",
         """
         nvmlDeviceGetRetiredPages nvmlDeviceGetRetiredPages_v2

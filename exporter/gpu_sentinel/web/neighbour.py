@@ -1,0 +1,59 @@
+"""Who answers at a port that is taken: an exporter of this kind, or another program."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import ssl
+import time
+
+from gpu_sentinel.web.http import REALM
+from gpu_sentinel.web.server import split_address
+
+#: For an answer, and for all of it.
+_TIMEOUT_SECONDS, _PATIENCE_SECONDS = 2.0, 5.0
+_CHUNK = 64 * 1024
+_BUILD = re.compile(rb'^gpu_sentinel_build_info\{[^}\n]*\bversion="([\w.+-]{1,50})"', re.MULTILINE)
+
+
+def exporter_at(address: str, path: str) -> str | None:
+    """What is to be said of the exporter that answers there; None where none does.
+
+    Args:
+        address: as this exporter would listen at.
+        path: where its metrics would be.
+    """
+    for encrypted in (False, True):
+        try:
+            found = _ask(address, path, encrypted=encrypted)
+        except (OSError, http.client.HTTPException, ValueError):
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def _ask(address: str, path: str, *, encrypted: bool) -> str | None:
+    host, port = split_address(address)
+    host = host or "127.0.0.1"
+    if encrypted:
+        # Only the name of a program is asked for, on this machine.
+        context = ssl._create_unverified_context()  # noqa: S323, SLF001
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            host, port, timeout=_TIMEOUT_SECONDS, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", path, headers={"Accept": "text/plain"})
+        answer = connection.getresponse()
+        if REALM in (answer.getheader("WWW-Authenticate") or ""):
+            return "gpu-sentinel, which asks for a password"
+        body, deadline = b"", time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < deadline and (chunk := answer.read(_CHUNK)):
+            body += chunk
+            if match := _BUILD.search(body):
+                return f"gpu-sentinel {match[1].decode()}"
+        return None
+    finally:
+        connection.close()
