@@ -14,7 +14,8 @@ ABOUT = (
     "`host_model` means by (cluster, host, name): `name` is the model, as in gpu_info, and "
     "`cluster` may be missing. Hosts, models and the fleet are sums of these."
 )
-_MODEL = f"max by ({JOIN}, name) (gpu_info)"
+#: Which model each GPU is, made once for all that is joined with it.
+_MODEL = "gpu:info:max"
 _LEVELS = (("host", "by (cluster, host) "), ("model", "by (name) "), ("fleet", ""))
 #: Shares of the time at or below which GPUs are counted.
 _BUCKETS = (0.05, 0.3, 0.7, 0.9)
@@ -44,6 +45,7 @@ class _Sum:
 
 def groups(limits: Limits) -> tuple[Group, ...]:
     """Five minutes every minute, an hour every two."""
+    model = Record(name=_MODEL, expr=f"max by ({JOIN}, name) (gpu_info)")
     devices = Record(
         name="host_model:gpu_devices:count",
         expr=f"count by (cluster, host, name) (max by ({GPU}, name) (gpu_info))",
@@ -54,6 +56,7 @@ def groups(limits: Limits) -> tuple[Group, ...]:
             name="gpu-host-model",
             interval="1m",
             rules=(
+                model,
                 devices,
                 *(each.by_host_and_model() for each in (*recent, *_buckets(), *_events())),
             ),
