@@ -83,8 +83,13 @@ class Firing:
     about: str
     last: float = field(compare=False)
 
+    @property
+    def name(self) -> str:
+        """As the tables of the tests spell it."""
+        return f"{self.severity} {self.alert}" + (f": {self.about}" if self.about else "")
+
     def __str__(self) -> str:
-        return f"{self.severity:8} {self.alert:28} {self.about:24} {self.first:.0f} s to {self.last:.0f} s"
+        return f"{self.name}, {self.first:.0f} s to {self.last:.0f} s"
 
 
 @cache

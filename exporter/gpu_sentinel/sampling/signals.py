@@ -200,7 +200,8 @@ class History:
             signal.distribute(on)
 
     def unplug(self) -> None:
-        """The driver was let go of: its sample buffers begin anew."""
+        """The driver was let go of: its sample buffers begin anew, and its counters may."""
+        self.energy.unplug()
         for signal in self.signals.values():
             signal.unplug()
         self.sources = frozenset()
