@@ -18,19 +18,23 @@ class Case:
     Attributes:
         alerts: as `Firing.name` spells them.
         over: alerts that end by themselves -> seconds by which they have.
+        lasts: alerts that still fire at the end.
     """
 
     name: str
     recording: Recording
     alerts: frozenset[str]
     over: Mapping[str, float] = field(default_factory=dict)
+    lasts: tuple[str, ...] = ()
 
 
-def _case(scenario: str, minutes: float, *alerts: str, name: str = "", over=None, **more) -> Case:
+def _case(
+    scenario: str, minutes: float, *alerts: str, name: str = "", over=None, lasts=(), **more
+) -> Case:
     path = FOLDER / f"{scenario}.yml"
     file = str(path) if path.exists() else scenario
     recording = Recording(file, minutes * 60, **more)
-    return Case(name or scenario, recording, frozenset(alerts), over or {})
+    return Case(name or scenario, recording, frozenset(alerts), over or {}, lasts)
 
 
 #: The scenarios of the package.
@@ -162,6 +166,21 @@ OTHERS = (
         "info GpuReadingsRejected: node-1, query temperature.margin",
         "info GpuReadingsRejected: node-1, query temperature.tlimit",
         "warning GpuDriverCallsFailing: node-1, query pstate",
+    ),
+    # Over once the driver was loaded anew. The exporter that is restarted afterwards knows nothing
+    # of that, and its counter of energy falls, which is no reset of GPU 1.
+    _case(
+        "reset",
+        30,
+        "critical GpuXidReset: GPU 0, xid 119",
+        "critical GpuXidReset: GPU 1, xid 119",
+        "critical GpuXidReset: GPU 1, xid 62",
+        over={
+            "critical GpuXidReset: GPU 0, xid 119": 700,
+            "critical GpuXidReset: GPU 1, xid 119": 700,
+        },
+        lasts=("critical GpuXidReset: GPU 1, xid 62",),
+        down=[(1500, 1505)],
     ),
     _case("recovery", 3, "critical GpuRecoveryActionRequested: GPU 1"),
     # One alert, not one for each GPU.
