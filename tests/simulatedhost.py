@@ -41,10 +41,12 @@ class SimulatedHost:
         start: float = 0.0,
         ahead: float = 0.0,
         expected: int | None = None,
+        wanted: frozenset[str] | None = None,
     ) -> None:
         self.clock = Clock(start)
         self.pace = pace
         self.ahead = ahead
+        self._wanted = wanted
         self.simulation = Simulation(load_scenario(scenario), self.clock)
         self.expected = len(self.simulation.gpus) if expected is None else expected
         self._start = start
@@ -142,7 +144,7 @@ class SimulatedHost:
         )
 
     def _open(self) -> None:
-        driver = Driver(self.stats, self.simulation.library)
+        driver = Driver(self.stats, self.simulation.library, self._wanted)
         try:
             self._info = driver.open()
             listed = driver.count()
