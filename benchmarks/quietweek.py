@@ -1,8 +1,8 @@
 """A whole week on which nothing is wrong, through Prometheus' own rule engine: what would be told?
 
-Two simulated hosts with four GPUs each, scraped every 15 s: training, inference, batches, idle nights,
-failing programs, exporters and a Prometheus that restart, clocks that are a minute off. The week is that
-of the tests, tests/rules/quietweek.py, of which they run parts. Needs `promtool`.
+Two simulated hosts with four GPUs each, scraped every 15 s: training, inference, batches, idle
+nights, failing programs, exporters and a Prometheus that restart, clocks that are a minute off. The
+week is that of the tests, tests/rules/quietweek.py, of which they run parts. Needs `promtool`.
 """
 
 from __future__ import annotations

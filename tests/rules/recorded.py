@@ -46,7 +46,7 @@ class Recording:
         ahead: seconds by which the exporter's clock is ahead of Prometheus'.
         expected: GPUs that the exporter is told to expect.
         refused: from when on it has refused a new configuration.
-        without: metrics that this exporter does not show.
+        without: a metric that this exporter does not show.
         lean: the exporter reads only what rules ask for, which is faster.
     """
 
@@ -55,13 +55,14 @@ class Recording:
     every: float = 5.0
     host: str = "node-1"
     instance: str = ""
+    job: str = "gpu-sentinel"
     down: Sequence[Span] = ()
     unscraped: Sequence[Span] = ()
     forgotten: Sequence[Span] = ()
     ahead: float = 0.0
     expected: int | None = None
     refused: float | None = None
-    without: re.Pattern[str] | None = None
+    without: str = ""
     pace: Pace = PACE
     lean: bool = False
 
@@ -69,7 +70,7 @@ class Recording:
     def target(self) -> str:
         """Labels of the target, as discovery sets them."""
         instance = self.instance or f"{self.host}:9836"
-        return f'job="gpu-sentinel",instance="{instance}",host="{self.host}"'
+        return f'job="{self.job}",instance="{instance}",host="{self.host}"'
 
 
 @dataclass(order=True, frozen=True)
@@ -203,7 +204,7 @@ def _page(host: SimulatedHost, recording: Recording) -> Iterator[tuple[str, str]
     for line in host.body().splitlines():
         series, _, value = line.rpartition(" ")
         name, brace, labels = series.partition("{")
-        if name not in asked() or (recording.without and recording.without.fullmatch(name)):
+        if name not in asked() or name == recording.without:
             continue
         yield f"{name}{{{target},{labels}" if brace else f"{name}{{{target}}}", value
 
