@@ -138,12 +138,18 @@ class Accumulated:
     A reading below its predecessor means that the hardware began anew: all of it is new. What
     is more than `max_rate` allows in the time since the last good reading is not believed; the
     reading after it decides. One that falls and rises again, as a glitch does, adds nothing.
+
+    Attributes:
+        total: what was counted, None before the first reading.
+        began: the time at which the hardware was last seen to have begun anew.
     """
 
-    __slots__ = ("_last", "_last_t", "_suspect", "total")
+    __slots__ = ("_apart", "_last", "_last_t", "_suspect", "began", "total")
 
     def __init__(self) -> None:
         self.total: float | None = None
+        self.began: float | None = None
+        self._apart = False
         self._last = self._last_t = 0.0
         self._suspect: tuple[float, float] | None = None
 
@@ -165,12 +171,21 @@ class Accumulated:
             self.total += reading - began
             if 0.0 <= began <= max_rate * (since - self._last_t):
                 self.total += began
+                self.began = since
+        elif self._apart and 0.0 <= reading <= max_rate * (t - self._last_t):
+            self.total += reading
+            self.began = t
         else:
             self._suspect = reading, t
             return False
         self._last, self._last_t = reading, t
         self._suspect = None
+        self._apart = False
         return True
+
+    def unplug(self) -> None:
+        """The hardware was let go of: it may have begun anew until the next reading."""
+        self._apart = True
 
     def _believe(self, t: float, reading: float, max_rate: float) -> bool:
         return 0.0 <= reading - self._last <= max_rate * max(t - self._last_t, 1.0)

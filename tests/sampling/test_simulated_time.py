@@ -239,3 +239,17 @@ def test_nothing_grows_with_time(simulated):
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < 100_000
+
+
+def test_reset_is_told_with_its_time_and_no_reading_is_rejected_for_it(simulated):
+    machine = simulated("steady", Pace(), 0)
+    machine.run(10.0)
+    assert "reset.time" not in machine.values()
+    machine.simulation.gpus[0].reset_energy(10.0)
+    machine.samplers[0].look_again()
+    machine.run(20.0)
+    assert machine.number("reset.time") == pytest.approx(10.25, abs=0.3)
+    assert not machine.stats.total().rejected["energy.total"]
+    before = machine.number("reset.time")
+    machine.run(60.0)
+    assert machine.number("reset.time") == before

@@ -96,8 +96,8 @@ def test_without_cooling_a_gpu_slows_itself_down_within_25_seconds(simulate, clo
 def test_leaking_memory_grows_to_the_end_and_starts_again(simulate, clock: Clock):
     simulate("memory-leak")
     used = []
-    for second in range(1, 131):
-        clock.now = float(second)
+    for quarter in range(1, 131):
+        clock.now = 15.0 * quarter
         used.append(pynvml.nvmlDeviceGetMemoryInfo(handle(), pynvml.nvmlMemory_v2).used)
     total = pynvml.nvmlDeviceGetMemoryInfo(handle()).total
     assert used[10] < used[60] < used[118]

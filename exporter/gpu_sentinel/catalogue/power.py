@@ -111,4 +111,15 @@ POWER = (
         help="Where gpu_energy_joules_total comes from. Always 1.",
         source="sampler",
     ),
+    Metric(
+        name="gpu_reset_timestamp_seconds",
+        kind=Kind.GAUGE,
+        group="power",
+        op=Op.SAMPLER,
+        series={"": "reset.time"},
+        help="When the GPU was last seen to have been reset, or its driver to have been loaded "
+        "anew, as Unix time: its own counter of energy began again. Only where that happened "
+        "since the exporter started.",
+        source="sampler, from nvmlDeviceGetTotalEnergyConsumption",
+    ),
 )

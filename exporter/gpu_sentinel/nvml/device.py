@@ -92,6 +92,7 @@ class Device:
         self.incomplete = True
         #: The query that was asked last; where a call hangs, the one that hangs.
         self.asked = "handle"
+        self._told_of: set[str] = set()
         try:
             self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             self.id = DeviceId(index, str(pynvml.nvmlDeviceGetUUID(self._handle)))
@@ -239,6 +240,7 @@ class Device:
             GpuLostError, DriverGoneError: as the names say.
         """
         bound.told = answers
+        self._told_of.clear()
         for (key, low, high), answer in zip(bound.checks, answers, strict=True):
             if type(answer) is float and low <= answer <= high:
                 values[key] = answer
@@ -300,7 +302,7 @@ class Device:
             each = [self._one(query, check, a) for a in answer]
             values[key] = tuple(each)
         elif isinstance(answer, Exception):
-            self._note(query, typed(answer))
+            self._note_once(query, typed(answer))
         elif answer is not None:
             self._recorder.rejected[key] += 1
 
@@ -308,12 +310,18 @@ class Device:
         """One of several answers; NaN where there is none, or none that is plausible."""
         key, low, high = check
         if isinstance(answer, Exception):
-            self._note(query, typed(answer))
+            self._note_once(query, typed(answer))
         elif low <= answer <= high:
             return answer
         elif not math.isnan(answer):
             self._recorder.rejected[key] += 1
         return math.nan
+
+    def _note_once(self, query: str, error: NvmlError) -> None:
+        """Count one of a call's answers: what is counted are calls, and some have many answers."""
+        if error.name not in self._told_of:
+            self._told_of.add(error.name)
+            self._note(query, error)
 
     def _note(self, query: str, error: NvmlError) -> None:
         """Count an error; those that concern more than one query go up."""

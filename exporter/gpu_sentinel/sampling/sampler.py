@@ -209,6 +209,8 @@ class DeviceSampler:
         """Publish what has been read since the last time."""
         readings.finish(schedule.slots, now)
         pace, wall = self._around.pace(), self._around.wall()
+        if self.known is not None:
+            self.known.history.show_reset(now, wall, readings.values[Tier.FAST])
         for tier in readings.fresh:
             slow = schedule.slowest(tier) if tier is Tier.PROFILING else schedule.period
             lifetime = pace.lifetime(tier, slow)

@@ -20,6 +20,7 @@ from gpu_sentinel.sampling.profiling import Activities
 from gpu_sentinel.windows import Accumulated, FlagSeconds, Integral, Levels, SlidingExtremes
 
 POWER, ENERGY, UTILIZATION = "power.draw.instant", "energy.total", "utilization.gpu"
+RESET = "reset.time"
 #: No board draws more; a counter of energy that grows faster is not believed. Watts.
 MOST_WATTS = 10_000.0
 REASONS = tuple(f"clocks_event_reasons.{reason}" for reason in CLOCK_EVENT_REASONS)
@@ -193,6 +194,8 @@ class History:
         self._extremes = [s for s in self.signals.values() if s.extremes is not None]
         self._told: object = None
         self._active: tuple[str, ...] = ()
+        #: When the GPU was reset last: as the pass that saw it took the time, and as Unix time.
+        self._reset: tuple[float, float] | None = None
 
     def distribute(self, on: bool) -> None:
         """Whether distributions are kept."""
@@ -200,7 +203,8 @@ class History:
             signal.distribute(on)
 
     def unplug(self) -> None:
-        """The driver was let go of: its sample buffers begin anew."""
+        """The driver was let go of: its sample buffers begin anew, and its counters may."""
+        self.energy.unplug()
         for signal in self.signals.values():
             signal.unplug()
         self.sources = frozenset()
@@ -283,6 +287,15 @@ class History:
             values[ENERGY] = self.energy.total
         values["energy.source.hardware"] = 1.0
         return believed
+
+    def show_reset(self, t: float, wall: float, values: dict[str, Value]) -> None:
+        """Show when the GPU was seen to have been reset last; `wall` is the Unix time of `t`."""
+        began = self.energy.began
+        if began is None:
+            return
+        if self._reset is None or self._reset[0] != began:
+            self._reset = began, wall - (t - began)
+        values[RESET] = self._reset[1]
 
     def integrate_energy(self, values: dict[str, Value]) -> None:
         """Energy of a GPU that does not count it: the integral of its power."""

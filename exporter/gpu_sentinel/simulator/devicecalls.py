@@ -252,9 +252,11 @@ def _histogram(_call: Call, gpu: SimulatedGpu, out: int) -> None:
     if gpu.model.remapping is None:
         raise not_supported()
     histogram = structure(pynvml.c_nvmlRowRemapperHistogramValues, out)
-    used = sum(gpu.errors.remapped.values())
-    histogram.max = gpu.model.remapping - min(used, gpu.model.remapping)
-    histogram.high, histogram.partial, histogram.low, histogram.none = used, 0, 0, 0
+    # A row cannot be remapped where its bank has no spare one left.
+    empty = int(gpu.errors.remap_failure)
+    used = min(max(sum(gpu.errors.remapped.values()) - empty, 0), gpu.model.remapping - empty)
+    histogram.max = gpu.model.remapping - used - empty
+    histogram.high, histogram.partial, histogram.low, histogram.none = used, 0, 0, empty
 
 
 def _no_processes(*names: str) -> None:

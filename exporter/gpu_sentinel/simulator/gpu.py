@@ -116,6 +116,12 @@ class SimulatedGpu:
             self.board.advance(t)
             return int(self.board.joules(t) * 1e3)
 
+    def reset_energy(self, t: float) -> None:
+        """Let the energy counter begin again."""
+        with self._lock:
+            self.board.advance(t)
+            self.board.reset()
+
     def power_average(self, t: float) -> int:
         """Milliwatts, averaged over a second."""
         return round(self.state(t).average_watts * 1e3)

@@ -120,6 +120,10 @@ class Board:
         """Energy used up to `t`."""
         return self.state.joules + self.state.watts * self.ahead(t)
 
+    def reset(self) -> None:
+        """Count energy anew, as after a reset, or with a driver that was loaded anew."""
+        self.state.joules = 0.0
+
     def done(self, t: float) -> Done:
         """Work done up to `t`, that of the last step going on."""
         rest = max(t - self.time, 0.0)

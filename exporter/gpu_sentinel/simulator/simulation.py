@@ -256,8 +256,9 @@ class Simulation:
         self.gpus[gpu].lost = True
 
     def restore(self, gpu: int) -> None:
-        """It is back."""
+        """It is back, which takes a reset."""
         self.gpus[gpu].lost = False
+        self.gpus[gpu].reset_energy(self.now())
 
     def hang(self, gpu: int | None = None) -> None:
         """Calls about this GPU, or to the driver at all, do not come back."""
@@ -289,6 +290,7 @@ class Simulation:
         self.installed = self.driver = found
         self.generation += 1
         for gpu in self.gpus:
+            gpu.reset_energy(self.now())
             gpu.errors.driver_loaded()
             gpu.nvlinks.driver_loaded()
 

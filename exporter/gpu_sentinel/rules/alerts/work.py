@@ -24,17 +24,22 @@ def groups(limits: Limits) -> tuple[Group, ...]:
 def _memory(limits: Limits) -> tuple[Alert, ...]:
     full, growth = "memory_full_ratio", "memory_growth_ratio_per_minute"
     used, total = "gpu_memory_used_bytes", "(gpu_memory_total_bytes > 0)"
-    lately = f"({used} - {used} offset 5m) / 5 / {total}"
-    before = f"({used} offset 5m - {used} offset 10m) / 5 / {total}"
+    thirds = (
+        f"({used} - {used} offset 5m) / 5 / {total}",
+        f"({used} offset 5m - {used} offset 10m) / 5 / {total}",
+        f"({used} offset 10m - {used} offset 15m) / 5 / {total}",
+    )
+    steadily = "\n".join(f"and {limits.beyond(third, '>', growth)}" for third in thirds)
     return (
         Alert(
             name="GpuMemoryExhaustionPredicted",
             severity="warning",
             subject="memory",
-            why="Steady growth only: a job that takes its memory at once has not grown twice.",
+            why="Steady growth only, in each of three times five minutes, and fast enough to the last: "
+            "a job that takes its memory at once, or fills its caches for ten minutes, is none.",
             expr=f"(predict_linear({used}[15m], 3600) / {total}) > 1\n"
-            f"and {limits.beyond(lately, '>', growth)}\n"
-            f"and {limits.beyond(before, '>', growth)}",
+            f"and ({used} + 12 * ({used} - {used} offset 5m)) / {total} > 1\n"
+            f"{steadily}",
             wait="5m",
             summary=f"The memory of {SHORT} will be full within an hour",
             description=f"If its use grows as in the last 15 minutes, the memory of {WHO} is at "

@@ -50,19 +50,24 @@ def groups(limits: Limits) -> tuple[Group, ...]:  # noqa: ARG001 - every module 
                 Record(
                     name="gpu:reset:timestamp_seconds",
                     expr=f"""
+                    max by ({TARGET}, uuid) (gpu_reset_timestamp_seconds)
+                    or
                     (last_over_time(gpu:reset:timestamp_seconds[1h]) > time() - 300)
                     or
                     (
                       max by ({TARGET}, uuid) (
                         resets(gpu_energy_joules_total[3m]) > 0
                           and on ({JOIN}) gpu_energy_source_info{{source="hardware"}}
+                          unless on ({JOIN}) last_over_time(gpu_reset_timestamp_seconds[3m])
                       ) * 0 + time()
                     )
                     or
                     last_over_time(gpu:reset:timestamp_seconds[1h])""",
-                    why="When each GPU was reset last, or its driver loaded anew: its counter of energy "
-                    "starts again then. Kept once seen; only GPUs that were reset have it. Without the index, which "
-                    "may be another one afterwards.",
+                    why="When each GPU was reset last, or its driver loaded anew. The exporter says so; "
+                    "what happened while none ran shows in the counter of energy, which starts again then. An "
+                    "exporter that had seen a reset and is restarted lets that counter fall too, without another "
+                    "reset. Kept once seen; only GPUs that were reset have it. Without the index, which may be "
+                    "another one afterwards.",
                 ),
             ),
         ),

@@ -1,0 +1,32 @@
+"""Parts of a week on which nothing is wrong; `benchmarks/quietweek.py` runs all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from quietweek import DAY, EVERY, HOSTS, HOUR, RULES, Stretch
+from recorded import firings, record
+
+LOWERED = "info GpuPowerLimitLowered: GPU 3"
+FULL, HELD = "info GpuMemoryFull: GPU 0", "info GpuIdleWithMemory: GPU 0"
+#: A night with an inference server that nobody asks; jobs that start, a new exporter; the evening
+#: before a weekend. Seconds of the week, how many, and what there is to be told of each host.
+STRETCHES = {
+    "night": (DAY, 2.5 * HOUR, {"node-1": {LOWERED}, "node-2": {FULL, HELD}}),
+    "monday": (8.5 * HOUR, 4 * HOUR, {"node-1": {LOWERED}, "node-2": {FULL}}),
+    "friday": (4 * DAY + 19 * HOUR, 3 * HOUR, {"node-1": {LOWERED}, "node-2": {FULL}}),
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("stretch", STRETCHES)
+def test_nobody_is_woken(tool: Callable[..., str], tmp_path: Path, host: str, stretch: str):
+    start, seconds, alerts = STRETCHES[stretch]
+    part = Stretch(host, start, seconds)
+    lines = record(part.recording(tmp_path))
+    found = firings(tool("promtool"), tmp_path, [lines], EVERY, rules=RULES, look=60)
+    told = "\n".join(["what fired, and when:", *map(str, found)])
+    assert {f.name for f in found} == alerts[host], told

@@ -1,0 +1,184 @@
+"""A host with simulated GPUs and its exporter in simulated time: no thread, no waiting.
+
+Samplers, store and page are the real ones. What the inventory's thread does with the driver, and
+the kernel log with XIDs, is done here at the same moments.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from gpu_sentinel.exposition import DeviceRenderer, MetricsPage, OwnRenderer, ReloadState, Workings
+from gpu_sentinel.model import DeviceId, DriverState
+from gpu_sentinel.nvml import CallStats, Driver, NvmlError
+from gpu_sentinel.nvml import library as nvml_library
+from gpu_sentinel.sampling import Governor, Pace, SnapshotStore
+from gpu_sentinel.sampling.instances import InstanceSampler
+from gpu_sentinel.sampling.inventory import WATCH_SECONDS
+from gpu_sentinel.sampling.sampler import DeviceSampler, Registry, Surroundings
+from gpu_sentinel.sampling.xidbook import XidBook
+from gpu_sentinel.simulator import Simulation, load_scenario
+from simulatedtime import Clock
+
+#: An exporter's process begins when the test does, whatever the simulated time.
+_STARTED = re.compile(r"^process_start_time_seconds .*$", re.MULTILINE)
+
+
+class SimulatedHost:
+    """One exporter at a time; two hosts must not run at once, because pynvml has one library.
+
+    Attributes:
+        ahead: seconds by which the host's clock is ahead of the one that is asked for.
+        expected: how many GPUs the exporter is told to expect.
+    """
+
+    def __init__(
+        self,
+        scenario: str,
+        pace: Pace,
+        *,
+        start: float = 0.0,
+        ahead: float = 0.0,
+        expected: int | None = None,
+        wanted: frozenset[str] | None = None,
+    ) -> None:
+        self.clock = Clock(start)
+        self.pace = pace
+        self.ahead = ahead
+        self._wanted = wanted
+        self.simulation = Simulation(load_scenario(scenario), self.clock)
+        self.expected = len(self.simulation.gpus) if expected is None else expected
+        self._start = start
+        self._samplers: list[DeviceSampler | InstanceSampler] = []
+        self._driver: Driver | None = None
+        self.start_exporter()
+
+    def wall(self) -> float:
+        """What the host takes for the time."""
+        return self.clock.now + self.ahead
+
+    def start_exporter(self) -> None:
+        """A new process: nothing is remembered but what the kernel log holds."""
+        self.stats, self.store = CallStats(), SnapshotStore()
+        self.governor, self.registry = Governor(), Registry()
+        self.reload = ReloadState(self.wall)
+        self._started = self.wall()
+        workings = Workings(
+            self.stats,
+            self.reload,
+            self.governor,
+            self.registry.lateness,
+            lambda: (self.wall() - self._started) / 1e3,
+        )
+        self._page = MetricsPage(
+            lambda: self.store.current, OwnRenderer(workings), DeviceRenderer(), clock=self.clock
+        )
+        self._book = XidBook(
+            self.store, lambda: [(d.id, "") for d in self.store.current.devices], self.clock
+        )
+        self.store.put_counts(self.simulation.pci_devices(), self.expected)
+        self._told = 0
+        self._tell_xids(new=False)
+        self._watch_at = self.clock.now
+
+    def stop_exporter(self) -> None:
+        """Kill it: no call is made any more, as one might hang; `start_exporter` may follow."""
+        self._samplers, self._driver = [], None
+        nvml_library.detach()
+
+    def run(self, until: float) -> None:
+        """Let everything happen that is due up to this time."""
+        while True:
+            self.simulation.catch_up()
+            if self.clock.now >= self._watch_at:
+                self._watch()
+                self._watch_at = self.clock.now + WATCH_SECONDS
+            due = min((s.step() for s in self._samplers if self._answers(s)), default=math.inf)
+            due = min(due, self._watch_at)
+            if due > until:
+                break
+            self.clock.now = due
+        self.clock.now = until
+
+    def rest(self, until: float) -> None:
+        """Time passes without an exporter."""
+        self.clock.now = until
+        self.simulation.catch_up()
+
+    def body(self, accept: str = "") -> str:
+        """What a scrape gets now."""
+        self._tell_xids(new=True)
+        self._book.settle()
+        text = self._page.body(accept, "")[0].decode()
+        return _STARTED.sub(f"process_start_time_seconds {self._started}", text)
+
+    def _answers(self, sampler: DeviceSampler | InstanceSampler) -> bool:
+        """Whether a call would come back; a real sampler's thread would be inside of it."""
+        return not (self.simulation.hanging or self.simulation.gpus[sampler.index].hanging)
+
+    def _watch(self) -> None:
+        """As the inventory does it."""
+        if self.simulation.hanging:
+            return
+        if self._driver is None:
+            self._open()
+            return
+        gone = next((s.gone for s in self._samplers if getattr(s, "gone", None)), None)
+        try:
+            if gone is not None:
+                raise gone
+            listed = self._driver.count()
+        except NvmlError as error:
+            self.store.put_driver(DriverState(error=str(error)))
+            self.store.clear_devices()
+            self._close()
+            return
+        self._put_driver(listed)
+
+    def _put_driver(self, listed: int) -> None:
+        self.store.put_driver(
+            DriverState(
+                info=self._info, listed=listed, opened=self._opened, answered=self.clock.now
+            )
+        )
+
+    def _open(self) -> None:
+        driver = Driver(self.stats, self.simulation.library, self._wanted)
+        try:
+            self._info = driver.open()
+            listed = driver.count()
+        except NvmlError as error:
+            self.store.put_driver(DriverState(error=str(error)))
+            return
+        self._driver, self._opened = driver, self.clock.now
+        self._put_driver(listed)
+        around = Surroundings(
+            driver,
+            self.store,
+            self.store.session,
+            self.registry,
+            self.governor,
+            lambda: self.pace,
+            lambda: None,
+            self.clock,
+            self.wall,
+        )
+        gpus = [DeviceSampler(index, around) for index in range(listed)]
+        self._samplers = [*gpus, *(InstanceSampler(gpu, around) for gpu in gpus)]
+
+    def _close(self) -> None:
+        for sampler in self._samplers:
+            sampler.stop()
+            sampler.release()
+        self._samplers = []
+        if self._driver is not None:
+            self._driver.close()
+        self._driver = None
+
+    def _tell_xids(self, *, new: bool) -> None:
+        xids = self.simulation.xids
+        for since, gpu, xid in xids[self._told :]:
+            wall = self._start + since + self.ahead
+            self._book.by_gpu(DeviceId(gpu.index, gpu.uuid), xid, wall, new=new)
+        self._told = len(xids)
