@@ -127,7 +127,7 @@ def history() -> list[Panel]:
     started = selector("ALERTS_FOR_STATE", *chosen)
     return [
         states(
-            "When",
+            "Alerts over time",
             "When alerts were pending, and when they fired, all GPUs together.",
             {
                 "{{alertname}}": f"max by (alertname) (2 * {firing} or {pending})",
@@ -137,7 +137,7 @@ def history() -> list[Panel]:
             height=10,
         ),
         table(
-            "How often",
+            "Most frequent alerts",
             "How often each became active in the shown range, and on how many GPUs or hosts.",
             [
                 Column(
@@ -155,7 +155,7 @@ def history() -> list[Panel]:
             height=10,
         ),
         lines(
-            "How many",
+            "Alerts by severity",
             "Alerts that fired, by severity.",
             {"{{severity}}": f"count by (severity) ({firing})"},
             unit="none",

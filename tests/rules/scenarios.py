@@ -71,13 +71,14 @@ def peers(series: str, good, bad, edge) -> Scenario:
 
 AVAILABILITY = {
     "GpuExporterDown": simple(UP, 1, 0, 1, fires=35, quiet=25, level="gpu-sentinel"),
-    "GpuDriverGone": simple(NVML, 1, 0, 1, fires=20, quiet=10, level="gpu-sentinel"),
+    "GpuDriverGone": simple(NVML, 1, 0, 1, fires=20, quiet=10, clears=75, level="gpu-sentinel"),
     "GpuMissing": Scenario(
         {"gpu_expected_devices": gauge(8), "gpu_devices": gauge(8)},
         {"gpu_devices": gauge(6)},
         {"gpu_devices": gauge(9)},
         fires=35,
         quiet=25,
+        clears=75,
         level="gpu-sentinel",
     ),
     "GpuLost": simple("gpu_lost", 0, 1, 0, fires=5, clears=75),

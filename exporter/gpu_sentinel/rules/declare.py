@@ -17,6 +17,13 @@ JOIN = "job, instance, uuid"
 WHO = "GPU {{ $labels.gpu }} ({{ $labels.uuid }}) on {{ $labels.host }}"
 SHORT = "GPU {{ $labels.gpu }} on {{ $labels.host }}"
 PERCENT = "{{ $value | humanizePercentage }}"
+#: What was counted; increase() makes fractions of it.
+COUNT = '{{ printf "%.0f" $value }}'
+#: Resetting a GPU, which nothing may hold; its UUID stays where its index does not.
+RESET = (
+    "`systemctl kill -s USR1 gpu-sentinel; nvidia-smi --gpu-reset -i {{ $labels.uuid }}; "
+    "systemctl kill -s USR2 gpu-sentinel`"
+)
 
 
 @dataclass(frozen=True, slots=True)

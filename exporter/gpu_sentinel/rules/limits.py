@@ -79,13 +79,18 @@ class Limits:
 
         Args:
             key: which threshold.
-            form: a function of Prometheus' templates, such as `humanizePercentage`.
+            form: "" or `humanizePercentage`, which Prometheus' templates know.
         """
         pipe = f" | {form}" if form else ""
-        default = f"{{{{ {self.number(key)}{pipe} }}}}" if form else self.number(key)
+        default = _percent(self.values[key]) if form == "humanizePercentage" else self.number(key)
         if not self.overridden(key):
             return default
         series = f"{OVERRIDE}{{threshold='{key}',instance='%s',uuid='%s'}}"
         query = f'printf "{series}" $labels.instance $labels.uuid | query'
         other = f"{{{{ . | first | value{pipe} }}}}"
         return f"{{{{ with {query} }}}}{other}{{{{ else }}}}{default}{{{{ end }}}}"
+
+
+def _percent(ratio: float) -> str:
+    """As `humanizePercentage` writes it."""
+    return f"{100 * ratio:.4g}%"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gpu_sentinel.rules.declare import (
+    COUNT,
     EXPORTER_PAGE,
     GPU,
     HOST_PAGE,
@@ -53,6 +54,7 @@ def _hosts() -> tuple[Alert, ...]:
             expr="gpu_sentinel_nvml_up == 0 "
             "unless on (job, instance) gpu_sentinel_nvml_released == 1",
             wait="15s",
+            keep="1m",
             summary="The NVIDIA driver on {{ $labels.host }} does not answer",
             description="The exporter on {{ $labels.host }} runs, but NVML is not there or has been "
             "silent for more than 5 seconds. No GPU of the host can be seen.",
@@ -67,6 +69,7 @@ def _hosts() -> tuple[Alert, ...]:
             expr="(gpu_expected_devices - gpu_devices) > 0 "
             "unless on (job, instance) gpu_sentinel_nvml_released == 1",
             wait="30s",
+            keep="1m",
             summary="{{ $value }} GPUs are missing on {{ $labels.host }}",
             description="The driver on {{ $labels.host }} lists {{ $value }} GPUs fewer than are "
             "expected (by the setting inventory.expected-gpus, else by the PCI bus).",
@@ -130,18 +133,19 @@ def _stalled() -> Alert:
           > on ({GPU})
           (15 + 3 * max by ({GPU}) (gpu_sentinel_sample_interval_seconds))
         or
-          max by ({GPU}) (increase(gpu_sentinel_samples_total[1m])) == 0
+          60 + (max by ({GPU}) (increase(gpu_sentinel_samples_total[1m])) == 0)
         )
         and on (job, instance) gpu_sentinel_nvml_up == 1""",
         wait="10s",
         summary=f"{SHORT} does not answer",
         description=f"Calls about {WHO} do not come back: there have been no new readings of it for "
-        "{{ if eq $value 0.0 }}a minute{{ else }}{{ $value | humanizeDuration }} while others "
-        "answer{{ end }}.",
-        value="{{ if eq $value 0.0 }}no reading in a minute{{ else }}"
-        "{{ $value | humanizeDuration }} old{{ end }}",
+        f"{COUNT} s.",
+        value=f"{COUNT} s old",
+        keep="1m",
         threshold="older than 15 s, and three intervals of the sampler",
-        first_step=_ON + "`dmesg` for Xid lines of this GPU; drain the host, then reset the GPU.",
+        first_step=_ON
+        + "`dmesg` for Xid lines of this GPU; drain the host, stop gpu-sentinel, reset the GPU; "
+        "restart the host if that hangs, too.",
     )
 
 
@@ -162,7 +166,7 @@ def _sampler(limits: Limits) -> tuple[Alert, ...]:
             "too long: short peaks may be missed.",
             value=f"{PERCENT} left out",
             threshold=f"more than {limits.text(key, 'humanizePercentage')} in 5 min, for 5 min",
-            first_step=_ON + "is the CPU busy? Which query is slow "
+            first_step=_ON + "did the GPU hang a moment ago? Is the CPU busy? Which query is slow "
             "(`gpu_sentinel_nvml_call_seconds_total`)? Lengthen sampler.interval if need be.",
         ),
     )
@@ -201,8 +205,8 @@ def _exporter(limits: Limits) -> tuple[Alert, ...]:
             ),
             summary="Impossible readings of {{ $labels.query }} on {{ $labels.host }}",
             description="The driver on {{ $labels.host }} answered {{ $labels.query }} "
-            "{{ $value | humanize }} times in an hour with what cannot be true; these were dropped.",
-            value="{{ $value | humanize }} in an hour",
+            f"{COUNT} times in an hour with what cannot be true; these were dropped.",
+            value=f"{COUNT} in an hour",
             threshold=f"more than {limits.text('rejected_readings_per_hour')} in an hour",
             first_step="Note the driver's version (`gpu_driver_info`); update it if a newer one is out.",
         ),

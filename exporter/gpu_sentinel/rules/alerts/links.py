@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpu_sentinel.rules.declare import GPU, JOIN, SHORT, WHO, Alert
+from gpu_sentinel.rules.declare import COUNT, GPU, JOIN, SHORT, WHO, Alert
 from gpu_sentinel.rules.limits import Limits
 
 _ON = "On {{ $labels.host }}: "
@@ -42,9 +42,9 @@ def _nvlink(limits: Limits) -> tuple[Alert, ...]:
             ),
             wait="5m",
             summary=f"The NVLinks of {SHORT} make errors",
-            description=f"{{{{ $value | humanize }}}} errors on the NVLinks of {WHO} in 15 minutes: "
+            description=f"{COUNT} errors on the NVLinks of {WHO} in 15 minutes: "
             "data have to be sent again, and the link may fail.",
-            value="{{ $value | humanize }} errors in 15 min",
+            value=f"{COUNT} errors in 15 min",
             threshold=f"more than {limits.text(errors)} in 15 min",
             first_step=_ON + "`nvidia-smi nvlink -e -i {{ $labels.gpu }}` shows which link; reseat "
             "bridge or board at the next occasion.",
@@ -92,9 +92,9 @@ def _pcie(limits: Limits) -> tuple[Alert, ...]:
             expr=limits.beyond("increase(gpu_pcie_replays_total[15m])", ">", replays),
             wait="5m",
             summary=f"The PCIe link of {SHORT} makes errors",
-            description=f"{{{{ $value | humanize }}}} PCIe packets of {WHO} had to be sent again in 15 "
+            description=f"{COUNT} PCIe packets of {WHO} had to be sent again in 15 "
             "minutes: the link is marginal, and the GPU may fall off the bus.",
-            value="{{ $value | humanize }} in 15 min",
+            value=f"{COUNT} in 15 min",
             threshold=f"more than {limits.text(replays)} in 15 min",
             first_step=_ON + "`dmesg` for AER errors; reseat board, riser or cable at the next "
             "occasion.",

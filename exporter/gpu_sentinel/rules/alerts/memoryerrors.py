@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from gpu_sentinel.rules.declare import GPU, SHORT, WHO, Alert
+from gpu_sentinel.rules.declare import COUNT, GPU, RESET, SHORT, WHO, Alert
 from gpu_sentinel.rules.limits import Limits
 
 _SUBJECT = "memory-errors"
-_RESET = "`nvidia-smi --gpu-reset -i {{ $labels.gpu }}`"
 
 
 def alerts() -> tuple[Alert, ...]:
@@ -20,10 +19,10 @@ def alerts() -> tuple[Alert, ...]:
             summary="Uncorrectable memory errors on GPU {{ $labels.gpu }} of {{ $labels.host }}",
             description=f"{WHO} had uncorrectable memory errors in the last ten minutes. Results that "
             "were computed on it may be wrong.",
-            value="{{ $value | humanize }} errors in 10 min",
+            value=f"{COUNT} errors in 10 min",
             threshold="more than 0",
-            first_step="End the work on it; reset GPU {{ $labels.gpu }} of {{ $labels.host }} so that "
-            "bad memory is replaced.",
+            first_step=f"End the work on it and reset it, so that bad memory is replaced: {RESET} on "
+            "{{ $labels.host }}.",
         ),
         Alert(
             name="GpuRowRemapPending",
@@ -36,7 +35,7 @@ def alerts() -> tuple[Alert, ...]:
             "then it is in use.",
             value="pending",
             threshold="pending for 1 min",
-            first_step=f"Drain {{{{ $labels.host }}}} when it suits, then {_RESET}.",
+            first_step=f"Drain {{{{ $labels.host }}}} when it suits, then {RESET}.",
         ),
         Alert(
             name="GpuRowRemapFailed",
@@ -62,7 +61,7 @@ def alerts() -> tuple[Alert, ...]:
             "it is in use.",
             value="pending",
             threshold="pending for 1 min",
-            first_step=f"Drain {{{{ $labels.host }}}} when it suits, then {_RESET}.",
+            first_step=f"Drain {{{{ $labels.host }}}} when it suits, then {RESET}.",
         ),
     )
 
@@ -84,9 +83,9 @@ def trends(limits: Limits) -> tuple[Alert, ...]:
             ),
             wait="5m",
             summary=f"Many corrected memory errors on {SHORT}",
-            description=f"ECC corrected {{{{ $value | humanize }}}} memory errors of {WHO} in an hour. "
+            description=f"ECC corrected {COUNT} memory errors of {WHO} in an hour. "
             "Results are right; such memory often fails for good later.",
-            value="{{ $value | humanize }} errors in an hour",
+            value=f"{COUNT} errors in an hour",
             threshold=f"more than {limits.text(corrected)} in an hour",
             first_step="Look at `nvidia-smi -q -d ECC,ROW_REMAPPER` on {{ $labels.host }}; plan a "
             "diagnosis of the board.",

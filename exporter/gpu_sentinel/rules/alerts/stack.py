@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpu_sentinel.rules.alerts import delivery
-from gpu_sentinel.rules.declare import PERCENT, STACK_PAGE, TARGET, Alert, Group
+from gpu_sentinel.rules.declare import COUNT, PERCENT, STACK_PAGE, TARGET, Alert, Group
 from gpu_sentinel.rules.limits import Limits
 
 ABOUT = "What watches the GPUs: Prometheus, Alertmanager, Grafana, and whether alerts arrive."
@@ -50,8 +50,8 @@ def _counted(
         ),
         wait=wait,
         summary=f"{_P}: {what}",
-        description=f"{_P}: {what} ({{{{ $value | humanize }}}} times in {window}). {so}",
-        value=f"{{{{ $value | humanize }}}} in {window}",
+        description=f"{_P}: {what} ({COUNT} times in {window}). {so}",
+        value=f"{COUNT} in {window}",
         threshold=f"more than 0 in {window}, for {wait}",
         first_step=do,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpu_sentinel.rules.declare import SHORT, WHO, Alert
+from gpu_sentinel.rules.declare import RESET, SHORT, WHO, Alert
 
 #: These checks have alerts that say more.
 _TOLD = "lost|recovery_action|row_remap_failure|row_remap_pending|page_retirement_pending"
@@ -49,7 +49,6 @@ def alerts() -> tuple[Alert, ...]:
             "at the next reset of the GPU.",
             value="{{ $labels.check }}: degraded",
             threshold="degraded for 5 min",
-            first_step="Drain {{ $labels.host }} when it suits, then `nvidia-smi --gpu-reset "
-            "-i {{ $labels.gpu }}`.",
+            first_step=f"Drain {{{{ $labels.host }}}} when it suits, then {RESET}.",
         ),
     )

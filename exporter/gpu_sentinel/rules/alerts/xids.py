@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpu_sentinel.catalogue.xids import XIDS, Severity
-from gpu_sentinel.rules.declare import JOIN, SHORT, WHO, Alert
+from gpu_sentinel.rules.declare import JOIN, RESET, SHORT, WHO, Alert
 from gpu_sentinel.rules.limits import Limits
 
 #: After a report this long at least, whatever else is known.
@@ -48,8 +48,8 @@ def alerts(limits: Limits) -> tuple[Alert, ...]:
             "ago: the GPU cannot be used, or not be trusted, until it is reset.",
             value="XID {{ $labels.xid }}",
             threshold="an XID that asks for a reset, until there was one",
-            first_step=f"Take the work off the GPU; do what {_LOOK} says; then `nvidia-smi --gpu-reset "
-            "-i {{ $labels.gpu }}` on {{ $labels.host }}.",
+            first_step=f"Take the work off the GPU; do what {_LOOK} says; then {RESET} on "
+            "{{ $labels.host }}.",
         ),
         Alert(
             name="GpuXidWarning",
@@ -59,7 +59,7 @@ def alerts(limits: Limits) -> tuple[Alert, ...]:
             expr=f'time() - {_LAST}{{xid!~"{quiet}"}} < 3600',
             summary=f"{SHORT} reports XID {{{{ $labels.xid }}}}",
             description=f"{WHO} reported XID {{{{ $labels.xid }}}} {{{{ $value | humanizeDuration }}}} "
-            "ago. Work may have failed; the GPU goes on.",
+            "ago. Work may have failed; most of these need no reset.",
             value="XID {{ $labels.xid }}",
             threshold="in the last hour",
             first_step=f"Do what {_LOOK} says, when it suits.",
