@@ -72,7 +72,9 @@ def test_nobody_is_nobody(config):
 def test_inhibition_asks_for_every_label_that_must_be_equal(config):
     """Alertmanager takes two labels that are both missing for equal."""
     for rule in config["inhibit_rules"]:
-        for label in rule["equal"]:
+        # Where there are no clusters, all of it is one.
+        assert "cluster" in rule["equal"]
+        for label in set(rule["equal"]) - {"cluster"}:
             for side in (rule["source_matchers"], rule["target_matchers"]):
                 asked = (f'{label}!=""', f'{label}="', f'{label}=~"')
                 assert any(matcher.startswith(asked) for matcher in side), (label, side)
@@ -94,14 +96,14 @@ def test_alerts_that_the_configuration_names_are_there(config, repository: Path)
 def test_critical_alerts_are_told_at_once_and_apart_and_again_every_hour(config):
     critical = route(config, "critical")
     assert critical["group_wait"] == "1s"
-    assert critical["group_by"] == ["alertname", "host", "uuid"]
+    assert critical["group_by"] == ["alertname", "cluster", "host", "uuid"]
     assert critical["repeat_interval"] == "1h"
     assert "mute_time_intervals" not in critical
 
 
 def test_warnings_are_told_together(config):
     warning = route(config, "warning")
-    assert warning["group_by"] == ["alertname", "host"]
+    assert warning["group_by"] == ["alertname", "cluster", "host"]
     assert warning["group_wait"] == "30s"
 
 

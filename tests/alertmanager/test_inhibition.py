@@ -74,6 +74,19 @@ CASES: dict[str, tuple[list[dict[str, str]], set[tuple[str, str]]]] = {
         ],
         {("GpuPagesFilling", "GPU-a0")},
     ),
+    "a-host-of-the-same-name-in-another-cluster": (
+        [
+            {
+                "name": "GpuExporterDown",
+                "severity": "critical",
+                "host": "node-a",
+                "cluster": "east",
+            },
+            {"name": "GpuLost", "severity": "critical", "cluster": "west", **A},
+            {"name": "GpuLost", "severity": "critical", "cluster": "east", **A1},
+        ],
+        {("GpuLost", "GPU-a1")},
+    ),
     "labels-that-are-missing-are-not-equal": (
         [
             {"name": "GpuLost", "severity": "critical", "host": "node-a"},

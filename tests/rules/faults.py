@@ -176,8 +176,8 @@ OTHERS = (
         "critical GpuXidReset: GPU 1, xid 119",
         "critical GpuXidReset: GPU 1, xid 62",
         over={
-            "critical GpuXidReset: GPU 0, xid 119": 700,
-            "critical GpuXidReset: GPU 1, xid 119": 700,
+            "critical GpuXidReset: GPU 0, xid 119": 830,
+            "critical GpuXidReset: GPU 1, xid 119": 830,
         },
         lasts=("critical GpuXidReset: GPU 1, xid 62",),
         down=[(1500, 1505)],

@@ -146,8 +146,8 @@ AVAILABILITY = {
 }
 
 HARDWARE = {
-    "GpuXidFatal": xid(79, 31, clears=30, more=900),
-    "GpuXidReset": xid(48, 79, clears=30, more=900),
+    "GpuXidFatal": xid(79, 31, clears=150, more=900),
+    "GpuXidReset": xid(48, 79, clears=150, more=900),
     "GpuXidWarning": xid(63, 31, clears=3600),
     "GpuEccUncorrected": Scenario(
         {UNCORRECTED: counter(0), CORRECTED: counter(0)},

@@ -237,3 +237,30 @@ def test_up_takes_those_of_its_data_directory(tmp_path: Path):
     (tmp_path / "thresholds.yml").write_text("thresholds: {overheating_margin: 0}\n")
     with pytest.raises(ConfigError, match="did you mean 'overheating_margin_celsius'"):
         prometheus_file(plan, alertmanager=True, grafana=False)
+
+
+def test_texts_of_any_alphabet_stay_texts(tool, tmp_path: Path):
+    content = 'overrides: [{host: "node-\U0001f600", peer_clock_ratio: 0.7}]\n'
+    (tmp_path / "thresholds.yml").write_text(content, encoding="utf-8")
+    write(read(tmp_path / "thresholds.yml"), tmp_path)
+    command = [tool("promtool"), "check", "rules", str(tmp_path / "rules" / "thresholds.yml")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_huge_number_is_out_of_range(tmp_path: Path):
+    path = tmp_path / "thresholds.yml"
+    path.write_text(f"thresholds: {{retired_pages: 1{'0' * 400}}}\n")
+    with pytest.raises(ConfigError, match=r"retired_pages: 1000.* is out of range"):
+        read(path)
+
+
+def test_file_that_cannot_be_written_is_named_and_left_as_it_is(tmp_path: Path):
+    write(DEFAULTS, tmp_path)
+    target = tmp_path / "rules" / "gpu.yml"
+    target.write_bytes(b"\xff")
+    # Where the new file would be made, something else is.
+    (tmp_path / "rules" / ".gpu.yml.new").mkdir()
+    with pytest.raises(ConfigError, match=r"rules/gpu\.yml: cannot be written: "):
+        write(DEFAULTS, tmp_path)
+    assert target.read_bytes() == b"\xff"

@@ -8,7 +8,7 @@ import click
 
 from gpu_sentinel.cli.table import lines
 from gpu_sentinel.rules import thresholds as settings
-from gpu_sentinel.rules.files import rendered, write
+from gpu_sentinel.rules.files import stale, write
 from gpu_sentinel.rules.settings import SETTINGS
 
 _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
@@ -38,11 +38,7 @@ def thresholds(directory: Path, check: bool, make: bool) -> int:
         click.echo(f"{len(changed)} files changed; reload Prometheus" if changed else "up to date")
         return 0
     if check:
-        old = [
-            path
-            for path, content in rendered(limits).items()
-            if not (directory / path).is_file() or (directory / path).read_text() != content
-        ]
+        old = stale(limits, directory)
         for path in old:
             click.echo(f"not made of thresholds.yml: {directory / path}")
         click.echo("run: gpu-sentinel thresholds --write" if old else "up to date")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+from gpu_sentinel.config import ConfigError
 from gpu_sentinel.rules.alerts import availability, hardware, heat, stack, work
 from gpu_sentinel.rules.declare import File
 from gpu_sentinel.rules.limits import Limits
@@ -29,13 +31,38 @@ def rendered(limits: Limits) -> dict[str, str]:
     return {file.path: text(file, limits) for file in FILES}
 
 
+def stale(limits: Limits, folder: Path) -> dict[str, str]:
+    """Path -> content of those files of a folder, laid out as `prometheus/`, that differ.
+
+    Raises:
+        ConfigError: one of them cannot be read.
+    """
+    return {path: said for path, said in rendered(limits).items() if _differs(folder / path, said)}
+
+
+def _differs(path: Path, content: str) -> bool:
+    try:
+        return not path.is_file() or path.read_bytes() != content.encode()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
 def write(limits: Limits, folder: Path) -> list[str]:
-    """Write what differs into a folder that is laid out as `prometheus/`; the paths of those."""
-    changed = []
-    for path, content in rendered(limits).items():
+    """Write what differs, each file as a whole or not at all; the paths of those.
+
+    Raises:
+        ConfigError: one of them cannot be written; those before it are.
+    """
+    changed = stale(limits, folder)
+    for path, content in changed.items():
         target = folder / path
-        if not target.is_file() or target.read_text(encoding="utf-8") != content:
+        new = target.with_name(f".{target.name}.new")
+        try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(content, encoding="utf-8")
-            changed.append(path)
-    return changed
+            new.write_text(content, encoding="utf-8")
+            new.replace(target)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+            raise ConfigError(f"{target}: cannot be written: {error.strerror}") from None
+    return list(changed)

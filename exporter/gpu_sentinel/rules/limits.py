@@ -33,7 +33,9 @@ class Override:
     def selector(self) -> str:
         """The GPUs, as PromQL."""
         pairs = (("uuid", self.gpu), ("host", self.host), ("name", self.model))
-        return ", ".join(f"{name}={json.dumps(value)}" for name, value in pairs if value)
+        return ", ".join(
+            f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in pairs if value
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def _value(where: str, key: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigError(f"{where}: {yamlfile.kind(value)} is no number: expected {right}")
     if not setting.least <= value <= setting.most:
-        raise ConfigError(f"{where}: {value:g} is out of range: expected {right}")
+        raise ConfigError(f"{where}: {str(value)[:20]} is out of range: expected {right}")
     return float(value)
 
 

@@ -133,7 +133,10 @@ def _stalled() -> Alert:
           > on ({GPU})
           (15 + 3 * max by ({GPU}) (gpu_sentinel_sample_interval_seconds))
         or
-          60 + (max by ({GPU}) (increase(gpu_sentinel_samples_total[1m])) == 0)
+          60 + (
+            max by ({GPU}) (increase(gpu_sentinel_samples_total[1m])) == 0
+              and on ({GPU}) max by ({GPU}) (gpu_sentinel_sample_interval_seconds) < 20
+          )
         )
         and on (job, instance) gpu_sentinel_nvml_up == 1""",
         wait="10s",

@@ -107,7 +107,7 @@ def _fan(limits: Limits) -> Alert:
     return Alert(
         name="GpuFanFailed",
         severity="warning",
-        subject="temperature",
+        subject="fan",
         expr=f"gpu_fan_speed_rpm == 0\nand on ({JOIN}, fan) {told}",
         wait="1m",
         summary=f"Fan {{{{ $labels.fan }}}} of {SHORT} stands still",

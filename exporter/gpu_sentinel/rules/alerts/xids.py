@@ -28,6 +28,7 @@ def alerts(limits: Limits) -> tuple[Alert, ...]:
             name="GpuXidFatal",
             severity="critical",
             subject="xid",
+            keep="2m",
             why="By the time of the last report, because increase() misses a counter that is born at 1.",
             expr=_latched(numbers(Severity.FATAL), limits),
             summary=f"{SHORT} reports XID {{{{ $labels.xid }}}}",
@@ -42,6 +43,7 @@ def alerts(limits: Limits) -> tuple[Alert, ...]:
             name="GpuXidReset",
             severity="critical",
             subject="xid",
+            keep="2m",
             expr=_latched(numbers(Severity.RESET), limits),
             summary=f"{SHORT} has to be reset: XID {{{{ $labels.xid }}}}",
             description=f"{WHO} reported XID {{{{ $labels.xid }}}} {{{{ $value | humanizeDuration }}}} "
@@ -75,6 +77,7 @@ def _latched(xids: str, limits: Limits) -> str:
         "or\n"
         f"time() - (\n  {last}\n"
         f"    unless on ({JOIN}, xid)\n"
-        f"  ({last} < on ({JOIN}) group_left () ({_RESET} + {_SKEW_SECONDS}))\n"
+        f"  ({last} < on ({JOIN}) group_left ()\n"
+        f"    (max by ({JOIN}) ({_RESET}) + {_SKEW_SECONDS}))\n"
         f") < {most}"
     )
