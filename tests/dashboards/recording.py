@@ -11,13 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpu_sentinel.exposition import DeviceRenderer, MetricsPage, OwnRenderer, ReloadState, Workings
-from gpu_sentinel.model import DriverState
-from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.sampling import Pace
-from gpu_sentinel.sampling.pace import Lateness
-from gpu_sentinel.sampling.xidbook import XidBook
-from simulatedtime import SimulatedTime
+from simulatedhost import SimulatedHost
 
 PACE = Pace(fast=3.0, slow=15.0, buffers=3.0, profiling=15.0)
 
@@ -40,41 +35,22 @@ class Stretch:
 
 def samples(stretch: Stretch) -> Iterator[str]:
     """Lines of OpenMetrics, without the last."""
-    time = SimulatedTime(str(stretch.scenario), PACE, start=stretch.start)
+    host = SimulatedHost(str(stretch.scenario), PACE, start=stretch.start)
     try:
-        yield from _run(time, stretch)
+        yield from _run(host, stretch)
     finally:
-        time.close()
-        nvml_library.detach()
+        host.stop_exporter()
 
 
-def _run(time: SimulatedTime, stretch: Stretch) -> Iterator[str]:
-    count = len(time.simulation.gpus)
-    lateness = Lateness()
-    workings = Workings(
-        time.stats, ReloadState(time.clock), time.governor, lateness, lambda: time.clock.now / 1e3
-    )
-    page = MetricsPage(
-        lambda: time.store.current, OwnRenderer(workings), DeviceRenderer(), clock=time.clock
-    )
-    book = XidBook(time.store, lambda: [(d.id, "") for d in time.store.current.devices], time.clock)
-    time.store.put_counts(count, count)
+def _run(host: SimulatedHost, stretch: Stretch) -> Iterator[str]:
     target = f'job="gpu-sentinel",instance="{stretch.host}:9836",host="{stretch.host}"'
-    told = 0
     passed = 0.0
     while passed < stretch.seconds:
         passed += stretch.every
         now = stretch.start + passed
-        time.run(now)
-        time.store.put_driver(
-            DriverState(info=time.info, listed=count, opened=stretch.start, answered=now)
-        )
-        for since, gpu, xid in time.simulation.xids[told:]:
-            book.by_gpu(time.gpu(gpu.index).id, xid, stretch.start + since, new=True)
-        told = len(time.simulation.xids)
-        book.settle()
-        lateness.add(0.0004)
-        body = page.body("application/openmetrics-text", "")[0].decode()
+        host.run(now)
+        host.registry.lateness.add(0.0004)
+        body = host.body("application/openmetrics-text")
         yield from _labelled(body.splitlines(), target, now)
         yield f"up{{{target}}} 1 {now:.3f}"
         yield f"scrape_duration_seconds{{{target}}} 0.004 {now:.3f}"

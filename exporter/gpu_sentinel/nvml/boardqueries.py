@@ -91,8 +91,17 @@ def _fabric_health(handle: Handle) -> tuple[tuple[str, ...], Read]:
     return tuple(f"fabric.healthy.{check}" for check in FABRIC_CHECKS), read
 
 
-def _peers(handle: Handle) -> Sequence[Answer]:
-    """With how many other GPUs this one can do what; one that is lost is none of them."""
+def _peers(handle: Handle) -> tuple[tuple[str, ...], Read]:
+    """With how many other GPUs this one can do what; one that is lost is none of them.
+
+    Asked once, when the GPU is looked up: a call about another GPU that hangs by then would let
+    this one hang as well.
+    """
+    counts = _count_peers(handle)
+    return tuple(f"p2p.{c}" for c in P2P_CAPABILITIES), lambda: counts
+
+
+def _count_peers(handle: Handle) -> Sequence[Answer]:
     counts = [0.0] * len(P2P_CAPABILITIES)
     own = pynvml.nvmlDeviceGetIndex(handle)
     for index in range(pynvml.nvmlDeviceGetCount()):
@@ -186,7 +195,7 @@ BOARD: tuple[Query, ...] = (
         tuple(f"fabric.healthy.{check}" for check in FABRIC_CHECKS),
         _fabric_health,
     ),
-    call("p2p", Tier.STATIC, [f"p2p.{c}" for c in P2P_CAPABILITIES], _peers),
+    Call("p2p", Tier.STATIC, tuple(f"p2p.{c}" for c in P2P_CAPABILITIES), _peers),
     single("cuda_cores", Tier.STATIC, pynvml.nvmlDeviceGetNumGpuCores),
     single("memory.bus_width", Tier.STATIC, lambda h: pynvml.nvmlDeviceGetMemoryBusWidth(h) / 8),
     call(
