@@ -13,7 +13,6 @@ import json
 import random
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import requests
+from measure import free_port
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "dashboards"))
@@ -167,8 +167,7 @@ def main() -> None:
         (folder / "data").mkdir()
         fill(folder / "data", given.hosts, given.hours, given.scrape, now)
         (folder / "p.yml").write_text("{}\n")
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            address = f"127.0.0.1:{sock.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         command = ["prometheus", f"--config.file={folder / 'p.yml'}"]
         command += [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={address}"]
         with (folder / "log").open("w") as log:

@@ -15,7 +15,6 @@ import json
 import math
 import random
 import re
-import socket
 import statistics
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from typing import Any
 import requests
 import yaml
 from aiosmtpd.controller import Controller
+from measure import free_port
 
 from gpu_sentinel import durations
 from gpu_sentinel.stack import programs
@@ -38,11 +38,6 @@ ROUND = 50
 THRESHOLD = 2
 MARGIN = re.compile(r'^gpu_temperature_margin_celsius\{gpu="(\d+)".*\} (-?\d+)$', re.MULTILINE)
 PATIENCE = 60.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 class Inbox:

@@ -96,7 +96,7 @@ class Client:
 
 def measure(subject: Subject, env: Mapping[str, str], gpus: int, seconds: float, n: int) -> Round:
     """One process of `subject`: start, idle, scraped once a second, scraped `n` times in a row."""
-    result, port = Round(), _free_port()
+    result, port = Round(), free_port()
     with _running(subject, port, env) as process, contextlib.closing(Client(port)) as client:
         result.answer, result.readings = _start_up(subject, process, port, gpus)
         time.sleep(SETTLE_SECONDS)
@@ -106,7 +106,7 @@ def measure(subject: Subject, env: Mapping[str, str], gpus: int, seconds: float,
         result.sent = len(body)
         _, body = client.get(PLAIN)
         result.body = body.decode()
-        result.rss, result.pss = _memory(process.pid)
+        result.rss, result.pss = memory(process.pid)
         result.plain = [client.get(PLAIN)[0] for _ in range(n)]
         result.zipped = [client.get(PROMETHEUS)[0] for _ in range(n)]
         result.reconnected = client.reconnected
@@ -128,7 +128,7 @@ class Pressed:
 
 def press(subject: Subject, env: Mapping[str, str], gpus: int, seconds: float) -> Pressed:
     """One process of `subject`, scraped all the time."""
-    port = _free_port()
+    port = free_port()
     with _running(subject, port, env) as process, contextlib.closing(Client(port)) as client:
         _start_up(subject, process, port, gpus)
         time.sleep(SETTLE_SECONDS)
@@ -232,26 +232,26 @@ def _start_up(
 
 
 def _idle(pid: int, seconds: float, result: Round) -> None:
-    began, own, busy = time.perf_counter(), _cpu(pid), _busy()
+    began, own, busy = time.perf_counter(), cpu_seconds(pid), _busy()
     time.sleep(seconds)
     passed = time.perf_counter() - began
-    used = _cpu(pid) - own
+    used = cpu_seconds(pid) - own
     result.idle = 100 * used / passed
     result.others = 100 * max(_busy() - busy - used, 0) / passed
 
 
 def _scraped(pid: int, client: Client, seconds: float, result: Round) -> None:
-    began, own = time.perf_counter(), _cpu(pid)
+    began, own = time.perf_counter(), cpu_seconds(pid)
     for second in range(1, round(seconds) + 1):
         result.paced.append(client.get(PROMETHEUS)[0])
         time.sleep(max(began + second - time.perf_counter(), 0))
     passed = time.perf_counter() - began
-    result.scraped = 100 * (_cpu(pid) - own) / passed
+    result.scraped = 100 * (cpu_seconds(pid) - own) / passed
     # What is used without scrapes is not theirs.
     result.each = (result.scraped - result.idle) / 100 * passed / round(seconds)
 
 
-def _cpu(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """CPU seconds of all threads of the process, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
@@ -263,7 +263,7 @@ def _busy() -> float:
     return (sum(parts) - parts[3] - parts[4]) / TICKS
 
 
-def _memory(pid: int) -> tuple[float, float]:
+def memory(pid: int) -> tuple[float, float]:
     """(resident, proportional) memory in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -277,7 +277,7 @@ def _kib(text: str, name: str) -> int:
     return int(found[1])
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -24,14 +23,15 @@ from typing import Any
 
 import requests
 import yaml
+from measure import cpu_seconds, free_port, memory
 
 from gpu_sentinel.catalogue import GROUPS, METRICS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "tests" / "exposition" / "golden" / "h100-sxm.prom"
 GPUS = 8
-#: Prometheus is ended before it takes more of the machine. Bytes.
-MOST_MEMORY = 12 * 2**30
+#: Prometheus is ended before it takes more of the machine. MiB.
+MOST_MEMORY = 12 * 1024
 #: What the exporter says of itself; the page has the device's only.
 OWN = """\
 gpu_sentinel_nvml_up{} 1
@@ -62,11 +62,6 @@ HOURLY = (
     ("gpu_observed_seconds_total", ',signal="utilization"'),
     ("gpu_ecc_volatile_errors_total", ',type="corrected"'),
 )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 class Fleet:
@@ -175,17 +170,6 @@ def configure(folder: Path, fleet: Fleet, hosts: int, scrape: int) -> None:
     (folder / "targets" / "fleet.yml").write_text(yaml.safe_dump(targets))
 
 
-def memory(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+)", status)
-    return int(found[1]) * 1024 if found else 0
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100.0
-
-
 def watch(
     process: subprocess.Popen[bytes], url: str, seconds: float
 ) -> Iterator[list[dict[str, Any]]]:
@@ -195,7 +179,7 @@ def watch(
         time.sleep(5)
         if process.poll() is not None:
             sys.exit("benchmarks/rules.py: Prometheus has ended")
-        if memory(process.pid) > MOST_MEMORY:
+        if memory(process.pid)[0] > MOST_MEMORY:
             sys.exit("benchmarks/rules.py: Prometheus takes too much memory: try fewer hosts")
         try:
             answer = requests.get(f"{url}/api/v1/rules", timeout=30).json()
@@ -288,7 +272,7 @@ def run(args: argparse.Namespace, folder: Path) -> None:
         print(
             f"{up[0]['value'][1] if up else 0} hosts up, {args.hosts * fleet.series} series, "
             f"scraped every {args.scrape} s; Prometheus: {cores:.2f} cores, "
-            f"{memory(process.pid) / 2**30:.1f} GiB."
+            f"{memory(process.pid)[0] / 1024:.1f} GiB."
         )
         print(f"Rules that fail: {', '.join(sorted(failed)) or 'none'}. Firing: {sorted(firing)}.")
     finally:

@@ -235,3 +235,24 @@ class Scenario:
             }
         text = ",".join(f"{k}={json.dumps(v)}" for k, v in labels.items())
         return f"{base}{{{','.join(filter(None, (text, own)))}}}"
+
+
+def simple(  # noqa: PLR0917 - in the order of what happens
+    series: str, good: float, bad: float, edge: float, fires: int, quiet: int = 0, **more
+) -> Scenario:
+    """One gauge."""
+    return Scenario(
+        {series: gauge(good)}, {series: gauge(bad)}, {series: gauge(edge)}, fires, quiet, **more
+    )
+
+
+def rate(series: str, bad: float, edge: float, fires: int, quiet: int = 0, **more) -> Scenario:
+    """One counter, by its rate in a second."""
+    return Scenario(
+        {series: counter(0.0)},
+        {series: counter(bad)},
+        {series: counter(edge)},
+        fires,
+        quiet,
+        **more,
+    )

@@ -18,21 +18,7 @@ def groups(limits: Limits) -> tuple[Group, ...]:  # noqa: ARG001 - every module 
             name="gpu-records",
             interval="15s",
             rules=(
-                Record(
-                    name="gpu:busy_seconds:increase5m",
-                    expr=f"sum by ({GPU}) (increase(gpu_busy_seconds_total[5m]))",
-                ),
-                Record(
-                    name="gpu:observed_seconds:increase5m",
-                    expr=f"""
-                    sum by ({GPU}) (
-                      increase(gpu_observed_seconds_total{{signal="utilization"}}[5m]) > 0
-                    )""",
-                ),
-                Record(
-                    name="gpu:utilization_ratio:mean5m",
-                    expr="gpu:busy_seconds:increase5m / gpu:observed_seconds:increase5m",
-                ),
+                *_use("5m"),
                 Record(
                     name="gpu:power_watts:mean5m",
                     expr=f"sum by ({GPU}) (rate(gpu_energy_joules_total[5m]))",
@@ -79,21 +65,23 @@ def groups(limits: Limits) -> tuple[Group, ...]:  # noqa: ARG001 - every module 
                     name="gpu:energy_joules:increase1h",
                     expr=f"sum by ({GPU}) (increase(gpu_energy_joules_total[1h]))",
                 ),
-                Record(
-                    name="gpu:busy_seconds:increase1h",
-                    expr=f"sum by ({GPU}) (increase(gpu_busy_seconds_total[1h]))",
-                ),
-                Record(
-                    name="gpu:observed_seconds:increase1h",
-                    expr=f"""
-                    sum by ({GPU}) (
-                      increase(gpu_observed_seconds_total{{signal="utilization"}}[1h]) > 0
-                    )""",
-                ),
-                Record(
-                    name="gpu:utilization_ratio:mean1h",
-                    expr="gpu:busy_seconds:increase1h / gpu:observed_seconds:increase1h",
-                ),
+                *_use("1h"),
             ),
         ),
+    )
+
+
+def _use(window: str) -> tuple[Record, ...]:
+    """Busy seconds, those that were observed, and their share."""
+    busy, observed = (f"gpu:{what}_seconds:increase{window}" for what in ("busy", "observed"))
+    return (
+        Record(name=busy, expr=f"sum by ({GPU}) (increase(gpu_busy_seconds_total[{window}]))"),
+        Record(
+            name=observed,
+            expr=f"""
+            sum by ({GPU}) (
+              increase(gpu_observed_seconds_total{{signal="utilization"}}[{window}]) > 0
+            )""",
+        ),
+        Record(name=f"gpu:utilization_ratio:mean{window}", expr=f"{busy} / {observed}"),
     )
