@@ -1,10 +1,13 @@
 # GPU Sentinel. `make up` and `make test` do all the set-up they need.
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Several processes; the tests of one file stay together. `make test WORKERS=1` for one.
+WORKERS ?= auto
+PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-containers lint docs bench clean
+.PHONY: help up test test-long test-containers lint docs bench clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +25,11 @@ test: $(STAMP) ## all tests, types and style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-long: $(STAMP) ## the tests that take longer
+	@sh scripts/install-tools.sh test
+	$(PYTEST) -m long $(ARGS)
 
 test-containers: $(STAMP) ## the compose file and the image, built and run for real (as root)
 	@sh scripts/install-tools.sh containers
