@@ -113,12 +113,12 @@ class Stack:
         return f"http://127.0.0.1:{getattr(self.plan, f'{name}_port')}"
 
     def alerts(self, state: str) -> set[str]:
-        found = requests.get(self.url("prometheus") + "/api/v1/alerts", timeout=5).json()
+        found = requests.get(self.url("prometheus") + "/api/v1/alerts", timeout=60).json()
         return {a["labels"]["alertname"] for a in found["data"]["alerts"] if a["state"] == state}
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         url = self.url("prometheus") + "/api/v1/query"
-        answer = requests.get(url, params={"query": expression}, timeout=5).json()
+        answer = requests.get(url, params={"query": expression}, timeout=60).json()
         return list(answer["data"]["result"])
 
     def stop(self) -> None:

@@ -217,9 +217,9 @@ class TestReload:
 
     def test_by_http_only_where_it_is_enabled(self, serve):
         closed = serve("steady")
-        assert requests.post(closed.url + "/-/reload", timeout=5).status_code == 403
+        assert requests.post(closed.url + "/-/reload", timeout=60).status_code == 403
         opened = serve("steady", "--web.enable-lifecycle")
-        assert requests.post(opened.url + "/-/reload", timeout=5).status_code == 200
+        assert requests.post(opened.url + "/-/reload", timeout=60).status_code == 200
         assert opened.get("/-/reload").status_code == 405
 
 
@@ -229,7 +229,7 @@ class TestRelease:
     def test_by_http(self, serve, eventually):
         exporter = serve("steady", "--web.enable-lifecycle")
         eventually(lambda: "gpu_power_watts" in exporter.get("/metrics").text, 5, "it samples")
-        answer = requests.post(exporter.url + "/-/release", timeout=5)
+        answer = requests.post(exporter.url + "/-/release", timeout=60)
         assert (answer.status_code, answer.text) == (200, "released\n")
         page = exporter.page()
         assert page.value(self.RELEASED) == 1
@@ -248,9 +248,9 @@ class TestRelease:
         landing = exporter.get("/").text
         assert "The driver is let go of on request; POST /-/acquire" in landing
         assert "Trying again" not in landing
-        assert requests.post(exporter.url + "/-/acquire", timeout=5).status_code == 200
+        assert requests.post(exporter.url + "/-/acquire", timeout=60).status_code == 200
         eventually(lambda: "gpu_power_watts" in exporter.get("/metrics").text, 5, "it is back")
-        again = requests.post(exporter.url + "/-/acquire", timeout=5)
+        again = requests.post(exporter.url + "/-/acquire", timeout=60)
         assert (again.status_code, again.text) == (
             500,
             "not acquired: the driver was not let go of\n",
@@ -317,13 +317,13 @@ def test_exporter_without_a_driver_stays_up(eventually, free_port, tmp_path: Pat
 
     def answers() -> bool:
         try:
-            return requests.get(f"{url}/-/ready", timeout=5).ok
+            return requests.get(f"{url}/-/ready", timeout=60).ok
         except requests.ConnectionError:
             return False
 
     try:
         eventually(answers, 10, "it is up")
-        body = requests.get(f"{url}/metrics", timeout=5).text
+        body = requests.get(f"{url}/metrics", timeout=60).text
         assert "gpu_sentinel_nvml_up 0\n" in body
         assert 'gpu_sentinel_nvml_errors_total{query="init",error="library_not_found"}' in body
     finally:

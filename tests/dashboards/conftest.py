@@ -37,7 +37,7 @@ class Filled:
     def get(self, path: str, **parameters: Any) -> list[dict[str, Any]]:
         """The answer of Prometheus' API; a query that is refused fails the test."""
         url = self.stack.url("prometheus") + f"/api/v1/{path}"
-        answer = requests.post(url, data=parameters, timeout=20).json()
+        answer = requests.post(url, data=parameters, timeout=60).json()
         assert answer["status"] == "success", f"{answer['error']}: {parameters}"
         return list(answer["data"]["result"])
 

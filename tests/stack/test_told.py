@@ -114,5 +114,5 @@ def test_up_sends_to_a_receiver_from_a_file(
         assert config.stat().st_mode & 0o077 == 0, "others cannot read it"
     finally:
         process.terminate()
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=60)
     assert "alerts go to slack" in out

@@ -65,13 +65,13 @@ def up(tool, free_port, tmp_path: Path) -> Iterator[Callable[..., Up]]:
     for running in started:
         if running.process.poll() is None:
             running.process.terminate()
-            running.process.wait(20)
+            running.process.wait(60)
         running.process.communicate()
 
 
 def refuses(port: int) -> bool:
     try:
-        requests.get(f"http://127.0.0.1:{port}/", timeout=5)
+        requests.get(f"http://127.0.0.1:{port}/", timeout=60)
     except requests.ConnectionError:
         return True
     return False
@@ -88,7 +88,7 @@ def test_starts_and_stops(up, eventually, number: signal.Signals):
     assert str(stack.data) in data
 
     def answer(path: str) -> dict[str, Any]:
-        return requests.get(stack.url("prometheus") + path, timeout=5).json()["data"]
+        return requests.get(stack.url("prometheus") + path, timeout=60).json()["data"]
 
     def scraped() -> bool:
         result = answer('/api/v1/query?query=up{job="gpu-sentinel"}')["result"]
@@ -100,7 +100,7 @@ def test_starts_and_stops(up, eventually, number: signal.Signals):
         query = f'/api/v1/query?query=up{{job="{job}",host="{socket.gethostname()}"}}==1'
         eventually(lambda q=query: answer(q)["result"], 30, f"{job} is scraped")
     stack.process.send_signal(number)
-    out, errors = stack.process.communicate(timeout=20)
+    out, errors = stack.process.communicate(timeout=60)
     assert stack.process.returncode == 0, errors
     assert out.endswith("Stopped.\n")
     assert stack.refuses()
@@ -128,7 +128,7 @@ def test_component_that_dies_ends_the_rest_and_is_named(up, eventually, name: st
     called = {c: command.replace("/prometheus-alert", "/alert") for c, command in commands.items()}
     (killed,) = [c for c, command in called.items() if word in command]
     os.kill(int(killed), signal.SIGKILL)
-    _, errors = stack.process.communicate(timeout=20)
+    _, errors = stack.process.communicate(timeout=60)
     assert stack.process.returncode == 1
     assert errors.lower().startswith(f"gpu-sentinel: {name} has ended with -9")
     eventually(stack.refuses, 5, "the others are stopped too")
@@ -153,7 +153,7 @@ def test_waits_without_waking_up(up):
 def test_data_directory_that_cannot_be_written(up, tmp_path: Path):
     (tmp_path / "data").write_text("a file")
     stack = up()
-    _, errors = stack.process.communicate(timeout=20)
+    _, errors = stack.process.communicate(timeout=60)
     assert stack.process.returncode in (1, 2)
     assert len(errors.splitlines()) == 1
 
@@ -203,7 +203,7 @@ def test_exporters_on_other_machines(up, serve, eventually, tmp_path: Path):
 
     def hosts() -> set[str]:
         url = stack.url("prometheus") + "/api/v1/query?query=up{job='gpu-sentinel'}==1"
-        found = requests.get(url, timeout=5).json()["data"]["result"]
+        found = requests.get(url, timeout=60).json()["data"]["result"]
         return {series["metric"]["host"] for series in found}
 
     eventually(lambda: hosts() == {"node-9", socket.gethostname()}, 20, "both are scraped")
@@ -225,7 +225,7 @@ WRONG = {
 def test_wrong_notifications_are_one_line(up, fault: str):
     arguments, said = WRONG[fault]
     stack = up(*arguments)
-    _, errors = stack.process.communicate(timeout=20)
+    _, errors = stack.process.communicate(timeout=60)
     assert stack.process.returncode == 2
     assert said in errors
     assert len(errors.splitlines()) == 1
