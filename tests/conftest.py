@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from ports import Ports
 from prometheus_client.parser import text_string_to_metric_families
+
+from ports import Ports
 
 pytest_plugins = ("prometheusfixtures", "simulatedtime", "stackfixtures")
 
