@@ -27,9 +27,9 @@ test: $(STAMP) ## all tests, types and style
 	$(BIN)/mypy
 	$(PYTEST) $(ARGS)
 
-test-long: $(STAMP) ## the tests that take longer
+test-long: $(STAMP) ## the tests that take longer, and property tests with ten times as many examples
 	@sh scripts/install-tools.sh test
-	$(PYTEST) -m long $(ARGS)
+	$(PYTEST) -m 'long or hypothesis' --hypothesis-profile long $(ARGS)
 
 test-containers: $(STAMP) ## the compose file and the image, built and run for real (as root)
 	@sh scripts/install-tools.sh containers

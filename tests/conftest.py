@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hypothesis
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,6 +22,17 @@ from ports import Ports
 pytest_plugins = ("prometheusfixtures", "simulatedtime", "stackfixtures")
 
 REPOSITORY = Path(__file__).parents[1]
+
+# No deadline, and no complaint that examples are made slowly: that says more about what else runs
+# than about the code.
+for _profile, _examples in (("short", 100), ("long", 1000)):
+    hypothesis.settings.register_profile(
+        _profile,
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+        max_examples=_examples,
+    )
+hypothesis.settings.load_profile("short")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -237,7 +237,7 @@ def test_without_permission(tmp_path: Path, open_log: Open):
         open_log(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=5000))
 def test_any_bytes(tmp_path: Path, content: bytes):
     path = tmp_path / "kmsg"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from faults import CASES, FOLDER, NOT_PROVOKED
+from faults import CASES, FOLDER, NOT_PROVOKED, SHIPPED
 from recorded import RULE_FILES, firings, record
 
 from gpu_sentinel.simulator import scenario_names
@@ -32,7 +32,13 @@ def test_every_alert_is_provoked_or_has_a_reason_why_not():
     assert not provoked & set(NOT_PROVOKED)
 
 
-@pytest.mark.parametrize("name", CASES)
+#: The scenarios of the package that take ten minutes or less; `make test-long` has all the others.
+SHORT = {case.name for case in SHIPPED if case.recording.seconds <= 600}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in SHORT else pytest.mark.long) for n in CASES]
+)
 def test_raises_these_alerts_and_no_other(tool: Callable[..., str], tmp_path: Path, name: str):
     case = CASES[name]
     found = firings(tool("promtool"), tmp_path, [record(case.recording)], case.recording.every)
