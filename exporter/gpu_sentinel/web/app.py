@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 
+from gpu_sentinel.web.access import Role
 from gpu_sentinel.web.http import Request, Response
 from gpu_sentinel.web.landing import StatusPage, landing_page
 
@@ -55,9 +56,15 @@ class App:
             "/-/healthy": ("GET", self._healthy),
             "/-/ready": ("GET", self._readiness),
         }
-        for name in ACTIONS:
+        self._actions = {f"/-/{name}": name for name in ACTIONS}
+        for path, name in self._actions.items():
             action = self._forbidden if actions is None else partial(_do, name, actions[name])
-            self._routes[f"/-/{name}"] = ("POST", action)
+            self._routes[path] = ("POST", action)
+
+    def waits(self, request: Request) -> bool:
+        """Whether the answer may take a while: something is done for it."""
+        action = request.method == "POST" and request.path in self._actions
+        return action and _refusal(request) is None
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
@@ -102,8 +109,36 @@ class App:
         return Response(HTTPStatus.FORBIDDEN, b"not enabled: start with --web.enable-lifecycle\n")
 
 
-def _do(name: str, action: Callable[[], str | None], _request: Request) -> Response:
+def _do(name: str, action: Callable[[], str | None], request: Request) -> Response:
+    refusal = _refusal(request)
+    if refusal is not None:
+        return Response(HTTPStatus.FORBIDDEN, f"{refusal}\n".encode())
     error = action()
     if error is None:
         return Response(HTTPStatus.OK, f"{ACTIONS[name]}\n".encode())
     return Response(HTTPStatus.INTERNAL_SERVER_ERROR, f"not {ACTIONS[name]}: {error}\n".encode())
+
+
+def _refusal(request: Request) -> str | None:
+    """Why a client may not have something done; None where it may."""
+    if request.role not in (None, Role.ADMIN):
+        return "not allowed: this needs the role admin, see --web.roles-file"
+    if request.role is None and not request.local:
+        return "not allowed: without users, only from the loopback addresses of this machine"
+    if _from_a_page(request):
+        return "not allowed: asked by a web page of another site"
+    return None
+
+
+def _from_a_page(request: Request) -> bool:
+    """Whether a page of another site asks, by the browser of somebody who may.
+
+    Browsers say so. Without users, one that has been led to this address under a name of the
+    page's choice says nothing that would tell it from ours, so none may ask then.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if request.role is None:
+        return site is not None or origin is not None
+    if site is not None and site not in ("same-origin", "none"):
+        return True
+    return origin is not None and origin.partition("://")[2] != request.headers.get("host")
