@@ -115,13 +115,14 @@ def test_who_never_asked_gives_way_before_who_waits_for_the_next_scrape():
             for number, (own, _) in enumerate(pairs)
         )
         assert connections.add(scraper) is None
-        scraper.allowed = True
-        scraper.wait()
+        scraper.proven = True
+        connections.place(scraper)
         now[0] = 5.0
         assert connections.add(silent) is None
         now[0] = 6.0
         assert connections.add(newcomer) is silent
         connections.remove(silent)
+        silent.hang_up()
         assert set(connections) == {scraper, newcomer}
         assert pairs[1][1].recv(1) == b""
     finally:

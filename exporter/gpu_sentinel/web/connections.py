@@ -8,9 +8,13 @@ no more room the least useful connection gives way to a new one.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
+import struct
+import sys
+import termios
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import TypeAlias
 
@@ -20,27 +24,26 @@ from gpu_sentinel.web.wire import HEAD_BYTES, Head, take_head
 Peer: TypeAlias = tuple[str, int]
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+#: What takes longer is slow: its connection gives way to a new one.
+SLOW_SECONDS = 1.0
+_AT_ONCE = struct.pack("ii", 1, 0)
 #: Read at a time of what is thrown away.
 _CHUNK = 16 * 1024
 
 
 class State(Enum):
-    """What a connection is at, the seconds after which it is closed, and when it gives way.
+    """What a connection is at, with the seconds after which it is closed."""
 
-    Those with the lowest rank give way first, those without one never.
-    """
+    OPENING = (1, 10.0)  # handshake, and the first request until it is complete
+    CHECKING = (2, 30.0)  # its password is looked at
+    BUSY = (3, 30.0)  # a request is answered, which takes a while
+    SENDING = (4, 30.0)  # it does not read its answer as fast as it is sent
+    IDLE = (5, 120.0)  # between two requests: servers that scrape keep connections
+    READING = (6, 10.0)  # another request has begun
+    LEAVING = (7, 2.0)  # what it still sends is read, so that it sees its last answer
 
-    OPENING = (1, 10.0, 0)  # handshake, and the first request until it is complete
-    LEAVING = (2, 2.0, 0)  # refused; what it still sends is read, so that it sees the answer
-    CHECKING = (3, 30.0, 1)  # its password is looked at
-    SENDING = (4, 30.0, 1)  # it does not read its answer as fast as it is sent
-    READING = (5, 10.0, 2)  # another request has begun
-    IDLE = (6, 120.0, 3)  # between two requests: servers that scrape keep connections
-    BUSY = (7, 30.0, None)  # a request is answered, which takes a while
-
-    def __init__(self, _number: int, seconds: float, rank: int | None) -> None:
+    def __init__(self, _number: int, seconds: float) -> None:
         self.seconds = seconds
-        self.rank = rank
 
 
 class FullError(Exception):
@@ -56,9 +59,10 @@ class Connection:
         handshaking: `handshake` is not over.
         wants_to_write: the handshake goes on when the socket takes more.
         watched: events that its server waits for.
-        queued: it is about to have its turn without an event.
+        queued: it waits for its turn.
+        pipelined: what has been received may be the next request.
         allowed: its last request was no stranger's.
-        served: a request was allowed, and its answer was sent.
+        proven: it has asked what it may, has read the answer, and is not slow.
         received: what is not looked at yet, never more than the longest head.
         head: of the request that is not answered yet.
         body: bytes of the request's body that are still to come.
@@ -80,9 +84,11 @@ class Connection:
         self.watched = 0
         self.closed = False
         self.allowed = False
-        self.served = False
+        self.proven = False
+        self._flushed = False
         self.received = bytearray()
         self.queued = False
+        self.pipelined = False
         self._searched = 0
         self.head: Head | None = None
         self.body = 0
@@ -171,8 +177,9 @@ class Connection:
 
     def wait(self) -> None:
         """The answer is sent: another request may come."""
-        self.served = self.served or self.allowed
         self.head = None
+        self.pipelined = bool(self.received)
+        self._flushed = False
         self.enter(State.IDLE)
 
     def leave(self) -> None:
@@ -195,11 +202,31 @@ class Connection:
         """Whether it has been in its state for too long."""
         return now - self.since > self.state.seconds
 
-    @property
-    def rank(self) -> int | None:
-        """When it gives way; one that was never served goes with the first."""
-        rank = self.state.rank
-        return rank if rank is None or self.served else 0
+    def prove(self, now: float) -> None:
+        """Look whether it behaves; called several times a second."""
+        slow = now - self.since > SLOW_SECONDS
+        if self.state is State.IDLE:
+            if not self._flushed:
+                self._flushed = self._unacknowledged() == 0
+                if self._flushed:
+                    self.proven = self.allowed
+                elif slow:
+                    self.proven = False
+        elif slow and self.state is not State.BUSY:
+            self.proven = False
+
+    def _unacknowledged(self) -> int:
+        """Bytes that are sent, but have not arrived: the kernel keeps them until they are read."""
+        return int.from_bytes(
+            fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder
+        )
+
+    def hang_up(self) -> None:
+        """End it at once: what it has not read yet is not kept for it."""
+        with contextlib.suppress(OSError):
+            if self._unacknowledged():
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.close()
 
     def close(self) -> None:
         """Free it."""
@@ -209,8 +236,26 @@ class Connection:
             self.socket.close()
 
 
+class _Neighbours:
+    """The connections of one address."""
+
+    def __init__(self) -> None:
+        self.strangers: dict[Connection, None] = {}  # the oldest first
+        self.proven: dict[Connection, None] = {}
+        self.number = 0
+
+    def leaving(self) -> Connection | None:
+        """The one that gives way: the oldest stranger, else who was proven last."""
+        return next(iter(self.strangers), None) or next(reversed(self.proven), None)
+
+
 class Connections:
-    """All connections of a server; used by one thread, but for their number."""
+    """All connections of a server; used by one thread, but for their number.
+
+    The first to give way are strangers: who has asked nothing that is allowed, waits for a
+    password, or is slow. Of them those whose address has the most go first. Who has been proven
+    longest stays longest.
+    """
 
     def __init__(
         self, limit: int, per_address: int, clock: Callable[[], float] = time.monotonic
@@ -219,7 +264,7 @@ class Connections:
         self._per_address = per_address
         self.clock = clock
         self._open: dict[Connection, None] = {}  # in the order of their arrival
-        self._by_address: dict[str, dict[Connection, None]] = {}
+        self._by_address: dict[str, _Neighbours] = {}
 
     def add(self, connection: Connection) -> Connection | None:
         """Take a new connection in; returns the one that has to be removed for it.
@@ -227,23 +272,50 @@ class Connections:
         Raises:
             FullError: every other one is being answered.
         """
-        leaving = self._leaving(connection.address)
+        leaving = None
+        neighbours = self._by_address.get(connection.address)
+        if neighbours is not None and neighbours.number >= self._per_address:
+            leaving = neighbours.leaving()
+            if leaving is None:
+                raise FullError
+        elif len(self._open) >= self._limit:
+            leaving = self._leaving()
+        if neighbours is None:
+            neighbours = self._by_address[connection.address] = _Neighbours()
         self._open[connection] = None
-        self._by_address.setdefault(connection.address, {})[connection] = None
+        neighbours.number += 1
+        neighbours.strangers[connection] = None
         return leaving
 
-    def remove(self, connection: Connection) -> None:
-        """Forget a connection and free its socket."""
-        self._open.pop(connection, None)
-        neighbours = self._by_address.get(connection.address, {})
-        neighbours.pop(connection, None)
-        if not neighbours:
-            self._by_address.pop(connection.address, None)
-        connection.close()
+    def place(self, connection: Connection) -> None:
+        """Its state has changed: see where it belongs now."""
+        neighbours = self._by_address[connection.address]
+        busy = connection.state is State.BUSY
+        for there, belongs in (
+            (neighbours.strangers, not busy and not connection.proven),
+            (neighbours.proven, not busy and connection.proven),
+        ):
+            if belongs:
+                there.setdefault(connection)
+            else:
+                there.pop(connection, None)
 
-    def overdue(self) -> list[Connection]:
-        """Those that have been in their state for too long."""
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection; its socket is freed by who removes it."""
+        del self._open[connection]
+        neighbours = self._by_address[connection.address]
+        neighbours.strangers.pop(connection, None)
+        neighbours.proven.pop(connection, None)
+        neighbours.number -= 1
+        if not neighbours.number:
+            del self._by_address[connection.address]
+
+    def look(self) -> list[Connection]:
+        """See who behaves; returns those that have been in their state for too long."""
         now = self.clock()
+        for connection in self._open:
+            connection.prove(now)
+            self.place(connection)
         return [c for c in self._open if c.overdue(now)]
 
     def slow(self) -> list[Connection]:
@@ -256,30 +328,10 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    def _leaving(self, address: str) -> Connection | None:
-        neighbours = self._by_address.get(address, {})
-        if len(neighbours) >= self._per_address:
-            return _least_useful(neighbours)
-        if len(self._open) < self._limit:
-            return None
-        return _least_useful(self._open, lambda c: -len(self._by_address[c.address]))
-
-
-def _least_useful(
-    those: Iterable[Connection], crowd: Callable[[Connection], int] = lambda _: 0
-) -> Connection:
-    """Lowest rank, then from the fullest address, then longest in its state.
-
-    Raises:
-        FullError: none may be closed.
-    """
-    best, found = None, None
-    for connection in those:
-        rank = connection.rank
-        if rank is not None:
-            key = (rank, crowd(connection), connection.since)
-            if best is None or key < best:
-                best, found = key, connection
-    if found is None:
-        raise FullError
-    return found
+    def _leaving(self) -> Connection:
+        crowds = self._by_address.values()
+        fullest = max(crowds, key=lambda n: (len(n.strangers), len(n.proven)))
+        leaving = fullest.leaving()
+        if leaving is None:
+            raise FullError
+        return leaving

@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Between two looks at what is overdue, and the longest wait for an event.
 _TICK_SECONDS = 0.25
-#: New connections of each port in one turn.
-_ACCEPTS = 32
+#: For new connections of a port, and for strangers, in one turn.
+_SHARE_SECONDS = 0.01
 #: Of all answers that are not sent yet, in bytes; above, the slowest reader is closed.
 _UNSENT = 8 * 1024 * 1024
 #: Between two log lines about the same trouble.
@@ -103,16 +103,20 @@ class Loop:
         knocking = []
         for key, _ in self._selector.select(0.0 if self._ready else _TICK_SECONDS):
             if isinstance(key.data, Connection):
-                self._step(key.data, self._advance)
+                if key.data.proven:
+                    self._step(key.data, self._advance)
+                else:
+                    self._queue(key.data)
             elif key.fileobj is self._inbox:
                 with contextlib.suppress(BlockingIOError):
                     self._inbox.recv(4096)
             else:
                 knocking.append(key.fileobj)
-        for _ in range(len(self._ready)):
+        until = time.monotonic() + _SHARE_SECONDS
+        while self._ready and time.monotonic() < until:
             connection = self._ready.popleft()
             connection.queued = False
-            self._step(connection, self._resume)
+            self._step(connection, self._advance)
         while self._done:
             connection, later, result = self._done.popleft()
             step = later.then(result)
@@ -121,8 +125,8 @@ class Loop:
             self._accept(listener)  # type: ignore[arg-type]
         if time.monotonic() >= self._look:
             self._look = time.monotonic() + _TICK_SECONDS
-            for connection in self._connections.overdue():
-                self._drop(connection)
+            for connection in self._connections.look():
+                self._drop(connection, at_once=True)
 
     def _over(self) -> bool:
         if self._stop_at is None:
@@ -154,7 +158,8 @@ class Loop:
     # New connections
 
     def _accept(self, listener: socket.socket) -> None:
-        for _ in range(_ACCEPTS):
+        until = time.monotonic() + _SHARE_SECONDS
+        while time.monotonic() < until:
             try:
                 sock, peer = listener.accept()
             except BlockingIOError:
@@ -180,7 +185,7 @@ class Loop:
             return
         if leaving is not None:
             self._say("connections give way to new ones", f"most are of {leaving.peer[0]}")
-            self._drop(leaving)
+            self._drop(leaving, at_once=True)
         self._watch(connection, EVENT_READ)
 
     def _connection(self, sock: socket.socket, peer: tuple[str, int]) -> Connection:
@@ -211,8 +216,8 @@ class Loop:
     # Requests
 
     def _advance(self, connection: Connection) -> None:
-        """Do what the next event is for."""
-        if connection.queued:
+        """Do the next thing that can be done at once."""
+        if connection.state in (State.BUSY, State.CHECKING):
             return
         if connection.handshaking:
             if not self._handshake(connection):
@@ -224,7 +229,14 @@ class Loop:
             if not connection.throw_away():
                 self._drop(connection)
             return
-        self._read(connection)
+        elif connection.pipelined:
+            connection.pipelined = False
+            self._next(connection)
+            return
+        if connection.receive():
+            self._next(connection)
+        else:
+            self._drop(connection)
 
     def _handshake(self, connection: Connection) -> bool:
         try:
@@ -238,19 +250,6 @@ class Loop:
         self._say("client certificate without an allowed name", connection.peer[0])
         self._drop(connection)
         return False
-
-    def _read(self, connection: Connection) -> None:
-        if connection.receive():
-            self._next(connection)
-        else:
-            self._drop(connection)
-
-    def _resume(self, connection: Connection) -> None:
-        """Go on with what has been received already."""
-        if connection.hidden():
-            self._read(connection)
-        else:
-            self._next(connection)
 
     def _next(self, connection: Connection) -> None:
         """Answer a request, if it is complete."""
@@ -270,6 +269,7 @@ class Loop:
             self._respond(connection, step)
             return
         connection.enter(step.state)
+        self._connections.place(connection)
         # What it sends meanwhile is not wanted, and must not wake anyone.
         self._watch(connection, 0)
         try:
@@ -289,6 +289,7 @@ class Loop:
         connection.keep = connection.keep and self._stop_at is None
         head = written(response, self._access.headers, keep=connection.keep)
         asked = connection.head
+        self._connections.place(connection)
         body = b"" if asked is not None and asked.method == "HEAD" else response.body
         connection.answer(head, body)
         self._send(connection)
@@ -302,7 +303,7 @@ class Loop:
             return
         if connection.keep:
             connection.wait()
-            if connection.received or connection.hidden():
+            if connection.pipelined or connection.hidden():
                 self._queue(connection)
         else:
             connection.leave()
@@ -310,8 +311,9 @@ class Loop:
 
     def _queue(self, connection: Connection) -> None:
         """Go on with it after all others have had their turn."""
-        connection.queued = True
-        self._ready.append(connection)
+        if not connection.queued:
+            connection.queued = True
+            self._ready.append(connection)
 
     def _limit_unsent(self) -> None:
         slow = self._connections.slow()
@@ -320,7 +322,7 @@ class Loop:
             if total <= _UNSENT:
                 return
             total -= connection.unsent
-            self._drop(connection)
+            self._drop(connection, at_once=True)
 
     # The rest
 
@@ -335,10 +337,15 @@ class Loop:
             self._selector.register(connection.socket, events, connection)
         connection.watched = events
 
-    def _drop(self, connection: Connection) -> None:
-        if not connection.closed:
-            self._watch(connection, 0)
-            self._connections.remove(connection)
+    def _drop(self, connection: Connection, *, at_once: bool = False) -> None:
+        if connection.closed:
+            return
+        self._watch(connection, 0)
+        self._connections.remove(connection)
+        if at_once:
+            connection.hang_up()
+        else:
+            connection.close()
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it is awake; closed: it has ended
