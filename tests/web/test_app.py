@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 import pytest
 
+from gpu_sentinel.exposition.accept import NotAcceptableError
 from gpu_sentinel.web.access import Role
 from gpu_sentinel.web.app import ACTIONS, App
 from gpu_sentinel.web.http import Request
@@ -42,6 +43,14 @@ def test_metrics_in_the_encoding_that_was_asked_for():
     assert plain.headers == {"Vary": "Accept, Accept-Encoding"}
     zipped = ask(app(), "GET", "/metrics", **{"accept-encoding": "gzip"})
     assert zipped.headers["Content-Encoding"] == "gzip"
+
+
+def test_nothing_that_is_acceptable():
+    def metrics(_accept: str, _encoding: str):
+        raise NotAcceptableError
+
+    answer = ask(app(metrics=metrics), "GET", "/metrics")
+    assert (answer.status, answer.headers) == (406, {"Vary": "Accept, Accept-Encoding"})
 
 
 @pytest.mark.parametrize(

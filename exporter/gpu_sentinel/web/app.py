@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 
+from gpu_sentinel.exposition.accept import NotAcceptableError
 from gpu_sentinel.web.access import Role
 from gpu_sentinel.web.http import Request, Response
 from gpu_sentinel.web.landing import StatusPage, landing_page
 
-#: Accept and Accept-Encoding -> body, content type, content encoding or None.
+#: Accept and Accept-Encoding -> body, content type, content encoding or None; may raise
+#: NotAcceptableError.
 Metrics = Callable[[str, str], tuple[bytes, str, str | None]]
 
 #: What can be asked for, and what has happened then.
@@ -84,10 +86,17 @@ class App:
         return route(request)
 
     def _metrics_page(self, request: Request) -> Response:
-        body, content_type, encoding = self._metrics(
-            request.headers.get("accept", ""), request.headers.get("accept-encoding", "")
-        )
         headers = {"Vary": "Accept, Accept-Encoding"}
+        try:
+            body, content_type, encoding = self._metrics(
+                request.headers.get("accept", ""), request.headers.get("accept-encoding", "")
+            )
+        except NotAcceptableError:
+            return Response(
+                HTTPStatus.NOT_ACCEPTABLE,
+                b"accept the encoding gzip or identity\n",
+                headers=headers,
+            )
         if encoding:
             headers["Content-Encoding"] = encoding
         return Response(HTTPStatus.OK, body, content_type, headers)
