@@ -38,6 +38,7 @@ RESERVED = {
     "prometheus_client": {"exposition"},
     "click": {"cli"},
     "bcrypt": {"web"},
+    "httptools": {"web"},
     "requests": {"cli", "alerting", "stack"},
 }
 

@@ -67,18 +67,35 @@ class Settings:
         metavar="FILE",
         restart=True,
     )
+    web_roles_file: Path | None = _setting(
+        None,
+        "web.roles-file",
+        values.optional_path,
+        "Who of the web configuration file's users may do what, and bearer tokens.",
+        metavar="FILE",
+        restart=True,
+    )
     web_enable_lifecycle: bool = _setting(
         False,
         "web.enable-lifecycle",
         values.switch,
-        "Allow POST /-/reload, /-/release and /-/acquire.",
+        "Allow POST /-/reload, /-/release and /-/acquire: to admins, and without users to clients "
+        "on this machine.",
         restart=True,
     )
     web_max_connections: int = _setting(
         128,
         "web.max-connections",
         values.whole(4, 10_000),
-        "Connections at a time; the oldest idle one makes room for a new one.",
+        "Connections at a time; the least useful one makes room for a new one.",
+        metavar="NUMBER",
+        restart=True,
+    )
+    web_max_connections_per_address: int = _setting(
+        32,
+        "web.max-connections-per-address",
+        values.whole(1, 10_000),
+        "Connections of one address at a time (of IPv6: of a /64 network).",
         metavar="NUMBER",
         restart=True,
     )

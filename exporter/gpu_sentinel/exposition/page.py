@@ -8,14 +8,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gpu_sentinel.exposition.accept import choose_format, choose_gzip
 from gpu_sentinel.exposition.dcgm import DcgmRenderer
-from gpu_sentinel.exposition.formats import (
-    OPENMETRICS,
-    TEXT,
-    Format,
-    choose_format,
-    wants_gzip,
-)
+from gpu_sentinel.exposition.formats import OPENMETRICS, TEXT, Format
 from gpu_sentinel.exposition.render import DeviceRenderer
 from gpu_sentinel.exposition.selfmetrics import OwnRenderer
 from gpu_sentinel.model import Snapshot
@@ -58,11 +53,14 @@ class MetricsPage:
 
         Returns:
             Body, content type, and content encoding ("gzip" or None).
+
+        Raises:
+            NotAcceptableError: it takes neither gzip nor a body that is not encoded.
         """
-        fmt = choose_format(accept)
+        fmt, zipped = choose_format(accept), choose_gzip(accept_encoding)
         with self._locks[fmt.name]:
             rendered = self._current(fmt)
-            if not wants_gzip(accept_encoding):
+            if not zipped:
                 return rendered.plain, fmt.content_type, None
             if rendered.zipped is None:
                 rendered.zipped = gzip.compress(rendered.plain, compresslevel=1, mtime=0)
