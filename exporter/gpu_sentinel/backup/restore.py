@@ -41,12 +41,6 @@ class Place:
         """Whether `gpu-sentinel up` may run in it."""
         return "settings" in self.parts
 
-    @property
-    def prometheus(self) -> Path | None:
-        """Where a Prometheus would write."""
-        inside = self.parts.get("prometheus")
-        return None if inside is None else self.folder / inside
-
 
 def places(data: Path | None, folders: dict[str, Path]) -> list[Place]:
     """Where the parts go.
@@ -144,7 +138,8 @@ class _Stage:
             if not folder.is_dir():
                 folder.mkdir(parents=True)
                 undo.callback(_remove_if_empty, folder)
-            undo.enter_context(inuse.kept_free(folder, place.prometheus, up=place.is_data))
+            if place.is_data:
+                undo.enter_context(inuse.locked(folder))
             self._full = any(path.name not in _NOTHING for path in folder.iterdir())
             self._owner = folder.stat()
         except OSError as error:
@@ -154,6 +149,8 @@ class _Stage:
                 f"{shown(folder)}: it is not empty: name another folder, or move what is in it "
                 "aside with --force"
             )
+        if self._full:
+            inuse.check_unused(folder)
         # What is moved aside takes all of its folder along, and so cannot hold the new files.
         parent = folder.resolve().parent if self._full else folder
         self._stage = parent / f"{_STAGE}{secrets.token_hex(4)}"
@@ -224,7 +221,8 @@ class _Stage:
         folder.mkdir()
         self._own(folder)
         folder.chmod(stat.S_IMODE(self._owner.st_mode))
-        self._undo.enter_context(inuse.kept_free(folder, None, up=self.place.is_data))
+        if self.place.is_data:
+            self._undo.enter_context(inuse.locked(folder))
 
     def move_in(self) -> None:
         """Give the new files their names.
