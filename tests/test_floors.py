@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "exporter" / "gpu_sentinel"
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("daemon", "diagnosis", "groupcosts", "stack"),
+    ("daemon", "diagnosis", "groupcosts", "stack", "backup"),
     ("statuspage",),
     ("web", "machine"),
     ("alerting", "rules"),

@@ -30,6 +30,8 @@ COMMANDS = (
     "alerts",
     "thresholds",
     "maintenance",
+    "backup",
+    "restore",
     "catcher",
 )
 
