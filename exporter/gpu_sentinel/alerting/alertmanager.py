@@ -5,13 +5,13 @@ https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from gpu_sentinel.alerting.api import Api
+from gpu_sentinel.expressions import ExpressionError, expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,9 @@ class Matcher:
         if not self.is_regex:
             return (have == self.value) == self.is_equal
         try:
-            found = re.fullmatch(self.value, have) is not None
-        except re.error:
-            # Go's expressions are not quite Python's.
+            return expression(self.value).matches(have) == self.is_equal
+        except ExpressionError:
             return False
-        return found == self.is_equal
 
     def __str__(self) -> str:
         sign = ("=" if self.is_equal else "!") + ("~" if self.is_regex else "")
