@@ -30,7 +30,7 @@ FLOORS = (
     ("yamlfile",),
     (
         *("addresses", "durations", "expressions", "model", "printable", "regularfile"),
-        *("signals", "yamlloader", ""),
+        *("shortage", "signals", "yamlloader", ""),
     ),
 )
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
