@@ -28,7 +28,10 @@ FLOORS = (
     ("catalogue",),
     ("windows", "logs"),
     ("yamlfile",),
-    ("addresses", "durations", "regularfile", "signals", "yamlloader", "model", ""),
+    (
+        *("addresses", "durations", "expressions", "model", "printable", "regularfile"),
+        *("shortage", "signals", "yamlloader", ""),
+    ),
 )
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 
@@ -37,6 +40,7 @@ RESERVED = {
     "pynvml": {"nvml", "simulator"},
     "prometheus_client": {"exposition"},
     "click": {"cli"},
+    "re2": {"expressions"},
     "bcrypt": {"web"},
     "httptools": {"web"},
     "requests": {"cli", "alerting", "stack"},

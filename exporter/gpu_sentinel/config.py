@@ -11,6 +11,7 @@ from typing import Any
 
 from gpu_sentinel import durations, values, yamlfile
 from gpu_sentinel.catalogue import Selection
+from gpu_sentinel.expressions import Expression
 
 ENV_PREFIX = "GPU_SENTINEL_"
 DEFAULT_SCENARIO = "training"
@@ -194,19 +195,20 @@ class Settings:
         metavar="GROUP,...",
         restart=True,
     )
-    metrics_include: re.Pattern[str] | None = _setting(
+    metrics_include: Expression | None = _setting(
         None,
         "metrics.include",
         values.pattern,
-        "Regular expression: metrics whose whole name matches are shown though their group is off.",
+        "Regular expression (RE2): metrics whose whole name matches are shown though their group "
+        "is off.",
         metavar="REGEX",
         restart=True,
     )
-    metrics_exclude: re.Pattern[str] | None = _setting(
+    metrics_exclude: Expression | None = _setting(
         None,
         "metrics.exclude",
         values.pattern,
-        "Regular expression: metrics whose whole name matches are not shown.",
+        "Regular expression (RE2): metrics whose whole name matches are not shown.",
         metavar="REGEX",
         restart=True,
     )

@@ -96,6 +96,7 @@ class Daemon:
             self._inventory.lateness,
             lambda: self._inventory.sampler_cpu,
             self._inventory.xids,
+            self._inventory.stalls,
         )
         actions = {"reload": self.reload, "release": self.release, "acquire": self.acquire}
         app = App(
@@ -116,7 +117,10 @@ class Daemon:
             ready=self._not_ready,
             actions=actions if self.settings.web_enable_lifecycle else None,
             status=lambda: status_page(
-                self.store.current, self._reload_state, self._machine.scenario
+                self.store.current,
+                self._reload_state,
+                self._machine.scenario,
+                excuse=self._inventory.stalls.since,
             ),
         )
         self._server = WebServer(

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from gpu_sentinel.cli.output import say
 from gpu_sentinel.config import DEFAULT_SCENARIO, ConfigError
 from gpu_sentinel.signals import caught
 
@@ -115,12 +116,12 @@ def up(
     )
     try:
         with caught(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD) as next_signal:
-            stack.run(plan, click.echo, next_signal)
+            stack.run(plan, say, next_signal)
     except ComponentError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or data_dir}: {error.strerror}") from None
-    click.echo("Stopped.")
+    say("Stopped.")
 
 
 def _check_scenario(name: str) -> None:

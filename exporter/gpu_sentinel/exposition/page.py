@@ -14,7 +14,6 @@ from gpu_sentinel.exposition.formats import OPENMETRICS, TEXT, Format
 from gpu_sentinel.exposition.render import DeviceRenderer
 from gpu_sentinel.exposition.selfmetrics import OwnRenderer
 from gpu_sentinel.model import Snapshot
-from gpu_sentinel.sampling.health import driver_due
 
 
 @dataclass(slots=True)
@@ -75,7 +74,7 @@ class MetricsPage:
         dcgm, _ = self._dcgm.render(snapshot, now, fmt) if self._dcgm else ("", expires)
         own = self._own.render(snapshot, now, fmt)
         plain = f"{devices}{dcgm}{own}{fmt.end}".encode()
-        due = driver_due(snapshot)
+        due = self._own.driver_due(snapshot)
         rendered = _Rendered(snapshot.sequence, min(expires, due) if now <= due else expires, plain)
         self._rendered[fmt.name] = rendered
         return rendered
