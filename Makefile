@@ -5,14 +5,16 @@ BIN    := $(VENV)/bin
 WORKERS ?= auto
 PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile
 STAMP  := $(VENV)/.installed
+# Exactly what a lock says, each file checked against its hash.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-long test-containers lint docs bench clean
+.PHONY: help up test test-long test-containers lint docs bench lock sbom audit images clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): pyproject.toml scripts/install-python.sh
+$(STAMP): pyproject.toml requirements/dev.txt scripts/install-python.sh
 	@sh scripts/install-python.sh $(VENV)
 	@touch $@
 
@@ -33,7 +35,7 @@ test-long: $(STAMP) ## the tests that take longer, and property tests with ten t
 
 test-containers: $(STAMP) ## the compose file and the image, built and run for real (as root)
 	@sh scripts/install-tools.sh containers
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[containers]'
+	@$(INSTALL) requirements/tools.txt
 	$(BIN)/pytest -m containers tests/containers $(ARGS)
 
 lint: $(STAMP) ## put style right where that needs no thought
@@ -51,6 +53,23 @@ docs: $(STAMP) ## write generated pages and golden files anew
 
 bench: $(STAMP) ## figures for docs/performance.md; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+lock: $(STAMP) ## write requirements/ anew from pyproject.toml; ARGS=--upgrade takes newer versions
+	@$(INSTALL) requirements/tools.txt
+	@$(BIN)/python scripts/lock.py $(ARGS)
+	@$(INSTALL) requirements/dev.txt
+	@touch $(STAMP)
+	@$(BIN)/python scripts/bill.py
+
+sbom: $(STAMP) ## the bill of materials, requirements/sbom.cdx.json, from the lock
+	@$(BIN)/python scripts/bill.py
+
+audit: $(STAMP) ## look up known vulnerabilities of everything that is locked (asks a service)
+	@$(INSTALL) requirements/tools.txt
+	@$(BIN)/python scripts/audit.py
+
+images: $(STAMP) ## write the digests of the container images anew (asks their registry)
+	@$(BIN)/python scripts/images.py $(ARGS)
 
 clean: ## remove what was set up here
 	rm -rf $(VENV) .cache data dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

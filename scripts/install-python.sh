@@ -19,4 +19,7 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
 fi
 echo "Setting up $venv ..."
 "$python" -m venv "$venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check --editable '.[dev]'
+pip() { "$venv/bin/pip" --disable-pip-version-check --quiet "$@"; }
+# The same versions everywhere, each file of which is checked against its hash.
+pip install --require-hashes --requirement requirements/dev.txt
+pip install --no-deps --no-build-isolation --editable .

@@ -1,14 +1,16 @@
 """A container engine of the test's own, and images without a registry.
 
 Debian's packages give the programs: one root file system made by debootstrap stands in for the
-base image and for Prometheus' and Alertmanager's, under the very names that the files pin. Grafana
-has no such package, so its container is not started here.
+base image and for Prometheus' and Alertmanager's, under the names and tags that the files pin.
+Their digests are left out here: an image that was made here has another one. Grafana has no such
+package, so its container is not started here.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -18,6 +20,7 @@ import yaml
 
 PACKAGES = "ca-certificates,python3,python3-pip,python3-venv,prometheus,prometheus-alertmanager"
 MIRROR = "http://deb.debian.org/debian"
+DIGEST = re.compile(r"@sha256:[0-9a-f]{64}")
 ENTRYPOINTS = {"prometheus": "/usr/bin/prometheus", "alertmanager": "/usr/bin/alertmanager"}
 NOBODY = 65534
 
@@ -108,15 +111,25 @@ class Engine:
     def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         binary = compose_binary()
         assert binary is not None
-        return self.run(binary, *arguments, check=check)
+        # What it names is beside the original.
+        given = ("-f", self.without_digests("docker-compose.yml"))
+        place = ("--project-directory", str(self.repository))
+        return self.run(binary, *given, *place, *arguments, check=check)
+
+    def without_digests(self, name: str) -> str:
+        """The path of a copy of a file, with its images named by their tags alone."""
+        copy = self.directory / Path(name).name
+        copy.write_text(DIGEST.sub("", (self.repository / name).read_text()))
+        return str(copy)
 
     def make_images(self) -> None:
         """The base image, Prometheus and Alertmanager, under the names that the files pin."""
         archive = self._root_file_system()
-        dockerfile = (self.repository / "exporter" / "Dockerfile").read_text()
+        dockerfile = Path(self.without_digests("exporter/Dockerfile")).read_text()
         base = dockerfile.split("FROM ", 1)[1].split()[0]
         self.run("docker", "import", "-", base, stdin=archive)
-        services = yaml.safe_load((self.repository / "docker-compose.yml").read_text())["services"]
+        compose = Path(self.without_digests("docker-compose.yml")).read_text()
+        services = yaml.safe_load(compose)["services"]
         for name, program in ENTRYPOINTS.items():
             changes = (f'ENTRYPOINT ["{program}"]', f"USER {NOBODY}", f"VOLUME /{name}")
             options = [word for change in changes for word in ("-c", change)]

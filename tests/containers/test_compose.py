@@ -55,7 +55,7 @@ def image(engine: Engine) -> str:
     name = "gpu-sentinel:0.1.0"
     engine.run(
         *("docker", "build", "--network", "host"),
-        *("-f", "exporter/Dockerfile", "-t", name, "."),
+        *("-f", engine.without_digests("exporter/Dockerfile"), "-t", name, "."),
     )
     return name
 
@@ -65,6 +65,11 @@ def test_image_runs_without_privileges(engine: Engine, image: str):
     assert engine.run(*run, image, "--version").stdout.startswith("gpu-sentinel ")
     user = engine.run(*run, "--entrypoint", "id", image, "-u").stdout
     assert user == "65532\n"
+    for tool in ("pip", "hatchling"):
+        left = engine.run(
+            *run, "--entrypoint", "python", image, "-c", f"import {tool}", check=False
+        )
+        assert left.returncode != 0, tool
     compiler = engine.run(*run, "--entrypoint", "sh", image, "-c", "command -v gcc", check=False)
     assert compiler.returncode != 0
 
