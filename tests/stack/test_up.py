@@ -5,10 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,63 +14,6 @@ import yaml
 
 from gpu_sentinel.config import ConfigError
 from gpu_sentinel.stack.plan import notifications
-
-
-class Up:
-    """`gpu-sentinel up` on free ports."""
-
-    def __init__(self, data: Path, ports: list[int], *arguments: str) -> None:
-        self.data = data
-        self.ports = dict(zip(("exporter", "prometheus", "alertmanager"), ports, strict=True))
-        options = [f"--{name}-port={port}" for name, port in self.ports.items()]
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "gpu_sentinel", "up", "--simulate", "steady"),
-                *("--data-dir", str(data), *options, *arguments),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
-
-    def lines(self) -> list[str]:
-        """One a component, and where the data is."""
-        assert self.process.stdout is not None
-        return [self.process.stdout.readline() for _ in range(5)]
-
-    def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.ports[name]}"
-
-    def refuses(self) -> bool:
-        return all(refuses(port) for port in self.ports.values())
-
-
-@pytest.fixture
-def up(tool, free_port, tmp_path: Path) -> Iterator[Callable[..., Up]]:
-    tool("prometheus")
-    tool("alertmanager", "prometheus-alertmanager")
-    started: list[Up] = []
-
-    def start(*arguments: str, **ports: int) -> Up:
-        chosen = [ports.get(n) or free_port() for n in ("exporter", "prometheus", "alertmanager")]
-        started.append(Up(tmp_path / "data", chosen, *arguments))
-        return started[-1]
-
-    yield start
-    for running in started:
-        if running.process.poll() is None:
-            running.process.terminate()
-            running.process.wait(60)
-        running.process.communicate()
-
-
-def refuses(port: int) -> bool:
-    try:
-        requests.get(f"http://127.0.0.1:{port}/", timeout=60)
-    except requests.ConnectionError:
-        return True
-    return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -114,40 +53,6 @@ def test_port_that_is_taken_is_named(up, serve, name: str):
     assert len(errors.splitlines()) == 1, errors
     assert "address already in use" in errors
     assert name in errors.lower()
-
-
-@pytest.mark.parametrize("name", ["exporter", "prometheus", "alertmanager"])
-def test_component_that_dies_ends_the_rest_and_is_named(up, eventually, name: str):
-    stack = up()
-    stack.lines()
-    pid = stack.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    # What each is called by comes first on its command line.
-    word = {"exporter": "gpu_sentinel\0serve"}.get(name, f"/{name}\0")
-    commands = {c: Path(f"/proc/{c}/cmdline").read_text() for c in children}
-    called = {c: command.replace("/prometheus-alert", "/alert") for c, command in commands.items()}
-    (killed,) = [c for c, command in called.items() if word in command]
-    os.kill(int(killed), signal.SIGKILL)
-    _, errors = stack.process.communicate(timeout=60)
-    assert stack.process.returncode == 1
-    assert errors.lower().startswith(f"gpu-sentinel: {name} has ended with -9")
-    eventually(stack.refuses, 5, "the others are stopped too")
-
-
-def test_waits_without_waking_up(up):
-    stack = up()
-    stack.lines()
-    pid = stack.process.pid
-
-    def switches() -> str:
-        status = Path(f"/proc/{pid}/task/{pid}/status").read_text()
-        (line,) = [line for line in status.splitlines() if line.startswith("voluntary_ctxt")]
-        return line
-
-    time.sleep(0.5)  # until it waits
-    before = switches()
-    time.sleep(1.5)
-    assert switches() == before
 
 
 def test_data_directory_that_cannot_be_written(up, tmp_path: Path):
