@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -118,7 +119,11 @@ class Soak:
         else:
             down = [part for part in PARTS if not self.stack.ready(part)]
             outcome.wrong.append(f"not back in {BACK:g} s: {', '.join(down)}")
-        self.stack.start()
+        try:
+            self.stack.start()
+        except StackError as error:
+            outcome.wrong.append(str(error))
+            self.stack.start_anew()
 
     def _judge(self, outcome: Outcome, begin: float, *, excused: bool) -> None:
         end = time.monotonic()
@@ -305,12 +310,16 @@ def summary(found: dict[str, object]) -> None:
 
 def main() -> int:
     chosen = arguments().parse_args()
+    # The stack is not left behind, whatever ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="gpu-sentinel-soak-") as folder:
         try:
             found = run(chosen, Path(folder))
         except StackError as error:
             print(f"soak.py: {error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            return 130
     summary(found)
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=1) + "\n")

@@ -46,6 +46,7 @@ class Client:
     def close(self) -> None:
         self._ending.set()
         self._thread.join()
+        self._drop()
 
     def _run(self) -> None:
         due = time.monotonic()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from soakhostile import KINDS
+from attackers import KINDS
 from soakstack import PARTS, SETTINGS, Stack, eventually
 
 #: How long strangers stay, and how long the disk is full (s).
@@ -103,13 +103,13 @@ def hostile(kind: str) -> Inject:
     """Connections of a kind from another address, for a while."""
 
     def inject(context: Context) -> None:
-        command = [
-            *(sys.executable, str(Path(__file__).with_name("soakhostile.py")), kind),
-            str(context.stack.ports["exporter"]),
-            *("--connections", str(CONNECTIONS), "--seconds", str(HOSTILE_SECONDS)),
-            *("--source", f"127.0.0.{context.chance.randint(2, 254)}"),
-        ]
-        subprocess.run(command, check=True, timeout=HOSTILE_SECONDS + 60)
+        source = f"127.0.0.{context.chance.randint(2, 254)}"
+        port = context.stack.ports["exporter"]
+        # A process of its own: what it costs is not taken from the client that is measured.
+        attackers = Path(__file__).with_name("attackers.py")
+        given = (kind, port, source, CONNECTIONS, HOSTILE_SECONDS)
+        command = [sys.executable, str(attackers), *map(str, given)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=HOSTILE_SECONDS + 60)
 
     return inject
 
@@ -209,7 +209,7 @@ FAULTS: dict[str, Inject] = {
     "kill all": kill(*PARTS),
     "kill up": kill_up,
     **{f"stop {part}": stop(part) for part in PARTS},
-    **{f"hostile {kind}": hostile(kind) for kind in KINDS},
+    **{f"strangers {kind}": hostile(kind) for kind in KINDS},
     "settings exporter": exporter_settings,
     "settings prometheus": misconfigure(
         "prometheus", _prometheus_file, "prometheus_config_last_reload_successful"

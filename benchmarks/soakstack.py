@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,6 +129,17 @@ class Stack:
         eventually(lambda: self._all_ready() or not self.runs(), 60)
         if not self._all_ready():
             raise StackError(f"the stack does not start: {self.last_words()}")
+
+    def start_anew(self) -> None:
+        """Start without what was stored, which keeps the stack from starting.
+
+        Raises:
+            StackError: it does not start all the same.
+        """
+        self.close()
+        for path in self.data.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.start()
 
     def _all_ready(self) -> bool:
         if not self.runs():
