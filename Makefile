@@ -7,7 +7,7 @@ MINUTES ?= 30
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-containers lint docs bench lock sbom audit images soak clean
+.PHONY: help up test test-containers lint docs bench clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,7 @@ docs: $(STAMP) ## write generated pages and golden files anew
 bench: $(STAMP) ## figures for docs/performance.md; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
+.PHONY: soak lock sbom audit images
 soak: $(STAMP) ## the whole stack for MINUTES, with something done to it each minute; see docs/soak.md
 	@sh scripts/install-tools.sh run
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) $(ARGS)
