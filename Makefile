@@ -5,11 +5,12 @@ BIN    := $(VENV)/bin
 WORKERS ?= auto
 PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile
 STAMP  := $(VENV)/.installed
+MINUTES ?= 30
 # Exactly what a lock says, each file checked against its hash.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-long test-containers lint docs bench lock sbom audit images clean
+.PHONY: help up test test-long test-containers lint docs bench
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,11 @@ docs: $(STAMP) ## write generated pages and golden files anew
 
 bench: $(STAMP) ## figures for docs/performance.md; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+.PHONY: soak lock sbom audit images
+soak: $(STAMP) ## the whole stack for MINUTES, with something done to it each minute; see docs/soak.md
+	@sh scripts/install-tools.sh run
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) $(ARGS)
 
 lock: $(STAMP) ## write requirements/ anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(INSTALL) requirements/tools.txt

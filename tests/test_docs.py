@@ -18,7 +18,7 @@ from gpu_sentinel.simulator.models import DRIVERS, MODELS
 from gpu_sentinel.simulator.scenario import ACTIONS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("name", SETTINGS)
