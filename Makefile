@@ -1,9 +1,9 @@
 # GPU Sentinel. `make up` and `make test` do all the set-up they need.
 VENV   := .venv
 BIN    := $(VENV)/bin
-# Several processes; the tests of one file stay together. `make test WORKERS=1` for one.
-WORKERS ?= auto
-PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile
+# Two processes for each processor, because many tests wait; `make test WORKERS=0` for one alone.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
