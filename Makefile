@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 # Two processes for each processor, because many tests wait; `make test WORKERS=0` for one alone.
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 RUNS ?= 20
-PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup
+PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 8
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help

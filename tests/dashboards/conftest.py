@@ -51,14 +51,6 @@ class Filled:
         return self.get("query_range", query=query, start=start, end=now, step=step)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker fills Prometheus, and asks it all."""
-    for item in items:
-        if "filled" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("filled"))
-
-
 def _rules(repository: Path, to: Path) -> Path:
     """The dashboards' rules, each from raw series, so that one evaluation fills all of them."""
     found = [
