@@ -1,16 +1,17 @@
 # GPU Sentinel. `make up` and `make test` do all the set-up they need.
 VENV   := .venv
 BIN    := $(VENV)/bin
-# Several processes; the tests of one file stay together. `make test WORKERS=1` for one.
-WORKERS ?= auto
-PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile
+# Two processes for each processor, because many tests wait; `make test WORKERS=0` for one alone.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+RUNS ?= 20
+PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 8
 STAMP  := $(VENV)/.installed
 MINUTES ?= 30
 # Exactly what a lock says, each file checked against its hash.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-long test-containers lint docs bench
+.PHONY: help up test test-long test-load test-containers lint docs bench
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,10 @@ test: $(STAMP) ## all tests, types and style
 test-long: $(STAMP) ## the tests that take longer, and property tests with ten times as many examples
 	@sh scripts/install-tools.sh test
 	$(PYTEST) -m 'long or hypothesis' --hypothesis-profile long $(ARGS)
+
+test-load: $(STAMP) ## all tests RUNS times beside busy loops on every processor; none may fail
+	@sh scripts/install-tools.sh test
+	@sh scripts/test-under-load.sh $(RUNS) $(PYTEST) -q $(ARGS)
 
 test-containers: $(STAMP) ## the compose file and the image, built and run for real (as root)
 	@sh scripts/install-tools.sh containers

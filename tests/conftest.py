@@ -16,6 +16,8 @@ import hypothesis
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from ports import Ports
 
@@ -39,6 +41,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-golden", action="store_true", help="write the golden files anew, then compare"
     )
+
+
+class Scheduling(LoadScopeScheduling):
+    """The next test to the next free worker; those of a folder that shares a server stay together.
+
+    Marks of the kind `xdist_group` are without effect in pytest-xdist 3.8 with pytest 9.
+    """
+
+    TOGETHER = ("tests/dashboards/",)
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in self.TOGETHER if nodeid.startswith(folder)), nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    return Scheduling(config, log) if config.getoption("dist") == "load" else None
 
 
 @pytest.fixture

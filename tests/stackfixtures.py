@@ -100,7 +100,7 @@ class Stack:
             assert part is not None
             self.parts[name] = part
             part.start()
-            part.wait_ready(_answers, 30)
+            part.wait_ready(_answers, 120)
 
     def kill(self, name: str) -> None:
         """As with `kill -9`."""
@@ -128,7 +128,7 @@ class Stack:
 
 def _answers(url: str) -> bool:
     try:
-        return requests.get(url, timeout=2).ok
+        return requests.get(url, timeout=10).ok
     except requests.RequestException:
         return False
 

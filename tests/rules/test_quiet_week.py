@@ -21,7 +21,6 @@ STRETCHES = {
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("stretch", STRETCHES)
 def test_nobody_is_woken(tool: Callable[..., str], tmp_path: Path, host: str, stretch: str):

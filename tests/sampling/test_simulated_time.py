@@ -229,14 +229,15 @@ def test_distribution_adds_up_to_what_was_observed(simulated):
     assert "levels(utilization.gpu)" not in machine.values()
 
 
-def test_nothing_grows_with_time(simulated):
+@pytest.mark.parametrize("until", [350.0, pytest.param(1000.0, marks=pytest.mark.long)])
+def test_nothing_grows_with_time(simulated, until: float):
     """After the window is full, memory stays what it is."""
     machine = simulated("training", FAST, 0)
     machine.run(200.0)
     tracemalloc.start()
     machine.run(210.0)
     before, _ = tracemalloc.get_traced_memory()
-    machine.run(1000.0)
+    machine.run(until)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < 100_000

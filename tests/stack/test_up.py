@@ -48,7 +48,7 @@ def test_starts_and_stops(up, eventually, number: signal.Signals):
 @pytest.mark.parametrize("name", ["exporter", "prometheus", "alertmanager"])
 def test_port_that_is_taken_is_named(up, serve, name: str):
     stack = up(**{name: serve("steady").port})
-    _, errors = stack.process.communicate(timeout=40)
+    _, errors = stack.process.communicate(timeout=120)
     assert stack.process.returncode == 1
     assert len(errors.splitlines()) == 1, errors
     assert "address already in use" in errors
@@ -70,7 +70,7 @@ def test_prometheus_that_is_too_old(up, tmp_path: Path, monkeypatch):
     old.chmod(0o755)
     monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
     stack = up()
-    _, errors = stack.process.communicate(timeout=30)
+    _, errors = stack.process.communicate(timeout=120)
     assert stack.process.returncode == 1
     assert errors == f"gpu-sentinel: Prometheus: {old} is version 2.24: install 2.42 or newer\n"
     assert stack.refuses()
@@ -90,7 +90,7 @@ exec '{tool("prometheus")}' "$@"
     wrapper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
     stack = up()
-    _, errors = stack.process.communicate(timeout=30)
+    _, errors = stack.process.communicate(timeout=120)
     assert stack.process.returncode == 1
     assert len(errors.splitlines()) == 1, errors
     assert errors.startswith("gpu-sentinel: Prometheus has ended with ")

@@ -27,7 +27,7 @@ def address(server: WebServer) -> tuple[str, int]:
 
 def raw(server: WebServer, request: bytes) -> bytes:
     """What comes back for these bytes until the server ends the connection."""
-    with socket.create_connection(address(server), timeout=5) as sock:
+    with socket.create_connection(address(server), timeout=60) as sock:
         sock.sendall(request)
         answer = b""
         while chunk := sock.recv(65536):
@@ -36,7 +36,7 @@ def raw(server: WebServer, request: bytes) -> bytes:
 
 
 def test_get_head_and_keep_alive(start):
-    connection = http.client.HTTPConnection(*address(start()), timeout=5)
+    connection = http.client.HTTPConnection(*address(start()), timeout=60)
     sockets = set()
     for method, body in (("GET", b"GET /x\n"), ("HEAD", b""), ("GET", b"GET /x\n")):
         connection.request(method, "/x?query=1")
@@ -83,7 +83,7 @@ def test_what_is_no_proper_request_is_refused(start, fault: str):
     answer = raw(server, request)
     assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:100]
     assert b"Server:" not in answer
-    assert requests.get(server.urls[0], timeout=5).ok
+    assert requests.get(server.urls[0], timeout=60).ok
 
 
 PROPER = {
@@ -139,7 +139,7 @@ def test_small_body_is_read_over(start):
     server = start()
     with requests.Session() as session:
         for _ in range(2):
-            answer = session.post(server.urls[0] + "/x", data=b"y" * 1000, timeout=5)
+            answer = session.post(server.urls[0] + "/x", data=b"y" * 1000, timeout=60)
             assert answer.text == "POST /x\n"
 
 
@@ -149,23 +149,23 @@ def test_application_that_fails_is_a_500(start):
 
     server = start(broken)
     for _ in range(2):
-        answer = requests.get(server.urls[0], timeout=5)
+        answer = requests.get(server.urls[0], timeout=60)
         assert (answer.status_code, answer.text) == (500, "internal error\n")
 
 
 def test_headers_of_the_file_are_on_every_answer(start, web_file):
     server = start(config=web_file("http_server_config: {headers: {X-Frame-Options: deny}}\n"))
-    assert requests.get(server.urls[0], timeout=5).headers["X-Frame-Options"] == "deny"
+    assert requests.get(server.urls[0], timeout=60).headers["X-Frame-Options"] == "deny"
     assert b"X-Frame-Options: deny" in raw(server, b"rubbish\r\n\r\n")
 
 
 def test_passwords(start, web_file):
     server = start(config=web_file(f"basic_auth_users: {{bob: '{HASHED}'}}\n"))
-    refused = requests.get(server.urls[0], timeout=5)
+    refused = requests.get(server.urls[0], timeout=60)
     assert refused.status_code == 401
     assert refused.headers["WWW-Authenticate"].startswith("Basic ")
-    assert requests.get(server.urls[0], auth=("bob", "no"), timeout=5).status_code == 401
-    assert requests.get(server.urls[0], auth=("bob", PASSWORD), timeout=5).status_code == 200
+    assert requests.get(server.urls[0], auth=("bob", "no"), timeout=60).status_code == 401
+    assert requests.get(server.urls[0], auth=("bob", PASSWORD), timeout=60).status_code == 200
 
 
 def test_port_in_use(start):
@@ -200,7 +200,7 @@ def test_address_that_is_none_of_ours(wrong: str, said: str):
 def test_without_a_host_all_addresses_are_served(start):
     server = start(addresses=(":0",))
     _, port = address(server)
-    assert requests.get(f"http://127.0.0.1:{port}/x", timeout=5).ok
+    assert requests.get(f"http://127.0.0.1:{port}/x", timeout=60).ok
 
 
 def test_ipv6(start):
@@ -211,17 +211,17 @@ def test_ipv6(start):
     server = start(addresses=("[::1]:0", "127.0.0.1:0"))
     assert server.urls[0].startswith("http://[::1]:")
     for url in server.urls:
-        assert requests.get(url + "/x", timeout=5).text == "GET /x\n"
+        assert requests.get(url + "/x", timeout=60).text == "GET /x\n"
 
 
 def test_stop_does_not_wait_for_idle_clients(start):
     server = start()
     idle = [socket.create_connection(address(server)) for _ in range(5)]
     with requests.Session() as session:
-        assert session.get(server.urls[0], timeout=5).ok
+        assert session.get(server.urls[0], timeout=60).ok
         begun = time.monotonic()
-        server.stop(4.0)
-        assert time.monotonic() - begun < 2.0
+        server.stop(40.0)
+        assert time.monotonic() - begun < 20.0
     for sock in idle:
         sock.close()
 
@@ -236,10 +236,10 @@ def test_stop_lets_an_answer_finish(start):
 
     server = start(slow)
     client = threading.Thread(
-        target=lambda: answers.append(requests.get(server.urls[0], timeout=5).text)
+        target=lambda: answers.append(requests.get(server.urls[0], timeout=60).text)
     )
     client.start()
-    assert entered.wait(5)
-    server.stop(3.0)
-    client.join(5)
+    assert entered.wait(60)
+    server.stop(30.0)
+    client.join(60)
     assert answers == ["done\n"]
