@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import signal
+import subprocess
+import sys
 
 import pytest
 import requests
@@ -142,3 +145,45 @@ def test_reload_takes_new_roles_and_keeps_the_old_where_they_are_bad(web_file, r
     roles_file("")
     access.reload()
     assert access.guard.known(alice) is None, "with another hash it does not hold"
+
+
+def test_running_exporter_takes_new_roles(serve, eventually, roles_file):
+    """Empty at first, so that everyone of this machine may do everything."""
+    path, admin = roles_file(""), secrets.token_hex(32)
+    exporter = serve("steady", "--web.roles-file", str(path), "--web.enable-lifecycle")
+
+    def reload(token: str | None = None, **headers: str) -> requests.Response:
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return requests.post(exporter.url + "/-/reload", headers=headers, timeout=5)
+
+    assert reload(Origin=exporter.url).status_code == 403, "a browser"
+    assert reload().status_code == 200
+    digest = hashlib.sha256(admin.encode()).hexdigest()
+    roles_file(f"tokens: [{CI}, {{name: ops, role: admin, sha256: '{digest}'}}]\n")
+    exporter.process.send_signal(signal.SIGHUP)
+    eventually(lambda: exporter.get().status_code == 401, 5, "tokens are required")
+    assert reload().status_code == 401
+    assert reload(TOKEN).status_code == 403
+    assert exporter.get(headers={"Authorization": f"Bearer {TOKEN}"}).ok
+    assert reload(admin, Origin="http://evil.example").status_code == 403
+    assert reload(admin, Origin=exporter.url).status_code == 200
+    roles_file("tokens: [{name: ci}]\n")
+    bad = reload(admin)
+    assert (bad.status_code, bad.text.count("\n")) == (500, 1)
+    assert "tokens[0].sha256: is no SHA-256" in bad.text
+    code, log = exporter.stop()
+    assert code == 0
+    assert "Traceback" not in log
+    assert TOKEN not in log
+
+
+def test_bad_roles_file_ends_the_start(roles_file):
+    path = roles_file("users: {admin: [bob]}\n")
+    command = [sys.executable, "-m", "gpu_sentinel", "serve", "--simulate", "steady"]
+    done = subprocess.run(
+        [*command, "--web.roles-file", str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"gpu-sentinel: {path}: users.admin: 'bob' is no user")
+    assert done.stderr.count("\n") == 1
