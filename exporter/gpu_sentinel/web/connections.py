@@ -26,6 +26,8 @@ Peer: TypeAlias = tuple[str, int]
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 #: What takes longer is slow: its connection gives way to a new one.
 SLOW_SECONDS = 1.0
+#: Strangers of one address that are no crowd.
+_FEW = 4
 _AT_ONCE = struct.pack("ii", 1, 0)
 #: Read at a time of what is thrown away.
 _CHUNK = 16 * 1024
@@ -286,6 +288,10 @@ class Connections:
         neighbours.number += 1
         neighbours.strangers[connection] = None
         return leaving
+
+    def is_one_of_few(self, connection: Connection) -> bool:
+        """Whether its address has few strangers: nobody has to wait long for those."""
+        return len(self._by_address[connection.address].strangers) <= _FEW
 
     def place(self, connection: Connection) -> None:
         """Its state has changed: see where it belongs now."""

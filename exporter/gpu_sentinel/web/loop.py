@@ -8,6 +8,7 @@ What takes time (passwords, requests that wait) is done by `Workers` and comes b
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import logging
 import os
@@ -31,8 +32,11 @@ log = logging.getLogger(__name__)
 
 #: Between two looks at what is overdue, and the longest wait for an event.
 _TICK_SECONDS = 0.25
-#: For new connections of a port, and for strangers, in one turn.
-_SHARE_SECONDS = 0.01
+#: In one turn, for strangers of crowded addresses, and for new connections of a port: those wait
+#: in one queue with all who attack.
+_STRANGERS_SECONDS, _ACCEPT_SECONDS = 0.01, 0.03
+#: Connections whose memory is worth to be given back.
+_MANY = 16
 #: Of all answers that are not sent yet, in bytes; above, the slowest reader is closed.
 _UNSENT = 8 * 1024 * 1024
 #: Between two log lines about the same trouble.
@@ -66,6 +70,7 @@ class Loop:
         self._done: deque[tuple[Connection, Later, Any]] = deque()
         self._ready: deque[Connection] = deque()
         self._look = 0.0
+        self._most = 0
         self._said: dict[str, float] = {}
         self._spare = _spare_descriptor()
         self._stop_at: float | None = None
@@ -103,7 +108,7 @@ class Loop:
         knocking = []
         for key, _ in self._selector.select(0.0 if self._ready else _TICK_SECONDS):
             if isinstance(key.data, Connection):
-                if key.data.proven:
+                if key.data.proven or self._connections.is_one_of_few(key.data):
                     self._step(key.data, self._advance)
                 else:
                     self._queue(key.data)
@@ -112,7 +117,7 @@ class Loop:
                     self._inbox.recv(4096)
             else:
                 knocking.append(key.fileobj)
-        until = time.monotonic() + _SHARE_SECONDS
+        until = time.monotonic() + _STRANGERS_SECONDS
         while self._ready and time.monotonic() < until:
             connection = self._ready.popleft()
             connection.queued = False
@@ -127,6 +132,7 @@ class Loop:
             self._look = time.monotonic() + _TICK_SECONDS
             for connection in self._connections.look():
                 self._drop(connection, at_once=True)
+            self._give_back()
 
     def _over(self) -> bool:
         if self._stop_at is None:
@@ -158,7 +164,7 @@ class Loop:
     # New connections
 
     def _accept(self, listener: socket.socket) -> None:
-        until = time.monotonic() + _SHARE_SECONDS
+        until = time.monotonic() + _ACCEPT_SECONDS
         while time.monotonic() < until:
             try:
                 sock, peer = listener.accept()
@@ -346,6 +352,16 @@ class Loop:
             connection.hang_up()
         else:
             connection.close()
+
+    def _give_back(self) -> None:
+        """Once many connections have gone, let the system have their memory."""
+        now = len(self._connections)
+        self._most = max(self._most, now)
+        if self._most >= _MANY and now <= self._most // 2:
+            self._most = now
+            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
+            if trim is not None:
+                trim(0)
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it is awake; closed: it has ended
