@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gpu_sentinel.cli.output import say
+from gpu_sentinel.cli.output import say, say_text
 from gpu_sentinel.config import DEFAULT_SCENARIO, ConfigError
 from gpu_sentinel.signals import caught
 
@@ -116,7 +116,7 @@ def up(
     )
     try:
         with caught(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD) as next_signal:
-            stack.run(plan, say, next_signal)
+            stack.run(plan, say_text, next_signal)
     except ComponentError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
