@@ -74,7 +74,11 @@ def main(args: list[str] | None = None) -> None:
 
 
 def run(args: list[str] | None = None) -> int:
-    """Run a command and return its exit code; what is wrong takes one line on stderr."""
+    """Run a command and return its exit code; what is wrong takes one line on stderr.
+
+    Raises:
+        Exception: the machine is short of memory or threads; see `shortage`.
+    """
     switches: dict[str, bool] = {}
     try:
         return int(
@@ -98,8 +102,8 @@ def _failed(error: Exception, *, debug: bool) -> None:
         complain(error.format_message())
     elif isinstance(error, OSError) and _is_of_output(error):
         _unwritten(error)
-    elif said := shortage(error):
-        complain(said)
+    elif shortage(error):
+        raise error  # to whoever can leave without an orderly exit, for which there may be no room
     else:
         _defect(error, show=debug)
 

@@ -6,7 +6,7 @@ import signal
 
 import click
 
-from gpu_sentinel.cli.output import say
+from gpu_sentinel.cli.output import say, say_text
 from gpu_sentinel.signals import caught
 
 
@@ -21,7 +21,7 @@ def catcher(smtp_port: int, http_port: int) -> None:
     from gpu_sentinel.stack.catcher import Catcher  # noqa: PLC0415 - the other commands start faster
     from gpu_sentinel.stack.process import ComponentError  # noqa: PLC0415
 
-    taker = Catcher(say)
+    taker = Catcher(say_text)
     try:
         with caught(signal.SIGTERM, signal.SIGINT) as next_signal:
             smarthost, url = taker.start(smtp_port, http_port)

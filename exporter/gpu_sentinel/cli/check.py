@@ -7,7 +7,6 @@ import sys
 
 import click
 
-from gpu_sentinel import printable
 from gpu_sentinel.cli.options import loader, settings_options
 from gpu_sentinel.cli.output import say, styled
 
@@ -27,7 +26,7 @@ def check(ctx: click.Context, /, **arguments: object) -> None:
     failed = 0
     for finding in diagnose(settings, machine(settings)):
         mark = styled("ok  ", fg="green") if finding.ok else styled("FAIL", fg="red")
-        say(mark, f"  {printable.line(f'{finding.subject}: {finding.detail}')}")
+        say(mark, f"  {finding.subject}: {finding.detail}")
         if not finding.ok:
             failed += 1
             say(f"      -> {finding.remedy}")

@@ -6,7 +6,7 @@ import click
 
 from gpu_sentinel.catalogue import METRICS
 from gpu_sentinel.catalogue.reference import described, markdown
-from gpu_sentinel.cli.output import say, say_json, styled
+from gpu_sentinel.cli.output import say, say_json, say_text, styled
 
 
 @click.command()
@@ -25,15 +25,16 @@ def metrics(fmt: str) -> None:
     if fmt == "markdown":
         from gpu_sentinel.groupcosts import table  # noqa: PLC0415 - it runs the simulator
 
-        say(markdown(table()), end="")
+        say_text(markdown(table()), end="")
         return
     if fmt == "not-exported":
         from gpu_sentinel.nvml import omitted  # noqa: PLC0415 - nothing else here needs pynvml
 
-        say(omitted.markdown(), end="")
+        say_text(omitted.markdown(), end="")
         return
     for group in dict.fromkeys(m.group for m in METRICS):
-        say("\n", styled(group, bold=True))
+        say()
+        say(styled(group, bold=True))
         for metric in (m for m in METRICS if m.group == group):
             labels = ", ".join(metric.all_labels)
             say(f"  {metric.name}  ({metric.kind.value}; {labels or 'no labels'})")

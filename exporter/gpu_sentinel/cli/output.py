@@ -24,10 +24,15 @@ def styled(text: str, **style: Any) -> Styled:
     return Styled(click.style(printable.line(text), **style))
 
 
-def say(*parts: str, end: str = "\n") -> None:
-    """Print a text, whose own ends of lines stay."""
-    safe = (part if isinstance(part, Styled) else printable.text(part) for part in parts)
-    click.echo("".join(safe) + end, nl=False)
+def say(*parts: str) -> None:
+    """Print one line; an end of a line in it is written out, as it can only be a stranger's."""
+    safe = (part if isinstance(part, Styled) else printable.line(part) for part in parts)
+    click.echo("".join(safe))
+
+
+def say_text(text: str, *, end: str = "\n") -> None:
+    """Print several lines, all of whose ends are meant."""
+    click.echo(printable.text(text) + end, nl=False)
 
 
 def say_json(value: Any) -> None:

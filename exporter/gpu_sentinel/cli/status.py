@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 
 import click
 
-from gpu_sentinel import printable
 from gpu_sentinel.addresses import cause, is_url, without_password
 from gpu_sentinel.cli.output import date, say, say_json, styled
 from gpu_sentinel.cli.servers import TIMEOUT
@@ -17,7 +16,7 @@ from gpu_sentinel.exposition.reader import GpuStatus, MigStatus, Status, XidStat
 
 DEFAULT_URL = "http://127.0.0.1:9836/metrics"
 #: Bytes; 64 GPUs with all groups and hundreds of processes are 4 MiB.
-_LONGEST_PAGE = 32 * 2**20
+_LONGEST_PAGE = 16 * 2**20
 
 
 def _checked_url(_ctx: click.Context, _option: click.Parameter, url: str) -> str:
@@ -113,7 +112,7 @@ def _print(found: Status) -> None:
         if found.released
         else "no driver"
     )
-    say(printable.line(f"gpu-sentinel {found.exporter_version}, {driver}, {len(found.gpus)} GPUs"))
+    say(f"gpu-sentinel {found.exporter_version}, {driver}, {len(found.gpus)} GPUs")
     say()
     header = ("GPU", "NAME", "UTIL", "MEMORY", "POWER", "TEMP", "MARGIN", "SM CLOCK", "STATE")
     left = {1, len(header) - 1}  # the name and the state; numbers stand to the right
@@ -121,7 +120,9 @@ def _print(found: Status) -> None:
     for line in lines([header, *rows], left):
         say(line)
     if found.xids:
-        say("\nXIDs of the last 24 hours\n")
+        say()
+        say("XIDs of the last 24 hours")
+        say()
         rows = [_XID_HEADER, *map(_xid_row, found.xids)]
         for line in lines(rows, left={0, 3, 5, 6}):
             say(line)

@@ -49,5 +49,6 @@ def thresholds(directory: Path, check: bool, make: bool) -> int:
         (key, limits.number(key), str(len(limits.overridden(key)) or ""), setting.about)
         for key, setting in SETTINGS.items()
     ]
-    say("\n".join(lines(rows, left={0, 3})))
+    for line in lines(rows, left={0, 3}):
+        say(line)
     return 0

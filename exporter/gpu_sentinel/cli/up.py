@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gpu_sentinel.cli.output import say
+from gpu_sentinel.cli.output import say_text
 from gpu_sentinel.config import DEFAULT_SCENARIO, ConfigError
 from gpu_sentinel.signals import caught
 
@@ -139,7 +139,7 @@ def _ended_by() -> list[int]:
 def _say(line: str) -> None:
     """Print a line; that nobody reads it is no reason to stop."""
     try:
-        say(line)
+        say_text(line)
     except OSError as error:
         if error.errno in (errno.EPIPE, errno.EIO):
             # What is left must not be tried again on exit.

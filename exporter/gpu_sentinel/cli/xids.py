@@ -8,7 +8,7 @@ import click
 
 from gpu_sentinel.catalogue.xids import MOST, XIDS, Severity, explain
 from gpu_sentinel.catalogue.xids.reference import described, markdown
-from gpu_sentinel.cli.output import say, say_json, styled
+from gpu_sentinel.cli.output import say, say_json, say_text, styled
 
 _COLOURS = {Severity.FATAL: "red", Severity.RESET: "red", Severity.WARNING: "yellow"}
 _WRAP = textwrap.TextWrapper(
@@ -30,12 +30,12 @@ def xids(numbers: tuple[int, ...], fmt: str) -> None:
         say_json([described(xid) for xid in found])
         return
     if fmt == "markdown":
-        say(markdown(found), end="")
+        say_text(markdown(found), end="")
         return
     for xid in found:
         severity = styled(xid.severity.value, fg=_COLOURS.get(xid.severity))
         say(styled(f"XID {xid.number}", bold=True), f"  {xid.name}  (", severity, ")")
         for line in (xid.meaning, f"-> {xid.action}"):
-            say(_WRAP.fill(line))
+            say_text(_WRAP.fill(line))
         if xid.source.value:
             say(f"      {xid.source.value}")
