@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -57,8 +58,10 @@ class History:
         assert answer["status"] == "success", answer
         return {str(sorted(r["metric"].items())): r["values"] for r in answer["data"]["result"]}
 
-    def blocks(self) -> int:
-        return len(list(self.data.glob("*/meta.json")))
+    def newest(self) -> float:
+        """When the last sample was taken, 0 without one."""
+        found = self.samples(time.time(), "up").values()
+        return max((float(values[-1][0]) for values in found), default=0.0)
 
     def kill(self) -> None:
         self.process.kill()

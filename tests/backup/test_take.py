@@ -264,6 +264,19 @@ class TestRefused:
         assert result.returncode == 1
         assert "there is 00000004, but not the segment before it" in result.stderr
 
+    def test_link_to_a_file_of_another_user(self, data: Path, tmp_path: Path):
+        """A service's user may make any link in its folder, which root then copies."""
+        if os.geteuid() != 0:
+            pytest.skip("only root can give files away")
+        (tmp_path / "shadow").write_text("secret")
+        link = data / "dashboards" / "x.json"
+        link.symlink_to(tmp_path / "shadow")
+        assert backup("--data-dir", data).returncode == 0
+        os.chown(link, 1234, 1234, follow_symlinks=False)
+        result = backup("--data-dir", data)
+        assert result.returncode == 1
+        assert "x.json: a link to a file of another user: name that file" in result.stderr
+
     def test_files_of_somebody_else(self, fill):
         with tempfile.TemporaryDirectory() as folder:
             data = Path(folder) / "data"

@@ -51,6 +51,28 @@ def sync(folder: Path) -> None:
         os.close(number)
 
 
+def _open(source: Path) -> int:
+    """Open a file; a link is followed where it leads to a file of the link's owner.
+
+    Root copies folders of services: a link that one of them has made must not bring a file into
+    the copy that only root may read.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(source, flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    owner = source.lstat().st_uid
+    number = os.open(source, flags)
+    if os.fstat(number).st_uid != owner:
+        os.close(number)
+        raise BackupError(
+            f"{shown(source)}: a link to a file of another user: name that file with --config"
+        )
+    return number
+
+
 class Copier:
     """Files under one folder, and what the manifest says of them.
 
@@ -92,7 +114,7 @@ class Copier:
         """Copy a file as long as it is now.
 
         Args:
-            source: what to copy; a link is followed.
+            source: what to copy.
             path: where it goes, inside of the copy.
             fixed: whether its content never changes under this path.
 
@@ -103,7 +125,7 @@ class Copier:
         if not safe(path):
             raise BackupError(f"{shown(source)}: such a name cannot be in a copy: rename it")
         try:
-            number = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            number = _open(source)
         except FileNotFoundError:
             raise
         except PermissionError:

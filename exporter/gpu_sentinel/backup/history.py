@@ -27,6 +27,7 @@ from gpu_sentinel.backup.copier import Copier
 from gpu_sentinel.backup.errors import BackupError, shown
 
 _BLOCK = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
+_CHUNKS = re.compile(r"\d{6}")
 _SEGMENT = re.compile(r"\d{8}")
 _CHECKPOINT = re.compile(r"checkpoint\.(\d{8,})")
 
@@ -100,7 +101,8 @@ def _log(folder: Path, name: str, copier: Copier) -> None:
 def _copy_log(folder: Path, log: _Log, copier: Copier, path: str) -> None:
     files = list(log.segments)
     if log.checkpoint:
-        files += [f"{log.checkpoint}/{name}" for name in _names(folder / log.checkpoint)]
+        inside = _names(folder / log.checkpoint)
+        files += [f"{log.checkpoint}/{name}" for name in inside if _SEGMENT.fullmatch(name)]
     # In their order: all but the last are complete.
     copier.expect(sum((folder / name).stat().st_size for name in files))
     for name in files:
@@ -154,7 +156,7 @@ def _copy_block(folder: Path, name: str, copier: Copier) -> None:
     names = _names(folder / name)
     for file in names:
         if file == "chunks":
-            for chunk in _names(folder / name / file):
+            for chunk in filter(_CHUNKS.fullmatch, _names(folder / name / file)):
                 path = f"{name}/{file}/{chunk}"
                 copier.copy(folder / path, f"{PART}/{path}", fixed=True)
         elif file in {"index", "meta.json", "tombstones"}:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from gpu_sentinel.backup import inuse, manifest, verify
 from gpu_sentinel.backup.copier import Progress, sync, unwritable, write_all
@@ -19,6 +19,7 @@ from gpu_sentinel.backup.manifest import PARTS, Entry
 
 #: Where each part goes under a data directory of `gpu-sentinel up`.
 _UNDER_DATA = {part: part for part in PARTS} | {"settings": ".", "secrets": "."}
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _STAGE = ".gpu-sentinel-restore-"
 
 #: What may be in a folder that counts as empty.
@@ -131,7 +132,7 @@ class _Stage:
     def __init__(self, place: Place, *, force: bool, undo: ExitStack) -> None:
         self.place = place
         self.aside: Path | None = None
-        self._moved: list[Path] = []
+        self._moved: list[str] = []
         self._undo = undo
         folder = place.folder
         try:
@@ -156,7 +157,13 @@ class _Stage:
         self._stage = parent / f"{_STAGE}{secrets.token_hex(4)}"
         with _written(self._stage):
             self._stage.mkdir(mode=0o700)
-        undo.callback(shutil.rmtree, self._stage, ignore_errors=True)
+            undo.callback(shutil.rmtree, self._stage, ignore_errors=True)
+            # The folder may belong to a service. Whatever its user does to names in it meanwhile,
+            # root writes below this open folder alone, into which nobody else can look.
+            self._opened = os.open(self._stage, _FOLDER)
+            undo.callback(os.close, self._opened)
+            if os.fstat(self._opened).st_uid != os.geteuid():
+                raise BackupError(f"{shown(self._stage)}: somebody has put another folder there")
 
     def put(self, copy: Path, entry: Entry) -> None:
         """Copy a file, and compare it with the manifest.
@@ -165,11 +172,11 @@ class _Stage:
             BackupError: it is another, or cannot be written.
         """
         part, _, rest = entry.path.partition("/")
-        target = self._stage / self.place.parts[part] / rest
+        inside = PurePosixPath(self.place.parts[part], rest)
+        target = self.place.folder / inside
         with verify.opened(copy, entry) as source:
             with _written(target):
-                self._make(target.parent, 0o700 if part == "secrets" else 0o755)
-                out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                out = self._create(inside, 0o700 if part == "secrets" else 0o755)
             try:
 
                 def write(chunk: memoryview) -> None:
@@ -185,16 +192,26 @@ class _Stage:
             finally:
                 os.close(out)
 
-    def _make(self, folder: Path, mode: int) -> None:
-        if not folder.is_dir():
-            self._make(folder.parent, mode)
-            folder.mkdir(mode=mode)
-            self._own(folder)
+    def _create(self, inside: PurePosixPath, mode: int) -> int:
+        """A new file, open, and the folders that lead to it."""
+        at = os.dup(self._opened)
+        try:
+            for name in inside.parent.parts:
+                with suppress(FileExistsError):
+                    os.mkdir(name, mode, dir_fd=at)
+                below = os.open(name, _FOLDER, dir_fd=at)
+                os.close(at)
+                at = below
+                self._own(at)
+            new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            return os.open(inside.name, new, 0o600, dir_fd=at)
+        finally:
+            os.close(at)
 
-    def _own(self, file: int | Path) -> None:
+    def _own(self, number: int) -> None:
         """Restored by root, a file belongs to whom the folder belongs: the service's user."""
         if os.geteuid() == 0:
-            os.chown(file, self._owner.st_uid, self._owner.st_gid)
+            os.chown(number, self._owner.st_uid, self._owner.st_gid)
 
     def finish(self) -> None:
         """Have all on the disk.
@@ -203,8 +220,8 @@ class _Stage:
             BackupError: it cannot be written.
         """
         with _written(self._stage):
-            for folder, _, _ in os.walk(self._stage):
-                sync(Path(folder))
+            for _, _, _, number in os.fwalk(dir_fd=self._opened):
+                os.fsync(number)
 
     def set_aside(self, stamp: str) -> None:
         """Give the older content another name, and make an empty folder like it.
@@ -219,8 +236,12 @@ class _Stage:
         folder.rename(aside)
         self.aside = aside
         folder.mkdir()
-        self._own(folder)
-        folder.chmod(stat.S_IMODE(self._owner.st_mode))
+        number = os.open(folder, _FOLDER)
+        try:
+            self._own(number)
+            os.fchmod(number, stat.S_IMODE(self._owner.st_mode))
+        finally:
+            os.close(number)
         if self.place.is_data:
             self._undo.enter_context(inuse.locked(folder))
 
@@ -230,16 +251,15 @@ class _Stage:
         Raises:
             OSError: they cannot be renamed.
         """
-        for path in sorted(self._stage.iterdir()):
-            new = self.place.folder / path.name
-            path.rename(new)
-            self._moved.append(new)
+        for name in sorted(os.listdir(self._opened)):  # noqa: PTH208 - an open folder
+            os.rename(name, self.place.folder / name, src_dir_fd=self._opened)
+            self._moved.append(name)
         sync(self.place.folder)
 
     def roll_back(self) -> None:
         """Have it as it was before."""
-        for path in self._moved:
-            path.rename(self._stage / path.name)
+        for name in self._moved:
+            os.rename(self.place.folder / name, name, dst_dir_fd=self._opened)
         if self.aside is not None:
             folder = self.place.folder.resolve()
             shutil.rmtree(folder, ignore_errors=True)
