@@ -55,6 +55,7 @@ def _notification_options(function: F) -> F:
     type=click.Path(path_type=Path),
     help="Discovery file of Prometheus with exporters on other machines.",
 )
+@click.option("--tls", is_flag=True, help="HTTPS for all parts, by a CA made for this machine.")
 @_port("exporter", 9836)
 @_port("prometheus", 9090)
 @_port("alertmanager", 9093)
@@ -80,6 +81,7 @@ def up(
     targets: Path | None,
     notifications_file: Path | None,
     receiver_files: tuple[Path, ...],
+    tls: bool,
     exporter_port: int,
     prometheus_port: int,
     alertmanager_port: int,
@@ -92,7 +94,7 @@ def up(
     --email-to, --webhook-url and --receiver, alerts are shown in this terminal. What ends or hangs
     is started again.
     """
-    from gpu_sentinel.stack import receivers  # noqa: PLC0415 - others start faster
+    from gpu_sentinel.stack import credentials, receivers  # noqa: PLC0415 - others start faster
     from gpu_sentinel.stack import targets as discovery  # noqa: PLC0415
     from gpu_sentinel.stack import up as stack  # noqa: PLC0415
     from gpu_sentinel.stack.plan import Plan, notifications  # noqa: PLC0415
@@ -117,10 +119,11 @@ def up(
             notifications_file,
         ),
         receivers=tuple(map(receivers.read, receiver_files)),
+        credentials=credentials.of_data(data_dir.expanduser().resolve(), tls=tls),
     )
     try:
         with caught(*_ended_by(), signal.SIGCHLD) as next_signal:
-            stack.run(plan, _say, next_signal)
+            stack.run(plan, _say, next_signal, private=sys.stdout.isatty())
     except ComponentError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
