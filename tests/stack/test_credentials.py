@@ -211,6 +211,9 @@ def test_no_secret_is_told(running, eventually):
         result = _command(*arguments)
         assert result.returncode == code, result.stderr
         printed += result.stdout + result.stderr
+    alert = {"labels": {"alertname": "Told", "severity": "critical", "host": "here"}}
+    login = running.credentials.login("user")
+    assert running.ask("alertmanager", "/api/v2/alerts", "POST", json=[alert], auth=login).ok
     log = running.data / "logs" / "alertmanager.log"
     eventually(lambda: "err=" in log.read_text(), 90, "Alertmanager has failed to notify")
     told = {"the commands": printed, "up": running.output.read_text()}

@@ -39,6 +39,7 @@ COMMANDS = (
     "maintenance",
     "backup",
     "restore",
+    "credentials",
     "catcher",
 )
 

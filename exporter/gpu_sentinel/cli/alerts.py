@@ -111,6 +111,33 @@ def unack(servers: Servers, alert_id: str) -> None:
     say(f"No longer acknowledged: {_summary(alert)}")
 
 
+@alerts.command()
+@click.option("--tell", "telling", is_flag=True, help="Let Alertmanager tell of them, too.")
+@click.pass_context
+def audit(ctx: click.Context, *, telling: bool) -> None:
+    """List silences that match everything or last more than 30 days; exit code 1 if there are.
+
+    With --tell, run it every minute: the alerts SilenceTooBroad and SilenceTooLong end five
+    minutes after the last time.
+    """
+    from gpu_sentinel.alerting import audit as audits  # noqa: PLC0415 - others start faster
+
+    with one_line():
+        client = ctx.obj.alertmanager()
+        found = audits.audit(client)
+        if telling:
+            audits.tell(client, found)
+    for offence in found:
+        silence = offence.silence
+        say(
+            f"{silence.id[:_SHORT]}: {offence.why}: by {silence.author}, "
+            f"until {date(silence.ends)}: {silence.comment}"
+        )
+    if not found:
+        say("No silence matches everything or lasts more than 30 days.")
+    ctx.exit(1 if found else 0)
+
+
 def _one(client: Alertmanager, alert_id: str) -> Alert:
     found = [alert for alert in client.alerts() if alert.id.startswith(alert_id)]
     if len(found) == 1:

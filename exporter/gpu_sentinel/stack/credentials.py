@@ -57,10 +57,13 @@ class Credentials:
     Attributes:
         folder: where all files are.
         tls: whether every part speaks HTTPS.
+        containers: whether files have mode 0444, for the users of containers to whom single
+            files are given; the folder keeps everybody else out.
     """
 
     folder: Path
     tls: bool = False
+    containers: bool = False
 
     @property
     def scheme(self) -> str:
@@ -144,9 +147,12 @@ class Credentials:
         self._replace(users)
         self._derive()
 
+    def _write(self, path: Path, text: str) -> None:
+        write(path, text, 0o444 if self.containers else 0o600)
+
     def _replace(self, users: Iterable[str]) -> None:
         for user in users:
-            write(self.password_file(user), secrets.token_urlsafe(_BYTES) + "\n")
+            self._write(self.password_file(user), secrets.token_urlsafe(_BYTES) + "\n")
 
     def _derive(self) -> None:
         import bcrypt  # noqa: PLC0415 - nothing else of the stack needs it
@@ -161,16 +167,30 @@ class Credentials:
             if self.tls:
                 certificate, key = map(str, self.certificate)
                 content["tls_server_config"] = {"cert_file": certificate, "key_file": key}
-            write(self.web_file(part), yaml.safe_dump(content))
+            self._write(self.web_file(part), yaml.safe_dump(content))
         digest = hashlib.sha256(passwords["api"].encode()).hexdigest()
         token = {"name": "api", "role": "api", "sha256": digest}
-        write(self.roles_file, yaml.safe_dump({"users": _EXPORTER_ROLES, "tokens": [token]}))
+        self._write(self.roles_file, yaml.safe_dump({"users": _EXPORTER_ROLES, "tokens": [token]}))
         client = {"user": "admin", "password_file": "passwords/admin"}
         if self.tls:
             client["ca_file"] = "tls/ca.pem"
-        write(self.file, yaml.safe_dump(client, sort_keys=False))
+        self._write(self.file, yaml.safe_dump(client, sort_keys=False))
 
 
 def of_data(data: Path, *, tls: bool) -> Credentials:
     """Those of `gpu-sentinel up` with this data directory."""
     return Credentials(Path(os.path.abspath(data)) / "secrets", tls)  # noqa: PTH100 - keeps links
+
+
+def existing(folder: Path) -> Credentials:
+    """Those that a folder holds, of the kind that they were made as.
+
+    Raises:
+        OSError: the folder cannot be looked into.
+    """
+    file = folder / "credentials.yml"
+    if not file.exists():
+        return Credentials(folder)
+    # A CA may lie there from a time with TLS: what counts is how the last files were made.
+    tls = "ca_file" in (yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+    return Credentials(folder, tls, bool(file.stat().st_mode & 0o004))

@@ -20,8 +20,8 @@ def folder_of_ours(path: Path) -> None:
     path.chmod(0o700)
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file of mode 0600; whoever reads meanwhile gets the old or the new one.
+def write(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write a file of this mode; whoever reads meanwhile gets the old or the new one.
 
     Raises:
         OSError: it cannot be written; the old one is still there.
@@ -29,6 +29,7 @@ def write(path: Path, text: str) -> None:
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
+        os.fchmod(handle, mode)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

@@ -8,9 +8,11 @@ from pathlib import Path
 import requests
 
 from gpu_sentinel.addresses import host
+from gpu_sentinel.alerting import Alertmanager
 from gpu_sentinel.host import count_gpus
 from gpu_sentinel.signals import NextSignal
 from gpu_sentinel.stack import lock, programs, storage
+from gpu_sentinel.stack.auditor import Auditor
 from gpu_sentinel.stack.catcher import Catcher
 from gpu_sentinel.stack.credentials import MAY, PEOPLE, Credentials
 from gpu_sentinel.stack.plan import Plan
@@ -80,6 +82,7 @@ def run(
         catcher = Catcher(say)
         supervisor = Supervisor(lambda url: ask(url) is not None, say, next_signal, pace)
         watched: Storage | None = None
+        auditor = _auditor(plan, say)
         try:
             for component, line in _components(plan, catcher):
                 if component is not None:
@@ -90,6 +93,8 @@ def run(
                 say(line)
             watched = Storage(plan.data, _metrics(plan), ask, say)
             watched.start()
+            if auditor is not None:
+                auditor.start()
             supervisor.run()
         except StoppedError:
             pass
@@ -99,8 +104,20 @@ def run(
         finally:
             if watched is not None:
                 watched.stop()
+            if auditor is not None:
+                auditor.stop()
             supervisor.stop()
             catcher.stop()
+
+
+def _auditor(plan: Plan, say: Say) -> Auditor | None:
+    if programs.alertmanager_program() is None:
+        return None
+    ca, login = None, None
+    if plan.credentials is not None:
+        ca = str(plan.credentials.ca_file) if plan.credentials.tls else None
+        login = plan.credentials.login("prometheus")
+    return Auditor(Alertmanager(plan.url(plan.alertmanager_port), 10, ca, login), say)
 
 
 def _passwords(plan: Plan, made: list[str], *, private: bool) -> Iterator[str]:
