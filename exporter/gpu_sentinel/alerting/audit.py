@@ -75,6 +75,7 @@ def tell(alertmanager: Alertmanager, found: Iterable[Offence]) -> None:
                 "summary": f"Silence {offence.silence.id[:8]} by {offence.silence.author} "
                 f"{offence.why}",
                 "description": f"{offence.silence.comment} (until {offence.silence.ends:%Y-%m-%d})",
+                "runbook_url": f"docs/runbooks/{offence.name}.md",
                 "first_step": "Is it meant? Else end it in Alertmanager, under Silences.",
             },
             "startsAt": offence.silence.starts.isoformat()

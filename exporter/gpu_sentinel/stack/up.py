@@ -16,6 +16,7 @@ from gpu_sentinel.stack.auditor import Auditor
 from gpu_sentinel.stack.catcher import Catcher
 from gpu_sentinel.stack.credentials import MAY, PEOPLE, Credentials
 from gpu_sentinel.stack.plan import Plan
+from gpu_sentinel.stack.privatefile import folder_of_ours
 from gpu_sentinel.stack.process import Component, ComponentError
 from gpu_sentinel.stack.storage import Ask, Storage
 from gpu_sentinel.stack.supervisor import Pace, StoppedError, Supervisor
@@ -76,6 +77,8 @@ def run(
     plan.data.mkdir(parents=True, exist_ok=True)
     ask = ask or _asking(plan.credentials)
     with lock.held(plan.data):
+        # Alertmanager writes whole addresses of webhooks into its log, which may be secret.
+        folder_of_ours(plan.data / "logs")
         made = plan.credentials.prepare() if plan.credentials else []
         if warning := storage.full(plan.data):
             say(f"Warning: {warning}.")
