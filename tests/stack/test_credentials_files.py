@@ -96,3 +96,8 @@ def test_for_containers(tmp_path: Path):
     for path in folder.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o444), path
     assert run(["credentials", "init", "--tls", str(folder)]) == 2
+
+
+def test_folder_that_cannot_be(capsys):
+    assert run(["credentials", "init", "a\0b"]) == 1
+    assert capsys.readouterr().err.startswith("gpu-sentinel: the folder cannot be used: ")

@@ -44,8 +44,8 @@ def init(folder: Path, *, tls: bool, containers: bool) -> None:
         existing,
     )
 
-    folder = folder.expanduser().resolve()
     with _one_line():
+        folder = folder.expanduser().resolve()
         before = existing(folder)
         found = Credentials(folder, tls or before.tls, containers or before.containers)
         if found.tls and found.containers:
@@ -109,3 +109,5 @@ def _one_line() -> Iterator[None]:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+    except ValueError as error:  # a NUL in the path
+        raise click.ClickException(f"the folder cannot be used: {error}") from None
