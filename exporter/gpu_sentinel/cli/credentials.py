@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from gpu_sentinel.stack.credentials import Credentials
 
 _DEFAULT = DEFAULT_DATA / "secrets"
-_FOLDER = click.Path(path_type=Path, file_okay=False)
+# Not of click.Path, which fails at a NUL: see `_one_line`.
+_FOLDER = Path
 _folder = click.option(
     "--dir", "folder", type=_FOLDER, default=_DEFAULT, show_default=True, help="Where they are."
 )

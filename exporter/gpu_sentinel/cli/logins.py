@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 credentials_option = click.option(
     "--credentials-file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Path,
     help=f"Who you are, as `gpu-sentinel up` writes it. Default: {_SEARCHED[0]}, {_SEARCHED[1]}.",
 )
 
