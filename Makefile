@@ -1,13 +1,17 @@
 # GPU Sentinel. `make up` and `make test` do all the set-up they need.
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Two processes for each processor, because many tests wait; `make test WORKERS=0` for one alone.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+RUNS ?= 20
+PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 8
 STAMP  := $(VENV)/.installed
 MINUTES ?= 30
 # Exactly what a lock says, each file checked against its hash.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-containers lint docs bench clean
+.PHONY: help up test test-long test-load test-containers lint docs bench
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +29,15 @@ test: $(STAMP) ## all tests, types and style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-long: $(STAMP) ## the tests that take longer, and property tests with ten times as many examples
+	@sh scripts/install-tools.sh test
+	$(PYTEST) -m 'long or hypothesis' --hypothesis-profile long $(ARGS)
+
+test-load: $(STAMP) ## all tests RUNS times beside busy loops on every processor; none may fail
+	@sh scripts/install-tools.sh test
+	@sh scripts/test-under-load.sh $(RUNS) $(PYTEST) -q $(ARGS)
 
 test-containers: $(STAMP) ## the compose file and the image, built and run for real (as root)
 	@sh scripts/install-tools.sh containers

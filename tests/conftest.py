@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,19 +12,52 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hypothesis
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+from ports import Ports
 
 pytest_plugins = ("prometheusfixtures", "simulatedtime", "stackfixtures")
 
 REPOSITORY = Path(__file__).parents[1]
+
+# No deadline, and no complaint that examples are made slowly: that says more about what else runs
+# than about the code.
+for _profile, _examples in (("short", 100), ("long", 1000)):
+    hypothesis.settings.register_profile(
+        _profile,
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+        max_examples=_examples,
+    )
+hypothesis.settings.load_profile("short")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-golden", action="store_true", help="write the golden files anew, then compare"
     )
+
+
+class Scheduling(LoadScopeScheduling):
+    """The next test to the next free worker; those of a folder that shares a server stay together.
+
+    Marks of the kind `xdist_group` are without effect in pytest-xdist 3.8 with pytest 9.
+    """
+
+    TOGETHER = ("tests/dashboards/",)
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in self.TOGETHER if nodeid.startswith(folder)), nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    return Scheduling(config, log) if config.getoption("dist") == "load" else None
 
 
 @pytest.fixture
@@ -49,23 +81,35 @@ def tool() -> Callable[..., str]:
     return find
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+@pytest.fixture(scope="session")
+def free_port() -> Iterator[Callable[[], int]]:
+    ports = Ports()
+    yield ports.take
+    ports.close()
 
 
-@pytest.fixture
-def free_port() -> Callable[[], int]:
-    return _free_port
+#: Seconds for which a condition is waited for at least: on a busy machine all takes longer.
+PATIENCE = 60.0
 
 
 def eventually(condition: Callable[[], object], timeout: float, what: str) -> float:
-    """Wait for a condition; returns the seconds that it took."""
+    """Wait for a condition; returns the seconds that it took.
+
+    Args:
+        condition: asked until it is true.
+        timeout: what is waited for at most, in seconds, where it is more than `PATIENCE`. What is
+            quick is shown in simulated time and by benchmarks/, which no other program disturbs.
+        what: what has not happened, for the message.
+    """
     start = time.monotonic()
+    timeout = max(timeout, PATIENCE)
+    asked = start
     while not condition():
-        waited = time.monotonic() - start
-        assert waited < timeout, f"{what}: not within {timeout} s"
-        time.sleep(0.02)
+        now = time.monotonic()
+        assert now - start < timeout, f"{what}: not within {timeout} s"
+        # Who waits leaves most of the time to what is waited for.
+        time.sleep(min(0.5, max(0.02, 3 * (now - asked))))
+        asked = time.monotonic()
     return time.monotonic() - start
 
 
@@ -115,7 +159,7 @@ class Exporter:
         return f"http://127.0.0.1:{self.port}"
 
     def get(self, path: str = "/metrics", **more: object) -> requests.Response:
-        return requests.get(self.url + path, timeout=5, **more)  # type: ignore[arg-type]
+        return requests.get(self.url + path, timeout=PATIENCE, **more)  # type: ignore[arg-type]
 
     def page(self) -> Page:
         return Page.parse(self.get().text)
@@ -130,7 +174,7 @@ class Exporter:
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Exit code and log, after a signal."""
         self.process.send_signal(number)
-        _, log = self.process.communicate(timeout=10)
+        _, log = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, log
 
 
@@ -138,7 +182,7 @@ Serve = Callable[..., Exporter]
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
+def serve(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Serve]:
     """Starts exporters: `serve(scenario, *flags, env={})`; YAML text makes a scenario file."""
     running: list[Exporter] = []
 
@@ -147,7 +191,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             path = tmp_path / f"scenario-{len(running)}.yml"
             path.write_text(scenario)
             scenario = str(path)
-        port = _free_port()
+        port = free_port()
         address = f"127.0.0.1:{port}"
         command = ["serve", "--simulate", scenario, "--web.listen-address", address, *flags]
         process = subprocess.Popen(

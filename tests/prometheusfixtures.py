@@ -23,7 +23,7 @@ class Prometheus:
 
     def get(self, path: str, **parameters: str) -> Any:
         """What a path of its API answers."""
-        answer = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=5).json()
+        answer = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=60).json()
         assert answer["status"] == "success", answer
         return answer["data"]
 
@@ -66,8 +66,9 @@ def prometheus(
         shutil.copytree(repository / "prometheus", folder)
         config = yaml.safe_load((folder / "prometheus.yml").read_text())
         config["global"] |= {
-            "scrape_interval": "1s",
-            "scrape_timeout": "1s",
+            # A busy machine may need a second for a scrape.
+            "scrape_interval": "2s",
+            "scrape_timeout": "2s",
             "evaluation_interval": "1s",
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
@@ -96,7 +97,7 @@ def prometheus(
         def ready() -> bool:
             assert process.poll() is None, (tmp_path / "prometheus.log").read_text()
             try:
-                return requests.get(f"{server.url}/-/ready", timeout=5).ok
+                return requests.get(f"{server.url}/-/ready", timeout=60).ok
             except requests.ConnectionError:
                 return False
 
@@ -106,4 +107,4 @@ def prometheus(
     yield start
     for process in running:
         process.terminate()
-        process.wait(10)
+        process.wait(60)

@@ -100,7 +100,7 @@ class Stack:
             assert part is not None
             self.parts[name] = part
             part.start()
-            part.wait_ready(_answers, 30)
+            part.wait_ready(_answers, 120)
 
     def kill(self, name: str) -> None:
         """As with `kill -9`."""
@@ -113,12 +113,12 @@ class Stack:
         return f"http://127.0.0.1:{getattr(self.plan, f'{name}_port')}"
 
     def alerts(self, state: str) -> set[str]:
-        found = requests.get(self.url("prometheus") + "/api/v1/alerts", timeout=5).json()
+        found = requests.get(self.url("prometheus") + "/api/v1/alerts", timeout=60).json()
         return {a["labels"]["alertname"] for a in found["data"]["alerts"] if a["state"] == state}
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         url = self.url("prometheus") + "/api/v1/query"
-        answer = requests.get(url, params={"query": expression}, timeout=5).json()
+        answer = requests.get(url, params={"query": expression}, timeout=60).json()
         return list(answer["data"]["result"])
 
     def stop(self) -> None:
@@ -128,7 +128,7 @@ class Stack:
 
 def _answers(url: str) -> bool:
     try:
-        return requests.get(url, timeout=2).ok
+        return requests.get(url, timeout=10).ok
     except requests.RequestException:
         return False
 

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "exporter" / "gpu_sentinel"
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("daemon", "diagnosis", "groupcosts", "stack"),
+    ("daemon", "diagnosis", "groupcosts", "stack", "backup"),
     ("statuspage",),
     ("web", "machine"),
     ("alerting", "rules"),
@@ -28,7 +28,10 @@ FLOORS = (
     ("catalogue",),
     ("windows", "logs"),
     ("yamlfile",),
-    ("addresses", "durations", "regularfile", "signals", "yamlloader", "model", ""),
+    (
+        *("addresses", "durations", "expressions", "model", "printable", "regularfile"),
+        *("shortage", "signals", "yamlloader", ""),
+    ),
 )
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 
@@ -37,7 +40,9 @@ RESERVED = {
     "pynvml": {"nvml", "simulator"},
     "prometheus_client": {"exposition"},
     "click": {"cli"},
+    "re2": {"expressions"},
     "bcrypt": {"web"},
+    "httptools": {"web"},
     "requests": {"cli", "alerting", "stack"},
 }
 

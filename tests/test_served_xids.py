@@ -20,7 +20,7 @@ def status(exporter, *more: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "gpu_sentinel", "status", "--url", url, *more],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 
@@ -131,7 +131,7 @@ def test_check_says_where_xids_come_from(tmp_path: Path):
     missing = tmp_path / "kmsg"
     for text in (f"from NVML, not all of them ({missing}: No such file", f"from {missing}"):
         result = subprocess.run(
-            [*command, str(missing)], capture_output=True, text=True, timeout=30, check=False
+            [*command, str(missing)], capture_output=True, text=True, timeout=60, check=False
         )
         assert result.returncode == 0, result.stdout
         assert text in result.stdout

@@ -1,6 +1,31 @@
-"""`python -m gpu_sentinel` is `gpu-sentinel`."""
+"""`python -m gpu_sentinel`, and the command `gpu-sentinel`."""
 
-from gpu_sentinel.cli import main
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+from gpu_sentinel.shortage import shortage
+
+
+def main() -> None:
+    """Run a command; where there is too little memory even to load it, one line says so."""
+    if not sys.warnoptions:
+        # Of libraries, such as about parts of them that could not be loaded: for who writes code.
+        warnings.simplefilter("ignore")
+    try:
+        from gpu_sentinel.cli import main as run  # noqa: PLC0415 - what fails here is told too
+
+        run()
+    except Exception as error:
+        if (said := shortage(error)) is None:
+            raise
+        sys.stderr.write(f"gpu-sentinel: {said}\n")
+        sys.stderr.flush()
+        # An orderly exit needs memory, and may wait for a thread inside the driver.
+        os._exit(1)
+
 
 if __name__ == "__main__":
     main()

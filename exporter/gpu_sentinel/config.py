@@ -11,6 +11,7 @@ from typing import Any
 
 from gpu_sentinel import durations, values, yamlfile
 from gpu_sentinel.catalogue import Selection
+from gpu_sentinel.expressions import Expression
 
 ENV_PREFIX = "GPU_SENTINEL_"
 DEFAULT_SCENARIO = "training"
@@ -67,18 +68,35 @@ class Settings:
         metavar="FILE",
         restart=True,
     )
+    web_roles_file: Path | None = _setting(
+        None,
+        "web.roles-file",
+        values.optional_path,
+        "Who of the web configuration file's users may do what, and bearer tokens.",
+        metavar="FILE",
+        restart=True,
+    )
     web_enable_lifecycle: bool = _setting(
         False,
         "web.enable-lifecycle",
         values.switch,
-        "Allow POST /-/reload, /-/release and /-/acquire.",
+        "Allow POST /-/reload, /-/release and /-/acquire: to admins, and without users to clients "
+        "on this machine.",
         restart=True,
     )
     web_max_connections: int = _setting(
         128,
         "web.max-connections",
         values.whole(4, 10_000),
-        "Connections at a time; the oldest idle one makes room for a new one.",
+        "Connections at a time; the least useful one makes room for a new one.",
+        metavar="NUMBER",
+        restart=True,
+    )
+    web_max_connections_per_address: int = _setting(
+        32,
+        "web.max-connections-per-address",
+        values.whole(1, 10_000),
+        "Connections of one address at a time (of IPv6: of a /64 network).",
         metavar="NUMBER",
         restart=True,
     )
@@ -177,19 +195,20 @@ class Settings:
         metavar="GROUP,...",
         restart=True,
     )
-    metrics_include: re.Pattern[str] | None = _setting(
+    metrics_include: Expression | None = _setting(
         None,
         "metrics.include",
         values.pattern,
-        "Regular expression: metrics whose whole name matches are shown though their group is off.",
+        "Regular expression (RE2): metrics whose whole name matches are shown though their group "
+        "is off.",
         metavar="REGEX",
         restart=True,
     )
-    metrics_exclude: re.Pattern[str] | None = _setting(
+    metrics_exclude: Expression | None = _setting(
         None,
         "metrics.exclude",
         values.pattern,
-        "Regular expression: metrics whose whole name matches are not shown.",
+        "Regular expression (RE2): metrics whose whole name matches are not shown.",
         metavar="REGEX",
         restart=True,
     )

@@ -66,7 +66,7 @@ class Daemon:
         self.settings = load()
         logs.configure(self.settings.log_level, self.settings.log_format)
         self._machine = machine(self.settings)
-        self._web_config = self._load_web_config(self.settings)
+        self._access = self._load_access(self.settings)
         self._started = time.monotonic()
         self._reload_lock = threading.Lock()
         self._stats = CallStats()
@@ -96,33 +96,40 @@ class Daemon:
             self._inventory.lateness,
             lambda: self._inventory.sampler_cpu,
             self._inventory.xids,
+            self._inventory.stalls,
         )
         actions = {"reload": self.reload, "release": self.release, "acquire": self.acquire}
+        app = App(
+            metrics=MetricsPage(
+                lambda: self.store.current,
+                OwnRenderer(workings),
+                DeviceRenderer(metrics),
+                DcgmRenderer(
+                    node_name(os.environ),
+                    self.settings.compat_dcgm_hostname_label,
+                    last_xid,
+                    gpu_instances,
+                )
+                if dcgm
+                else None,
+            ).body,
+            telemetry_path=self.settings.web_telemetry_path,
+            ready=self._not_ready,
+            actions=actions if self.settings.web_enable_lifecycle else None,
+            status=lambda: status_page(
+                self.store.current,
+                self._reload_state,
+                self._machine.scenario,
+                excuse=self._inventory.stalls.since,
+            ),
+        )
         self._server = WebServer(
             self.settings.web_listen_address,
-            App(
-                metrics=MetricsPage(
-                    lambda: self.store.current,
-                    OwnRenderer(workings),
-                    DeviceRenderer(metrics),
-                    DcgmRenderer(
-                        node_name(os.environ),
-                        self.settings.compat_dcgm_hostname_label,
-                        last_xid,
-                        gpu_instances,
-                    )
-                    if dcgm
-                    else None,
-                ).body,
-                telemetry_path=self.settings.web_telemetry_path,
-                ready=self._not_ready,
-                actions=actions if self.settings.web_enable_lifecycle else None,
-                status=lambda: status_page(
-                    self.store.current, self._reload_state, self._machine.scenario
-                ),
-            ),
-            self._web_config,
+            app,
+            self._access,
             max_connections=self.settings.web_max_connections,
+            max_per_address=self.settings.web_max_connections_per_address,
+            waits=app.waits,
         )
 
     @property
@@ -214,7 +221,7 @@ class Daemon:
             changed = changes_that_need_restart(self.settings, settings)
             if changed:
                 return f"{', '.join(changed)}: cannot change while running: restart the exporter"
-            self._web_config.reload()
+            self._access.reload()
         except (ConfigError, WebConfigError) as error:
             return str(error)
         except Exception as error:
@@ -227,9 +234,9 @@ class Daemon:
         return None
 
     @staticmethod
-    def _load_web_config(settings: Settings) -> Access:
+    def _load_access(settings: Settings) -> Access:
         try:
-            return load_access(settings.web_config_file)
+            return load_access(settings.web_config_file, settings.web_roles_file)
         except WebConfigError as error:
             raise ConfigError(str(error)) from None
 

@@ -85,13 +85,15 @@ def diagnose(settings: Settings, machine: Machine) -> Iterator[Finding]:
 def _configuration(settings: Settings) -> Iterator[Finding]:
     if settings.config_file:
         yield Finding("configuration", f"{settings.config_file} is valid")
-    if settings.web_config_file:
+    files = [path for path in (settings.web_config_file, settings.web_roles_file) if path]
+    if files:
         try:
-            load_access(settings.web_config_file)
+            load_access(settings.web_config_file, settings.web_roles_file)
         except WebConfigError as error:
             yield Finding("web configuration", str(error), "correct the file")
         else:
-            yield Finding("web configuration", f"{settings.web_config_file} is valid")
+            for path in files:
+                yield Finding("web configuration", f"{path} is valid")
 
 
 def _port(address: str, path: str) -> Finding:

@@ -5,14 +5,15 @@ What belongs to a line beside its message is passed as `extra={"fields": {...}}`
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
-_BARE = re.compile(r"[^\s\"=\\\x00-\x1f\x7f]+")
+from gpu_sentinel import printable
+
+_BARE = re.compile(r"[^\s\"=\\]+")
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
@@ -33,7 +34,9 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 def _logfmt_value(value: object) -> str:
     text = str(value)
-    return text if _BARE.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    if _BARE.fullmatch(text) and printable.line(text) == text:
+        return text
+    return printable.as_json(text, ascii_only=False)
 
 
 class LogfmtFormatter(logging.Formatter):
@@ -49,7 +52,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever the values contain."""
-        return json.dumps(_fields(record), default=str, ensure_ascii=False)
+        return printable.as_json(_fields(record), ascii_only=False)
 
 
 def configure(level: str, fmt: str) -> None:

@@ -8,14 +8,19 @@ import stat
 from pathlib import Path
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a regular file.
+class TooLongError(ValueError):
+    """The file is longer than any of its kind may be."""
+
+
+def read_bytes(path: Path, longest: int | None = None) -> bytes:
+    """The content of a regular file, of so many bytes at most.
 
     A FIFO would block until somebody writes into it, and a device may never end: while the
     exporter reloads, both would keep it from everything else.
 
     Raises:
         OSError: it cannot be read, or is no regular file.
+        TooLongError: it is longer.
         ValueError: this cannot be a path.
     """
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -23,6 +28,9 @@ def read_bytes(path: Path) -> bytes:
         if not stat.S_ISREG(os.fstat(number).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file")
         with open(number, "rb", closefd=False) as file:
-            return file.read()
+            content = file.read() if longest is None else file.read(longest + 1)
+        if longest is not None and len(content) > longest:
+            raise TooLongError(f"is longer than {longest >> 10} KiB")
+        return content
     finally:
         os.close(number)

@@ -11,7 +11,7 @@ from gpu_sentinel.catalogue.health import complaints, verdicts, word
 from gpu_sentinel.catalogue.xids import RECENT_SECONDS, URGENT_SECONDS, explain
 from gpu_sentinel.exposition import ReloadState
 from gpu_sentinel.model import DeviceSnapshot, Snapshot, Tier, TierSample, Value
-from gpu_sentinel.sampling.health import driver_due, hangs
+from gpu_sentinel.sampling.health import Excuse, driver_due, hangs, never
 from gpu_sentinel.web.landing import GpuRow, InstanceRow, StatusPage, XidRow
 
 
@@ -21,6 +21,8 @@ def status_page(
     scenario: str | None,
     clock: Callable[[], float] = monotonic,
     wall: Callable[[], float] = time,
+    *,
+    excuse: Excuse = never,
 ) -> StatusPage:
     """The page as of now."""
     now = clock()
@@ -28,7 +30,13 @@ def status_page(
     info = snapshot.driver.info
     urgent = {row.gpu for age, row in xids if _urgent(age, row)}
     rows = tuple(
-        _row(device, _instances(snapshot, device, now), now, urgent=str(device.id.index) in urgent)
+        _row(
+            device,
+            _instances(snapshot, device, now),
+            now,
+            excuse,
+            urgent=str(device.id.index) in urgent,
+        )
         for device in snapshot.devices
     )
     return StatusPage(
@@ -38,14 +46,14 @@ def status_page(
         xids=tuple(row for _, row in xids),
         notes=(f"The GPUs are simulated (scenario {scenario}).",) if scenario else (),
         problems=(
-            *_problems(snapshot, reload, now),
+            *_problems(snapshot, reload, now, excuse),
             *_unhealthy(snapshot, now),
             *(_report(row) for age, row in xids if _urgent(age, row)),
         ),
     )
 
 
-def _problems(snapshot: Snapshot, reload: ReloadState, now: float) -> list[str]:
+def _problems(snapshot: Snapshot, reload: ReloadState, now: float, excuse: Excuse) -> list[str]:
     found = []
     if snapshot.driver.released:
         found.append(f"The driver is {snapshot.driver.error}.")
@@ -53,9 +61,9 @@ def _problems(snapshot: Snapshot, reload: ReloadState, now: float) -> list[str]:
         found.append(f"NVML: {snapshot.driver.error}. Trying again.")
     elif snapshot.driver.info is None:
         found.append("NVML has not answered yet.")
-    elif now > driver_due(snapshot):
+    elif now > driver_due(snapshot, excuse):
         found.append("The driver does not answer any more.")
-    silent = ((device.id.index, _silence(device, now)) for device in snapshot.devices)
+    silent = ((device.id.index, _silence(device, now, excuse)) for device in snapshot.devices)
     found += [f"GPU {index} is {state}." for index, state in silent if state]
     expected, listed = snapshot.expected_devices, snapshot.driver.listed
     if expected is not None and listed is not None and listed < expected:
@@ -124,7 +132,12 @@ def _reader(tiers: Mapping[Tier, TierSample], now: float) -> Callable[[str], flo
 
 
 def _row(
-    device: DeviceSnapshot, instances: tuple[InstanceRow, ...], now: float, *, urgent: bool
+    device: DeviceSnapshot,
+    instances: tuple[InstanceRow, ...],
+    now: float,
+    excuse: Excuse,
+    *,
+    urgent: bool,
 ) -> GpuRow:
     read = _reader(device.tiers, now)
     used, total = read("memory.used"), read("memory.total")
@@ -133,7 +146,7 @@ def _row(
         index=str(device.id.index),
         name=(device.identity or {}).get("name", ""),
         uuid=device.id.uuid,
-        state=_silence(device, now) or word(_verdicts(device, now), urgent=urgent),
+        state=_silence(device, now, excuse) or word(_verdicts(device, now), urgent=urgent),
         utilization=_show(read("utilization.gpu"), 100, "%"),
         memory=_of(used, total, 2**-30, "GiB"),
         power=_of(power, limit, 1, "W"),
@@ -175,11 +188,11 @@ def _instances(snapshot: Snapshot, device: DeviceSnapshot, now: float) -> tuple[
     return tuple(rows)
 
 
-def _silence(device: DeviceSnapshot, now: float) -> str:
+def _silence(device: DeviceSnapshot, now: float, excuse: Excuse) -> str:
     """Why a GPU tells nothing; empty where it does."""
     if device.lost:
         return "lost"
-    return "not answering" if hangs(device, now) or not device.tiers else ""
+    return "not answering" if hangs(device, now, excuse) or not device.tiers else ""
 
 
 def _ratio(value: float | None, limit: float | None) -> float | None:

@@ -6,12 +6,13 @@ Each raises ValueError with what is wrong and what would be right.
 from __future__ import annotations
 
 import re
-import warnings
+import reprlib
 from collections.abc import Callable
 from pathlib import Path
 
 from gpu_sentinel import durations, yamlfile
 from gpu_sentinel.catalogue import GROUPS
+from gpu_sentinel.expressions import Expression, ExpressionError, expression
 
 
 def text(value: object) -> str:
@@ -132,16 +133,14 @@ def groups(value: object) -> tuple[str, ...]:
     return names
 
 
-def pattern(value: object) -> re.Pattern[str] | None:
+def pattern(value: object) -> Expression | None:
     """A regular expression; None for an empty text."""
-    expression = text(value)
+    given = text(value)
     try:
-        # What Python may understand otherwise one day, as [[:alpha:]] of other tools.
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", FutureWarning)
-            return re.compile(expression) if expression else None
-    except (re.error, OverflowError, RecursionError, FutureWarning) as error:
-        raise ValueError(f"{expression!r} is no regular expression: {error}") from None
+        return expression(given) if given else None
+    except ExpressionError as error:
+        shown = reprlib.repr(given)
+        raise ValueError(f"{shown} is no regular expression: {error}") from None
 
 
 def choice(*known: str) -> Callable[[object], str]:

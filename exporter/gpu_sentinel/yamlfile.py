@@ -10,6 +10,9 @@ from typing import Any
 
 from gpu_sentinel import regularfile
 
+#: Bytes. What people write is shorter, and the parser takes a second for a hundred KiB.
+LONGEST = 2**20
+
 
 class YamlError(ValueError):
     """One line: the file, where in it, and what is wrong."""
@@ -22,11 +25,13 @@ def read(path: Path) -> Any:
         YamlError: it cannot be read, or is not YAML.
     """
     try:
-        text = regularfile.read_bytes(path).decode()
+        text = regularfile.read_bytes(path, LONGEST).decode()
     except OSError as error:
         raise YamlError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise YamlError(f"{path}: is not UTF-8 text") from None
+    except regularfile.TooLongError as error:
+        raise YamlError(f"{path}: {error}") from None
     except ValueError as error:  # a NUL in the path
         raise YamlError(f"{str(path)!r}: cannot be read: {error}") from None
     # An exporter without a file starts without the parser: it takes 12 ms to load.

@@ -29,19 +29,19 @@ def alertmanager(tool, free_port, eventually, tmp_path: Path) -> Iterator[str]:
 
     def ready() -> bool:
         try:
-            return requests.get(f"{url}/-/ready", timeout=5).ok
+            return requests.get(f"{url}/-/ready", timeout=60).ok
         except requests.ConnectionError:
             return False
 
     eventually(ready, 20, "Alertmanager is ready")
     yield url
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 def answers(url: str) -> bool:
     try:
-        return requests.get(f"{url}/-/ready", timeout=5).ok
+        return requests.get(f"{url}/-/ready", timeout=60).ok
     except requests.ConnectionError:
         return False
 
@@ -82,7 +82,7 @@ def past(tool, free_port, eventually, tmp_path: Path) -> Iterator[Callable[..., 
     yield start
     for process in started:
         process.terminate()
-        process.wait(15)
+        process.wait(60)
 
 
 @pytest.fixture

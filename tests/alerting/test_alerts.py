@@ -41,7 +41,7 @@ def fire(alertmanager: str, run: Run, eventually) -> Callable[..., dict[str, str
     """Lets alerts fire; returns their ids by GPU."""
 
     def post(*alerts: dict[str, object]) -> dict[str, str]:
-        answer = requests.post(f"{alertmanager}/api/v2/alerts", json=alerts, timeout=5)
+        answer = requests.post(f"{alertmanager}/api/v2/alerts", json=alerts, timeout=60)
         assert answer.ok, answer.text
         eventually(lambda: len(listed(run)) >= len(alerts), 5, "they are listed")
         return {a["labels"]["gpu"]: a["id"] for a in listed(run)}

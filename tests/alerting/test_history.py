@@ -190,7 +190,7 @@ def test_silences_that_held(ask: Run, alertmanager: str):
             "createdBy": author,
             "comment": "in work",
         }
-        answer = requests.post(f"{alertmanager}/api/v2/silences", json=body, timeout=5)
+        answer = requests.post(f"{alertmanager}/api/v2/silences", json=body, timeout=60)
         assert answer.ok, answer.text
 
     silence("ann", "node-c")

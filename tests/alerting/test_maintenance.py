@@ -47,10 +47,10 @@ def told(alertmanager: str, eventually) -> Callable[[], set[str]]:
         {"labels": {"alertname": "GpuLost", "uuid": uuid, "host": host}}
         for uuid, (host, _) in MODELS.items()
     ]
-    assert requests.post(f"{alertmanager}/api/v2/alerts", json=alerts, timeout=5).ok
+    assert requests.post(f"{alertmanager}/api/v2/alerts", json=alerts, timeout=60).ok
 
     def active() -> set[str]:
-        found = requests.get(f"{alertmanager}/api/v2/alerts?silenced=false", timeout=5).json()
+        found = requests.get(f"{alertmanager}/api/v2/alerts?silenced=false", timeout=60).json()
         return {a["labels"]["uuid"] for a in found if a["status"]["state"] == "active"}
 
     eventually(lambda: len(active()) == len(MODELS), 15, "all fire")
@@ -119,7 +119,7 @@ def test_dashboards_can_show_it(run: Run, alertmanager: str, eventually):
     assert run("start", "--host", "node-a", "--for", "1h", "--comment", "x").returncode == 0
 
     def shown() -> bool:
-        page = requests.get(f"{alertmanager}/metrics", timeout=5).text
+        page = requests.get(f"{alertmanager}/metrics", timeout=60).text
         return 'alertmanager_silences{state="active"} 1' in page
 
     eventually(shown, 10, "it is in the metrics")

@@ -47,14 +47,14 @@ def secured(tool, free_port, eventually, tmp_path: Path) -> Iterator[tuple[str, 
     def ready() -> bool:
         try:
             url = f"https://ann:secret@{address}/-/ready"
-            return requests.get(url, verify=str(certificate), timeout=5).ok
+            return requests.get(url, verify=str(certificate), timeout=60).ok
         except requests.ConnectionError:
             return False
 
     eventually(ready, 20, "Alertmanager is ready")
     yield address, certificate
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 def test_user_password_and_ca(secured, sentinel):

@@ -30,7 +30,7 @@ class Running:
     process: subprocess.Popen[bytes]
 
     def post(self, *alerts: dict[str, Any]) -> None:
-        answer = requests.post(f"{self.url}/api/v2/alerts", json=alerts, timeout=5)
+        answer = requests.post(f"{self.url}/api/v2/alerts", json=alerts, timeout=60)
         assert answer.ok, answer.text
 
     def fire(self, name: str, severity: str, /, **labels: str) -> None:
@@ -38,7 +38,7 @@ class Running:
 
     def states(self) -> dict[tuple[str, str], str]:
         """`active` or `suppressed` by alert and UUID; `unprocessed` ones are left out."""
-        found = requests.get(f"{self.url}/api/v2/alerts", timeout=5).json()
+        found = requests.get(f"{self.url}/api/v2/alerts", timeout=60).json()
         return {
             (a["labels"]["alertname"], a["labels"].get("uuid", "")): a["status"]["state"]
             for a in found
@@ -47,7 +47,7 @@ class Running:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the series with these labels."""
-        page = requests.get(f"{self.url}/metrics", timeout=5).text
+        page = requests.get(f"{self.url}/metrics", timeout=60).text
         return sum(
             float(line.rpartition(" ")[2])
             for line in page.splitlines()
@@ -116,7 +116,7 @@ def run_alertmanager(
         def ready() -> bool:
             assert process.poll() is None, log.read_text()
             try:
-                return requests.get(f"{url}/-/ready", timeout=5).ok
+                return requests.get(f"{url}/-/ready", timeout=60).ok
             except requests.ConnectionError:
                 return False
 
@@ -126,4 +126,4 @@ def run_alertmanager(
     yield start
     for process in started:
         process.terminate()
-        process.wait(15)
+        process.wait(60)

@@ -8,6 +8,7 @@ import pytest
 
 from gpu_sentinel.catalogue import GROUPS, METRICS, Selection, keys_needed
 from gpu_sentinel.config import ConfigError, load
+from gpu_sentinel.expressions import expression
 from gpu_sentinel.groupcosts import alerts_by_group, costs
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import CallStats, Driver
@@ -40,7 +41,7 @@ def test_groups_are_switched():
 
 
 def test_a_name_beats_its_group_and_exclude_beats_include():
-    pattern = re.compile("gpu_bar1_.*")
+    pattern = expression("gpu_bar1_.*")
     assert "gpu_bar1_memory_used_bytes" in names(Selection(include=[pattern]))
     assert "gpu_bar1_memory_used_bytes" not in names(
         Selection(enable=["details"], include=[pattern], exclude=[pattern])
@@ -48,7 +49,7 @@ def test_a_name_beats_its_group_and_exclude_beats_include():
 
 
 def test_a_pattern_matches_the_whole_name():
-    assert "gpu_power_watts" in names(Selection(exclude=[re.compile("power")]))
+    assert "gpu_power_watts" in names(Selection(exclude=[expression("power")]))
 
 
 @pytest.mark.parametrize("board", sorted(MODELS))
@@ -72,7 +73,7 @@ def test_what_is_not_shown_is_not_read():
 
 
 def test_what_is_computed_keeps_its_readings():
-    metrics = Selection(exclude=[re.compile("gpu_power_watts")]).metrics()
+    metrics = Selection(exclude=[expression("gpu_power_watts")]).metrics()
     assert "power.draw.instant" in keys_needed(metrics)
 
 

@@ -22,7 +22,7 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
         [sys.executable, "-m", "gpu_sentinel", *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
         env={"PATH": "/usr/bin:/bin", **(env or {})},
     )
@@ -96,7 +96,7 @@ def test_output_that_cannot_be_written_is_one_line(command: list[str]):
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
     assert result.returncode == 1
@@ -123,7 +123,7 @@ class TestMetrics:
     def test_reader_that_leaves_is_no_error_for_a_person(self):
         shell = f"{sys.executable} -m gpu_sentinel metrics --format json | head -1"
         result = subprocess.run(
-            shell, shell=True, capture_output=True, text=True, timeout=30, check=False
+            shell, shell=True, capture_output=True, text=True, timeout=60, check=False
         )
         assert result.stderr == ""
 
@@ -223,11 +223,15 @@ class TestStatus:
         "flags",
         [("--metrics.disable", "identity"), ("--compat", "dcgm", "--metrics.exclude", "gpu_.*")],
     )
-    def test_whatever_is_selected(self, serve, flags: tuple[str, ...]):
+    def test_whatever_is_selected(self, serve, eventually, flags: tuple[str, ...]):
         exporter = serve("steady", *flags)
-        result = run("status", "--url", exporter.url + "/metrics")
-        assert result.stderr == ""
-        assert "2 GPUs" in result.stdout
+
+        def both_there() -> bool:
+            result = run("status", "--url", exporter.url + "/metrics")
+            assert result.stderr == ""
+            return "2 GPUs" in result.stdout
+
+        eventually(both_there, 10, "both are there")
 
     def test_table_and_json(self, serve, eventually):
         exporter = serve("one-of-each")

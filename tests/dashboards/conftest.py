@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -37,7 +36,7 @@ class Filled:
     def get(self, path: str, **parameters: Any) -> list[dict[str, Any]]:
         """The answer of Prometheus' API; a query that is refused fails the test."""
         url = self.stack.url("prometheus") + f"/api/v1/{path}"
-        answer = requests.post(url, data=parameters, timeout=20).json()
+        answer = requests.post(url, data=parameters, timeout=60).json()
         assert answer["status"] == "success", f"{answer['error']}: {parameters}"
         return list(answer["data"]["result"])
 
@@ -50,11 +49,6 @@ class Filled:
         now, step = time.time(), 30
         start = now - (now - self.start) // step * step
         return self.get("query_range", query=query, start=start, end=now, step=step)
-
-
-def _port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def _rules(repository: Path, to: Path) -> Path:
@@ -131,7 +125,7 @@ def _hasten(config: Path, rules: Path) -> None:
 
 
 def _wait(filled: Filled) -> None:
-    missing, deadline = list(_LAST), time.monotonic() + 40
+    missing, deadline = list(_LAST), time.monotonic() + 300
     while missing:
         assert time.monotonic() < deadline, f"not there: {missing}"
         time.sleep(0.2)
@@ -139,7 +133,7 @@ def _wait(filled: Filled) -> None:
 
 
 @pytest.fixture(scope="session")
-def filled(tool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+def filled(tool, free_port, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     """Everything that dashboards can show, and more than one of each."""
     for names in (("prometheus",), ("promtool",), ("alertmanager", "prometheus-alertmanager")):
         tool(*names)
@@ -147,8 +141,8 @@ def filled(tool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     repository = Path(__file__).parents[2]
     folder = tmp_path_factory.mktemp("filled")
     # Nobody listens there: deliveries fail, which is to be seen.
-    nobody = Notifications(webhook_url=f"http://127.0.0.1:{_port()}/")
-    ports = (_port() for _ in range(3))
+    nobody = Notifications(webhook_url=f"http://127.0.0.1:{free_port()}/")
+    ports = (free_port() for _ in range(3))
     plan = Plan(folder / "data", str(SCENARIOS / "live.yml"), "", *ports, notifications=nobody)
     plan.data.mkdir()
     stack = Stack(plan)
@@ -176,7 +170,7 @@ def filled(tool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
         _hasten(plan.data / "config" / "prometheus", rules)
         stack.parts["prometheus"] = component
         component.start()
-        component.wait_ready(_answers, 30)
+        component.wait_ready(_answers, 120)
         filled = Filled(stack, start, end)
         _silence(filled)
         _wait(filled)

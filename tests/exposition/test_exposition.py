@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from gpu_sentinel.catalogue import Selection
 from gpu_sentinel.exposition import DeviceRenderer, MetricsPage, OwnRenderer, ReloadState, Workings
+from gpu_sentinel.exposition.accept import NotAcceptableError
 from gpu_sentinel.model import Snapshot, Tier
 from gpu_sentinel.nvml import CallStats
 from gpu_sentinel.sampling import Governor, Lateness
@@ -134,6 +135,56 @@ def test_format_is_what_was_asked_for(sampled: Sampled, accept: str, openmetrics
 )
 def test_encoding_is_what_was_asked_for(sampled: Sampled, header: str, zipped: bool):
     assert (Bench(sampled("steady")).page.body("", header)[2] == "gzip") == zipped
+
+
+ENCODINGS = {
+    "*": True,
+    "*;q=0": None,
+    "*;q=0, gzip": True,
+    "*;q=0, identity": False,
+    "*;q=0.1": True,
+    "br, *;q=0.5": True,
+    "identity": False,
+    "identity;q=0": None,
+    "identity;q=0, br": None,
+    "identity;q=0, gzip": True,
+    "identity;q=0, *": True,
+    "identity;q=0, gzip;q=0": None,
+    "identity;q=0, *, gzip;q=0": None,
+    "identity;q=0.5, *;q=0": False,
+    "gzip;q=0": False,
+    "gzip;q=0, *": False,
+    "gzip;q=0, *;q=0": None,
+    "gzip;q=0.0, identity;q=0.000": None,
+    "gzip;q=0.5, identity": False,
+    "gzip;q=0.5, identity;q=0.5": True,
+    "gzip; q=1, identity; q=0.5": True,
+    "x-gzip": True,
+    "GZIP ; Q = 0.8": True,
+    "gzip;q=rubbish": False,
+    "gzip;q=nan": False,
+    "gzip;q=2": False,
+    ",,": False,
+}
+
+
+@pytest.mark.parametrize("header", ENCODINGS)
+def test_every_combination_of_encodings_is_honoured(sampled: Sampled, header: str):
+    page, zipped = Bench(sampled("steady")).page, ENCODINGS[header]
+    if zipped is None:
+        with pytest.raises(NotAcceptableError):
+            page.body("", header)
+    else:
+        assert (page.body("", header)[2] == "gzip") == zipped
+
+
+@pytest.mark.parametrize("accept", ["text/*;q=0.9", "*/*;q=0.9", "text/plain, */*;q=0.1"])
+def test_text_is_what_wildcards_mean(sampled: Sampled, accept: str):
+    body, content_type, _ = Bench(sampled("steady")).page.body(
+        f"application/openmetrics-text;q=0.8, {accept}", ""
+    )
+    assert content_type.startswith("text/plain")
+    assert not body.endswith(b"# EOF\n")
 
 
 def test_what_is_too_old_leaves_the_body(sampled: Sampled):

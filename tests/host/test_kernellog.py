@@ -174,7 +174,7 @@ def test_fifo_without_and_with_a_writer(tmp_path: Path, open_log: Open):
     os.write(waker, b"x")
     start = time.monotonic()
     log.wait(10.0, woken)
-    assert time.monotonic() - start < 1.0, "it can be woken"
+    assert time.monotonic() - start < 9.0, "it can be woken"
     os.close(woken)
     os.close(waker)
 
@@ -237,7 +237,7 @@ def test_without_permission(tmp_path: Path, open_log: Open):
         open_log(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=5000))
 def test_any_bytes(tmp_path: Path, content: bytes):
     path = tmp_path / "kmsg"

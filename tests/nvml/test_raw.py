@@ -9,7 +9,7 @@ from typing import Any
 
 import pynvml
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_sentinel.model import Tier
@@ -90,7 +90,6 @@ readings = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(readings)
 def test_same_as_pynvml(machine, chosen: dict[str, int]):
     simulation, device = machine

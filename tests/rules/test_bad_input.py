@@ -27,7 +27,7 @@ class Lacking:
         ]
 
 
-@pytest.mark.parametrize("scenario", ["steady", "old-driver"])
+@pytest.mark.parametrize("scenario", [pytest.param("steady", marks=pytest.mark.long), "old-driver"])
 def test_one_metric_missing_raises_nothing(tool, tmp_path: Path, scenario: str):
     lines = record(Recording(scenario, 300, every=30.0))
     names = {s["series"].partition("{")[0] for s in lines.series()}
@@ -45,7 +45,7 @@ def test_without_the_margin_throttling_is_told(tool, tmp_path: Path):
 
 
 #: Alerts of all kinds: by the clock of the host, by that of Prometheus, by counters, by gauges.
-MIXED = ("hung-gpu", "reset")
+MIXED = ("hung-gpu", pytest.param("reset", marks=pytest.mark.long))
 
 
 @pytest.mark.parametrize("ahead", [-60.0, 60.0])

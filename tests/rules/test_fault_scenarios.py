@@ -32,7 +32,13 @@ def test_every_alert_is_provoked_or_has_a_reason_why_not():
     assert not provoked & set(NOT_PROVOKED)
 
 
-@pytest.mark.parametrize("name", CASES)
+#: What takes ten minutes or less; `make test-long` has the others.
+SHORT = {name for name, case in CASES.items() if case.recording.seconds <= 600}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in SHORT else pytest.mark.long) for n in CASES]
+)
 def test_raises_these_alerts_and_no_other(tool: Callable[..., str], tmp_path: Path, name: str):
     case = CASES[name]
     found = firings(tool("promtool"), tmp_path, [record(case.recording)], case.recording.every)

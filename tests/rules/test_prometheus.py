@@ -31,6 +31,7 @@ def test_scrape_query_and_alert(serve, prometheus, eventually):
     assert labels["host"] == HOST
     assert labels["uuid"].startswith("GPU-")
     named = "gpu_power_watts * on (instance, uuid) group_left (name) gpu_info"
+    eventually(lambda: server.query(named), 10, "the name is joined")
     assert server.query(named)[0][0]["name"] == "NVIDIA H100 80GB HBM3"
     mean = "rate(gpu_busy_seconds_total{gpu='0'}[10s])"
     eventually(lambda: 0.8 < (server.value(mean) or 0) < 1.0, 10, "the mean is there")

@@ -20,7 +20,7 @@ STRETCHES = {
 }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.long
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("stretch", STRETCHES)
 def test_nobody_is_woken(tool: Callable[..., str], tmp_path: Path, host: str, stretch: str):

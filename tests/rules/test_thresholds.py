@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_sentinel.config import ConfigError
@@ -104,7 +104,6 @@ _json = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(content=_json)
 def test_whatever_the_file_holds_the_error_is_ours(tmp_path_factory, content: Any):
     path = tmp_path_factory.mktemp("any") / "thresholds.yml"

@@ -82,5 +82,5 @@ def run() -> Iterator[Callable[..., Running]]:
         simulation.unhang()
         for gpu in simulation.gpus:
             simulation.unhang(gpu.index)
-        assert running.inventory.stop(5.0)
+        assert running.inventory.stop(60.0)
     nvml_library.detach()

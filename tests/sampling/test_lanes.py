@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -52,21 +53,30 @@ def run(request: pytest.FixtureRequest):
     def start(*stubs: Stub) -> Lanes:
         found = Lanes(stubs)  # type: ignore[arg-type]  # stands in for DeviceSampler
         found.start()
-        request.addfinalizer(lambda: found.close(5.0))
+        request.addfinalizer(lambda: found.close(30.0))
         return found
 
     return start
 
 
-def test_one_thread_for_all(run):
+@pytest.fixture
+def never_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lane that waits for a busy machine's processor is not taken for one with slow GPUs."""
+    monkeypatch.setattr(lanes, "_BUSY", math.inf)
+    monkeypatch.setattr(lanes, "_CALM", math.inf)
+
+
+@pytest.mark.usefixtures("never_slow")
+def test_one_thread_for_all(run, eventually, monkeypatch):
+    monkeypatch.setattr(lanes, "STUCK_SECONDS", 60.0)
     stubs = [Stub() for _ in range(8)]
     found = run(*stubs)
-    time.sleep(0.6)
+    eventually(lambda: all(s.steps >= 8 for s in stubs), 2, "all are read")
     assert len(found) == 1
     assert len(set().union(*(s.threads for s in stubs))) == 1
-    assert all(s.steps >= 8 for s in stubs)
 
 
+@pytest.mark.usefixtures("never_slow")
 def test_the_others_leave_one_that_blocks(run, eventually):
     stubs = [Stub() for _ in range(4)]
     found = run(*stubs)
@@ -74,13 +84,11 @@ def test_the_others_leave_one_that_blocks(run, eventually):
     stubs[1].blocked.clear()
     eventually(lambda: len(found) == 2, 2, "the others are moved")
     before = [s.steps for s in stubs]
-    time.sleep(0.5)
-    after = [s.steps for s in stubs]
-    assert all(after[i] - before[i] >= 5 for i in (0, 2, 3))
-    assert after[1] == before[1]
-    assert [s for s, _ in found.busy().items()] == [stubs[1]]
+    eventually(lambda: all(stubs[i].steps - before[i] >= 5 for i in (0, 2, 3)), 2, "they go on")
+    assert stubs[1].steps == before[1]
+    eventually(lambda: list(found.busy()) == [stubs[1]], 2, "it alone is waited for")
     stubs[1].blocked.set()
-    eventually(lambda: stubs[1].steps > after[1], 2, "it goes on")
+    eventually(lambda: stubs[1].steps > before[1], 2, "it goes on")
     assert not any(s.together for s in stubs)
 
 
@@ -105,6 +113,7 @@ def test_slow_lane_is_split(run, eventually):
     assert not any(s.together for s in stubs)
 
 
+@pytest.mark.usefixtures("never_slow")
 def test_calm_lanes_are_joined(run, eventually, monkeypatch):
     monkeypatch.setattr(lanes, "_SETTLE_SECONDS", 0.5)
     stubs = [Stub() for _ in range(4)]
@@ -114,8 +123,11 @@ def test_calm_lanes_are_joined(run, eventually, monkeypatch):
     stubs[2].blocked.set()
     eventually(lambda: len(found) == 1, 10, "joined again")
     before = [s.steps for s in stubs]
-    time.sleep(0.5)
-    assert all(s.steps - b >= 5 for s, b in zip(stubs, before, strict=True))
+
+    def go_on() -> bool:
+        return all(s.steps - b >= 5 for s, b in zip(stubs, before, strict=True))
+
+    eventually(go_on, 2, "all go on")
     assert not any(s.together for s in stubs)
 
 
@@ -131,6 +143,6 @@ def test_close_does_not_wait_for_one_that_blocks():
     time.sleep(0.1)
     start = time.monotonic()
     assert not found.close(0.5)
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 20.0, "it blocks for ever"
     stub.blocked.set()
-    assert found.close(2.0)
+    assert found.close(30.0)

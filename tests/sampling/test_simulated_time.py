@@ -44,8 +44,9 @@ class Truth:
                 self.joules += 0.1 * past.watts
 
 
-def test_each_burst_of_60_ms_is_in_the_maximum(simulated):
-    """200 bursts at random moments, each seen for the minute after it (20 Hz, no buffers)."""
+@pytest.mark.parametrize("bursts", [15, pytest.param(200, marks=pytest.mark.long)])
+def test_each_burst_of_60_ms_is_in_the_maximum(simulated, bursts: int):
+    """At random moments, each seen for the minute after it (20 Hz, no buffers)."""
     machine = simulated("steady", FAST, 0)
     without_buffers(machine)
     chance = random.Random(4)
@@ -58,7 +59,7 @@ def test_each_burst_of_60_ms_is_in_the_maximum(simulated):
             machine.simulation.unset(0, "power")
 
     machine.between = burst
-    for trial in range(200):
+    for trial in range(bursts):
         begin = 61.0 * trial + 1.0 + chance.uniform(0.0, 59.3)
         end, height = begin + 0.06, 1000.0 + trial
         machine.run(end + 0.6)
@@ -228,14 +229,15 @@ def test_distribution_adds_up_to_what_was_observed(simulated):
     assert "levels(utilization.gpu)" not in machine.values()
 
 
-def test_nothing_grows_with_time(simulated):
+@pytest.mark.parametrize("until", [350.0, pytest.param(1000.0, marks=pytest.mark.long)])
+def test_nothing_grows_with_time(simulated, until: float):
     """After the window is full, memory stays what it is."""
     machine = simulated("training", FAST, 0)
     machine.run(200.0)
     tracemalloc.start()
     machine.run(210.0)
     before, _ = tracemalloc.get_traced_memory()
-    machine.run(1000.0)
+    machine.run(until)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < 100_000

@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import time
 
-import pytest
-
 ALL = ("exporter", "alertmanager", "prometheus")
 HOST = socket.gethostname()
 
@@ -16,7 +14,7 @@ gpus:
   - {model: h100-sxm, count: 2, load: {kind: steady, utilization: 0.97, memory: 0.5}}
 events:
   - {at: 1s, gpu: 1, do: cooling, factor: 0.2}
-  - {at: 25s, gpu: 1, do: cooling, factor: 1.5}
+  - {at: 45s, gpu: 1, do: cooling, factor: 1.5}
 """
 LOST = """
 description: One of two H100 is lost.
@@ -27,7 +25,6 @@ events:
 """
 
 
-@pytest.mark.timeout(240)
 def test_heat_is_told_by_mail_and_webhook_and_so_is_its_end(stack, inbox, eventually):
     running = stack(HEAT)
     running.start(*ALL)
@@ -64,7 +61,6 @@ def test_heat_is_told_by_mail_and_webhook_and_so_is_its_end(stack, inbox, eventu
     assert len(overheating) == 2, "one mail at the start, one at the end"
 
 
-@pytest.mark.timeout(180)
 def test_killed_exporter_is_told(stack, inbox, eventually):
     running = stack(LOST)
     running.start(*ALL)
@@ -77,7 +73,6 @@ def test_killed_exporter_is_told(stack, inbox, eventually):
     eventually(lambda: inbox.hook("firing", "GpuExporterDown"), 10, "the webhook is called")
 
 
-@pytest.mark.timeout(180)
 def test_alertmanager_killed_in_mid_alert_loses_nothing(stack, inbox, eventually):
     running = stack(LOST)
     running.start(*ALL)
@@ -94,7 +89,6 @@ def test_alertmanager_killed_in_mid_alert_loses_nothing(stack, inbox, eventually
     eventually(lambda: inbox.hook("firing", "GpuLost"), 30, "the webhook is called")
 
 
-@pytest.mark.timeout(180)
 def test_receivers_that_refuse_are_tried_again(stack, inbox, eventually):
     running = stack(LOST)
     running.start(*ALL)

@@ -5,10 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,63 +14,6 @@ import yaml
 
 from gpu_sentinel.config import ConfigError
 from gpu_sentinel.stack.plan import notifications
-
-
-class Up:
-    """`gpu-sentinel up` on free ports."""
-
-    def __init__(self, data: Path, ports: list[int], *arguments: str) -> None:
-        self.data = data
-        self.ports = dict(zip(("exporter", "prometheus", "alertmanager"), ports, strict=True))
-        options = [f"--{name}-port={port}" for name, port in self.ports.items()]
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "gpu_sentinel", "up", "--simulate", "steady"),
-                *("--data-dir", str(data), *options, *arguments),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
-
-    def lines(self) -> list[str]:
-        """One a component, and where the data is."""
-        assert self.process.stdout is not None
-        return [self.process.stdout.readline() for _ in range(5)]
-
-    def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.ports[name]}"
-
-    def refuses(self) -> bool:
-        return all(refuses(port) for port in self.ports.values())
-
-
-@pytest.fixture
-def up(tool, free_port, tmp_path: Path) -> Iterator[Callable[..., Up]]:
-    tool("prometheus")
-    tool("alertmanager", "prometheus-alertmanager")
-    started: list[Up] = []
-
-    def start(*arguments: str, **ports: int) -> Up:
-        chosen = [ports.get(n) or free_port() for n in ("exporter", "prometheus", "alertmanager")]
-        started.append(Up(tmp_path / "data", chosen, *arguments))
-        return started[-1]
-
-    yield start
-    for running in started:
-        if running.process.poll() is None:
-            running.process.terminate()
-            running.process.wait(20)
-        running.process.communicate()
-
-
-def refuses(port: int) -> bool:
-    try:
-        requests.get(f"http://127.0.0.1:{port}/", timeout=5)
-    except requests.ConnectionError:
-        return True
-    return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -88,7 +27,7 @@ def test_starts_and_stops(up, eventually, number: signal.Signals):
     assert str(stack.data) in data
 
     def answer(path: str) -> dict[str, Any]:
-        return requests.get(stack.url("prometheus") + path, timeout=5).json()["data"]
+        return requests.get(stack.url("prometheus") + path, timeout=60).json()["data"]
 
     def scraped() -> bool:
         result = answer('/api/v1/query?query=up{job="gpu-sentinel"}')["result"]
@@ -100,7 +39,7 @@ def test_starts_and_stops(up, eventually, number: signal.Signals):
         query = f'/api/v1/query?query=up{{job="{job}",host="{socket.gethostname()}"}}==1'
         eventually(lambda q=query: answer(q)["result"], 30, f"{job} is scraped")
     stack.process.send_signal(number)
-    out, errors = stack.process.communicate(timeout=20)
+    out, errors = stack.process.communicate(timeout=60)
     assert stack.process.returncode == 0, errors
     assert out.endswith("Stopped.\n")
     assert stack.refuses()
@@ -109,51 +48,17 @@ def test_starts_and_stops(up, eventually, number: signal.Signals):
 @pytest.mark.parametrize("name", ["exporter", "prometheus", "alertmanager"])
 def test_port_that_is_taken_is_named(up, serve, name: str):
     stack = up(**{name: serve("steady").port})
-    _, errors = stack.process.communicate(timeout=40)
+    _, errors = stack.process.communicate(timeout=120)
     assert stack.process.returncode == 1
     assert len(errors.splitlines()) == 1, errors
     assert "address already in use" in errors
     assert name in errors.lower()
 
 
-@pytest.mark.parametrize("name", ["exporter", "prometheus", "alertmanager"])
-def test_component_that_dies_ends_the_rest_and_is_named(up, eventually, name: str):
-    stack = up()
-    stack.lines()
-    pid = stack.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    # What each is called by comes first on its command line.
-    word = {"exporter": "gpu_sentinel\0serve"}.get(name, f"/{name}\0")
-    commands = {c: Path(f"/proc/{c}/cmdline").read_text() for c in children}
-    called = {c: command.replace("/prometheus-alert", "/alert") for c, command in commands.items()}
-    (killed,) = [c for c, command in called.items() if word in command]
-    os.kill(int(killed), signal.SIGKILL)
-    _, errors = stack.process.communicate(timeout=20)
-    assert stack.process.returncode == 1
-    assert errors.lower().startswith(f"gpu-sentinel: {name} has ended with -9")
-    eventually(stack.refuses, 5, "the others are stopped too")
-
-
-def test_waits_without_waking_up(up):
-    stack = up()
-    stack.lines()
-    pid = stack.process.pid
-
-    def switches() -> str:
-        status = Path(f"/proc/{pid}/task/{pid}/status").read_text()
-        (line,) = [line for line in status.splitlines() if line.startswith("voluntary_ctxt")]
-        return line
-
-    time.sleep(0.5)  # until it waits
-    before = switches()
-    time.sleep(1.5)
-    assert switches() == before
-
-
 def test_data_directory_that_cannot_be_written(up, tmp_path: Path):
     (tmp_path / "data").write_text("a file")
     stack = up()
-    _, errors = stack.process.communicate(timeout=20)
+    _, errors = stack.process.communicate(timeout=60)
     assert stack.process.returncode in (1, 2)
     assert len(errors.splitlines()) == 1
 
@@ -165,7 +70,7 @@ def test_prometheus_that_is_too_old(up, tmp_path: Path, monkeypatch):
     old.chmod(0o755)
     monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
     stack = up()
-    _, errors = stack.process.communicate(timeout=30)
+    _, errors = stack.process.communicate(timeout=120)
     assert stack.process.returncode == 1
     assert errors == f"gpu-sentinel: Prometheus: {old} is version 2.24: install 2.42 or newer\n"
     assert stack.refuses()
@@ -185,7 +90,7 @@ exec '{tool("prometheus")}' "$@"
     wrapper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
     stack = up()
-    _, errors = stack.process.communicate(timeout=30)
+    _, errors = stack.process.communicate(timeout=120)
     assert stack.process.returncode == 1
     assert len(errors.splitlines()) == 1, errors
     assert errors.startswith("gpu-sentinel: Prometheus has ended with ")
@@ -203,7 +108,7 @@ def test_exporters_on_other_machines(up, serve, eventually, tmp_path: Path):
 
     def hosts() -> set[str]:
         url = stack.url("prometheus") + "/api/v1/query?query=up{job='gpu-sentinel'}==1"
-        found = requests.get(url, timeout=5).json()["data"]["result"]
+        found = requests.get(url, timeout=60).json()["data"]["result"]
         return {series["metric"]["host"] for series in found}
 
     eventually(lambda: hosts() == {"node-9", socket.gethostname()}, 20, "both are scraped")
@@ -225,7 +130,7 @@ WRONG = {
 def test_wrong_notifications_are_one_line(up, fault: str):
     arguments, said = WRONG[fault]
     stack = up(*arguments)
-    _, errors = stack.process.communicate(timeout=20)
+    _, errors = stack.process.communicate(timeout=60)
     assert stack.process.returncode == 2
     assert said in errors
     assert len(errors.splitlines()) == 1

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from credentials import Authority
 
+from gpu_sentinel.web.access import load_access
 from gpu_sentinel.web.http import App, Request, Response
 from gpu_sentinel.web.server import WebServer
-from gpu_sentinel.web.webconfig import load_web_config
 
 
 @pytest.fixture
@@ -47,8 +47,11 @@ def start() -> Iterator[Start]:
         config: Path | None = None,
         addresses: tuple[str, ...] = ("127.0.0.1:0",),
         max_connections: int = 32,
+        roles: Path | None = None,
+        **more: object,
     ) -> WebServer:
-        server = WebServer(addresses, app, load_web_config(config), max_connections=max_connections)
+        access = load_access(config, roles)
+        server = WebServer(addresses, app, access, max_connections=max_connections, **more)
         server.start()
         running.append(server)
         return server

@@ -6,6 +6,8 @@ from http import HTTPStatus
 
 import pytest
 
+from gpu_sentinel.exposition.accept import NotAcceptableError
+from gpu_sentinel.web.access import Role
 from gpu_sentinel.web.app import ACTIONS, App
 from gpu_sentinel.web.http import Request
 from gpu_sentinel.web.landing import GpuRow, StatusPage, landing_page
@@ -24,8 +26,15 @@ def app(**more) -> App:
     return App(**{**parts, **more})
 
 
-def ask(found: App, method: str, path: str, **headers: str):
-    return found(Request(method, path, headers))
+def ask(
+    found: App,
+    method: str,
+    path: str,
+    role: Role | None = None,
+    local: bool = True,
+    **headers: str,
+):
+    return found(Request(method, path, headers, role, local))
 
 
 def test_metrics_in_the_encoding_that_was_asked_for():
@@ -34,6 +43,14 @@ def test_metrics_in_the_encoding_that_was_asked_for():
     assert plain.headers == {"Vary": "Accept, Accept-Encoding"}
     zipped = ask(app(), "GET", "/metrics", **{"accept-encoding": "gzip"})
     assert zipped.headers["Content-Encoding"] == "gzip"
+
+
+def test_nothing_that_is_acceptable():
+    def metrics(_accept: str, _encoding: str):
+        raise NotAcceptableError
+
+    answer = ask(app(metrics=metrics), "GET", "/metrics")
+    assert (answer.status, answer.headers) == (406, {"Vary": "Accept, Accept-Encoding"})
 
 
 @pytest.mark.parametrize(
@@ -68,6 +85,53 @@ def test_action_says_why_not(name: str):
     assert (done.status, done.body) == (200, f"{ACTIONS[name]}\n".encode())
     failed = ask(app(actions=dict.fromkeys(ACTIONS, lambda: "bad key")), "POST", f"/-/{name}")
     assert (failed.status, failed.body) == (500, f"not {ACTIONS[name]}: bad key\n".encode())
+
+
+PAGE_OF_ANOTHER_SITE = {"host": "gpu1:9836", "origin": "https://evil.example"}
+
+MAY_HAVE_IT_DONE = {
+    "admin": (Role.ADMIN, False, {}, True),
+    "admin-by-our-page": (
+        Role.ADMIN,
+        False,
+        {"host": "gpu1:9836", "origin": "https://gpu1:9836", "sec-fetch-site": "same-origin"},
+        True,
+    ),
+    "admin-led-by-a-page": (Role.ADMIN, True, PAGE_OF_ANOTHER_SITE, False),
+    "admin-led-by-a-hidden-page": (
+        Role.ADMIN,
+        True,
+        {"host": "gpu1:9836", "origin": "null"},
+        False,
+    ),
+    "admin-led-by-a-form": (Role.ADMIN, True, {"sec-fetch-site": "cross-site"}, False),
+    "admin-led-by-a-neighbour": (Role.ADMIN, True, {"sec-fetch-site": "same-site"}, False),
+    "user": (Role.USER, True, {}, False),
+    "reader": (Role.READER, True, {}, False),
+    "api": (Role.API, True, {}, False),
+    "nobody-here": (None, True, {}, True),
+    "nobody-elsewhere": (None, False, {}, False),
+    # Under a name that a page has made to lead here, a browser takes us for its own site.
+    "nobody-by-a-browser": (
+        None,
+        True,
+        {"host": "evil.example", "origin": "http://evil.example", "sec-fetch-site": "same-origin"},
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MAY_HAVE_IT_DONE)
+@pytest.mark.parametrize("name", ACTIONS)
+def test_who_may_have_something_done(name: str, case: str):
+    role, local, headers, may = MAY_HAVE_IT_DONE[case]
+    done: list[str] = []
+    found = app(actions={name: lambda name=name: done.append(name) for name in ACTIONS})
+    answer = ask(found, "POST", f"/-/{name}", role, local, **headers)
+    assert (answer.status, done) == ((200, [name]) if may else (403, []))
+    assert answer.body.startswith(b"" if may else b"not allowed: ")
+    assert found.waits(Request("POST", f"/-/{name}", headers, role, local)) == may
+    assert ask(found, "GET", "/metrics", role, local, **headers).status == 200
 
 
 def test_page_runs_nothing():

@@ -25,13 +25,13 @@ def https(ca, web_file, start):
 
 
 def get(server, ca, **more) -> requests.Response:
-    return requests.get(server.urls[0] + "/x", verify=str(ca.pair.cert), timeout=5, **more)
+    return requests.get(server.urls[0] + "/x", verify=str(ca.pair.cert), timeout=60, **more)
 
 
 def handshake(server, context: ssl.SSLContext) -> str | None:
     parts = urlsplit(server.urls[0])
     with (
-        socket.create_connection((parts.hostname, parts.port), timeout=5) as sock,
+        socket.create_connection((parts.hostname, parts.port), timeout=60) as sock,
         context.wrap_socket(sock, server_hostname="localhost") as tls,
     ):
         return tls.version()
@@ -42,13 +42,13 @@ def test_trusted_certificate(https, ca):
     assert server.urls[0].startswith("https://")
     assert get(server, ca).text == "GET /x\n"
     with pytest.raises(requests.exceptions.SSLError):
-        requests.get(server.urls[0], timeout=5)
+        requests.get(server.urls[0], timeout=60)
 
 
 def test_plain_http_to_the_tls_port_disturbs_nobody(https, ca):
     server = https()
     with pytest.raises(requests.RequestException):
-        requests.get(server.urls[0].replace("https", "http"), timeout=5)
+        requests.get(server.urls[0].replace("https", "http"), timeout=60)
     assert get(server, ca).ok
 
 

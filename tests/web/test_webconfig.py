@@ -7,7 +7,7 @@ import pytest
 from credentials import HASHED, PASSWORD
 
 from gpu_sentinel.web import webconfig
-from gpu_sentinel.web.webconfig import WebConfigError, load_web_config
+from gpu_sentinel.web.access import WebConfigError, load_access
 
 TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key%s}\n"
 EXPENSIVE = HASHED.replace("$04$", "$20$")
@@ -85,7 +85,7 @@ def test_bad_file_is_refused_in_one_line(web_file, fault: str):
     text, said = BAD[fault]
     path = web_file(text)
     with pytest.raises(WebConfigError) as caught:
-        load_web_config(path)
+        load_access(path)
     message = str(caught.value)
     assert message.startswith(str(path))
     assert said in message
@@ -94,21 +94,21 @@ def test_bad_file_is_refused_in_one_line(web_file, fault: str):
 
 def test_file_that_is_not_there_or_no_text(tmp_path):
     with pytest.raises(WebConfigError, match="cannot be read: No such file"):
-        load_web_config(tmp_path / "no.yml")
+        load_access(tmp_path / "no.yml")
     (tmp_path / "web.yml").write_bytes(b"\xff\xfe")
     with pytest.raises(WebConfigError, match="is not UTF-8"):
-        load_web_config(tmp_path / "web.yml")
+        load_access(tmp_path / "web.yml")
 
 
 def test_without_a_file_everyone_may_read():
-    config = load_web_config(None)
+    config = load_access(None)
     assert config.scheme == "http"
     assert config.context() is None
-    assert config.allows(None)
+    assert config.guard is None
 
 
 def test_empty_file_is_plain_http(web_file):
-    assert load_web_config(web_file("")).scheme == "http"
+    assert load_access(web_file("")).scheme == "http"
 
 
 def basic(user: str, password: str) -> str:
@@ -117,14 +117,21 @@ def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
+def allows(config, authorization: str | None) -> bool:
+    """Whether a request with this header is answered."""
+    if authorization is None:
+        return config.guard is None
+    return (config.guard.known(authorization) or config.guard.check(authorization)) is not None
+
+
 class TestPasswords:
     @pytest.fixture
     def config(self, web_file):
-        return load_web_config(web_file(f"basic_auth_users: {{bob: '{HASHED}'}}\n"))
+        return load_access(web_file(f"basic_auth_users: {{bob: '{HASHED}'}}\n"))
 
     def test_right_password_is_let_in_again_and_again(self, config):
-        assert config.allows(basic("bob", PASSWORD))
-        assert config.allows(basic("bob", PASSWORD))
+        assert allows(config, basic("bob", PASSWORD))
+        assert allows(config, basic("bob", PASSWORD))
 
     @pytest.mark.parametrize(
         "header",
@@ -143,43 +150,43 @@ class TestPasswords:
         ],
     )
     def test_anything_else_is_not(self, config, header: str | None):
-        assert not config.allows(header)
+        assert not allows(config, header)
 
     def test_bcrypt_sees_72_bytes(self, web_file):
         long = "x" * 100
         hashed = bcrypt.hashpw(long[:72].encode(), bcrypt.gensalt(4)).decode()
-        config = load_web_config(web_file(f"basic_auth_users: {{bob: '{hashed}'}}\n"))
-        assert config.allows(basic("bob", long))
-        assert not config.allows(basic("bob", long[:71]))
+        config = load_access(web_file(f"basic_auth_users: {{bob: '{hashed}'}}\n"))
+        assert allows(config, basic("bob", long))
+        assert not allows(config, basic("bob", long[:71]))
 
 
 class TestReload:
     def test_new_users_are_taken(self, web_file):
-        config = load_web_config(web_file(f"basic_auth_users: {{bob: '{HASHED}'}}\n"))
-        assert config.allows(basic("bob", PASSWORD))
+        config = load_access(web_file(f"basic_auth_users: {{bob: '{HASHED}'}}\n"))
+        assert allows(config, basic("bob", PASSWORD))
         web_file(f"basic_auth_users: {{ann: '{HASHED}'}}\n")
         config.reload()
-        assert not config.allows(basic("bob", PASSWORD))
-        assert config.allows(basic("ann", PASSWORD))
+        assert not allows(config, basic("bob", PASSWORD))
+        assert allows(config, basic("ann", PASSWORD))
 
     @pytest.mark.usefixtures("directory")
     def test_bad_file_changes_nothing(self, web_file):
         users = f"basic_auth_users: {{bob: '{HASHED}'}}\n"
-        config = load_web_config(web_file(TLS % "" + users))
+        config = load_access(web_file(TLS % "" + users))
         web_file(TLS.replace("server.key", "other.key") % "")
         with pytest.raises(WebConfigError):
             config.reload()
         assert config.scheme == "https"
         assert config.context() is not None
-        assert not config.allows(None)
-        assert config.allows(basic("bob", PASSWORD))
+        assert not allows(config, None)
+        assert allows(config, basic("bob", PASSWORD))
 
 
 def test_replaced_certificate_is_taken_up_and_a_broken_one_is_not(
     directory, ca, web_file, monkeypatch
 ):
     monkeypatch.setattr(webconfig, "LOOK_SECONDS", 0.0)
-    config = load_web_config(web_file(TLS % ""))
+    config = load_access(web_file(TLS % ""))
     first = config.context()
     assert config.context() is first
     ca.sign("server")

@@ -1,10 +1,10 @@
 """Alerts, their history and their silences, by the HTTP APIs of Alertmanager and Prometheus."""
 
 from gpu_sentinel.alerting.alertmanager import Alert, Alertmanager, Matcher, Silence
-from gpu_sentinel.alerting.api import ApiError
 from gpu_sentinel.alerting.history import Firing, history
 from gpu_sentinel.alerting.maintenance import SelectionError, Work
 from gpu_sentinel.alerting.prometheus import Prometheus
+from gpu_sentinel.alerting.shape import ApiError
 
 __all__ = [
     "Alert",

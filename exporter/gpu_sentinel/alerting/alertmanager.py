@@ -5,13 +5,13 @@ https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from gpu_sentinel.alerting.api import Api
+from gpu_sentinel.alerting.shape import Answer
+from gpu_sentinel.expressions import ExpressionError, expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,9 @@ class Matcher:
         if not self.is_regex:
             return (have == self.value) == self.is_equal
         try:
-            found = re.fullmatch(self.value, have) is not None
-        except re.error:
-            # Go's expressions are not quite Python's.
+            return expression(self.value).matches(have) == self.is_equal
+        except ExpressionError:
             return False
-        return found == self.is_equal
 
     def __str__(self) -> str:
         sign = ("=" if self.is_equal else "!") + ("~" if self.is_regex else "")
@@ -87,7 +85,7 @@ class Alertmanager(Api):
             ApiError: no proper answer.
         """
         silences = {s.id: s for s in self.silences()}
-        found = [_alert(item, silences) for item in self.ask("GET", "/api/v2/alerts")]
+        found = [_alert(item, silences) for item in self.ask("GET", "/api/v2/alerts").parts()]
         order = {"critical": 0, "warning": 1}
         return sorted(found, key=lambda a: (order.get(a.labels.get("severity", ""), 2), a.starts))
 
@@ -97,7 +95,7 @@ class Alertmanager(Api):
         Raises:
             ApiError: no proper answer.
         """
-        found = [_silence(item) for item in self.ask("GET", "/api/v2/silences")]
+        found = [_silence(item) for item in self.ask("GET", "/api/v2/silences").parts()]
         return [silence for silence in found if silence.state in (states or ("active",))]
 
     def acknowledge(self, alert: Alert, author: str, comment: str, seconds: float) -> str:
@@ -136,7 +134,7 @@ class Alertmanager(Api):
                 "comment": comment,
             },
         )
-        return str(answer["silenceID"])
+        return answer["silenceID"].text()
 
     def expire(self, silence: Silence) -> None:
         """End a silence; what it silenced is told again.
@@ -147,35 +145,38 @@ class Alertmanager(Api):
         self.ask("DELETE", f"/api/v2/silence/{silence.id}")
 
 
-def _alert(item: Mapping[str, Any], silences: Mapping[str, Silence]) -> Alert:
+def _alert(item: Answer, silences: Mapping[str, Silence]) -> Alert:
     status = item["status"]
-    by = tuple(silences[i] for i in status["silencedBy"] if i in silences)
-    state = "acknowledged" if by else "inhibited" if status["inhibitedBy"] else "active"
+    names = [name.text() for name in status["silencedBy"].parts()]
+    by = tuple(silences[name] for name in names if name in silences)
+    inhibited = any(True for _ in status["inhibitedBy"].parts())
     return Alert(
-        id=item["fingerprint"],
-        labels=item["labels"],
-        annotations=item["annotations"],
-        starts=_time(item["startsAt"]),
-        state=state,
+        id=item["fingerprint"].text(),
+        labels=item["labels"].texts(),
+        annotations=item["annotations"].texts(),
+        starts=item["startsAt"].date(),
+        state="acknowledged" if by else "inhibited" if inhibited else "active",
         silences=by,
     )
 
 
-def _silence(item: Mapping[str, Any]) -> Silence:
+def _silence(item: Answer) -> Silence:
     return Silence(
-        id=item["id"],
-        author=item["createdBy"],
-        comment=item["comment"],
-        starts=_time(item["startsAt"]),
-        ends=_time(item["endsAt"]),
-        state=item["status"]["state"],
-        matchers=tuple(
-            Matcher(m["name"], m["value"], m["isRegex"], m.get("isEqual", True))
-            for m in item["matchers"]
-        ),
+        id=item["id"].text(),
+        author=item["createdBy"].text(),
+        comment=item["comment"].text(),
+        starts=item["startsAt"].date(),
+        ends=item["endsAt"].date(),
+        state=item["status"]["state"].text(),
+        matchers=tuple(map(_matcher, item["matchers"].parts())),
     )
 
 
-def _time(text: str) -> datetime:
-    # Whole seconds: Python before 3.11 reads neither `Z` nor nanoseconds.
-    return datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+def _matcher(item: Answer) -> Matcher:
+    equal = item.get("isEqual")  # older than 0.22 have none
+    return Matcher(
+        item["name"].text(),
+        item["value"].text(),
+        item["isRegex"].flag(),
+        True if equal is None else equal.flag(),
+    )

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-_FIELD = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 _LABEL = re.compile(r"\$labels\.(\w+)")
-_PRINTF = re.compile(r'printf "(%(?:\.\d+)?[fg])(%%)?"')
-_COMPARISON = re.compile(r"[<>]=?")
+_PRINTF = re.compile(r'printf "(%(?:\.\d{1,2})?[fg])(%%)?"')
 
 
 def fill(template: str, labels: Mapping[str, str], value: float | None) -> str | None:
     """The text, or None where it holds more than values, labels and the common functions."""
+    first, *pieces = template.split("{{")
+    text = [first]
     try:
-        return _FIELD.sub(lambda found: _field(found[1], labels, value), template)
-    except LookupError:
-        return None
+        for piece in pieces:
+            field, end, rest = piece.partition("}}")
+            if not end:
+                return None
+            text += _field(_trimmed(field), labels, value), rest
+    except (ArithmeticError, LookupError, ValueError):
+        return None  # of what is not finite there are no minutes
+    return "".join(text)
+
+
+def _trimmed(field: str) -> str:
+    """Without the hyphens that take away blanks around it."""
+    return field.removeprefix("-").removesuffix("-").strip()
 
 
 def _field(text: str, labels: Mapping[str, str], value: float | None) -> str:
@@ -81,10 +91,29 @@ _FUNCTIONS: dict[str, Callable[[float], str]] = {
 
 def lowest_is_worst(expression: str) -> bool:
     """Whether a rule fires below its threshold: by its outermost comparison."""
-    text = re.sub(r'"(?:\\.|[^"\\])*"|\{[^}]*\}|\[[^\]]*\]', "", expression)
     depth, found = 0, []
-    for position, sign in enumerate(text):
+    for position, sign in _outside(expression):
         depth += {"(": 1, ")": -1}.get(sign, 0)
-        if _COMPARISON.match(sign):
+        if sign in "<>":
             found.append((depth, position, sign))
     return bool(found) and min(found)[2] == "<"
+
+
+#: What ends each part of an expression in which a sign compares nothing.
+_CLOSING = {'"': '"', "{": "}", "[": "]"}
+
+
+def _outside(expression: str) -> Iterator[tuple[int, str]]:
+    """The signs outside of texts, selectors and ranges, with their places."""
+    closing, escaped = "", False
+    for position, sign in enumerate(expression):
+        if not closing:
+            closing = _CLOSING.get(sign, "")
+            if not closing:
+                yield position, sign
+        elif escaped:
+            escaped = False
+        elif sign == "\\" and closing == '"':
+            escaped = True
+        elif sign == closing:
+            closing = ""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import requests
 
 from gpu_sentinel.addresses import cause, without_password
-
-
-class ApiError(Exception):
-    """One line: who was asked for what, and why it was not done."""
+from gpu_sentinel.alerting.fetch import Fetched, TooLongError, fetch
+from gpu_sentinel.alerting.shape import Answer, ApiError
 
 
 class Api:
@@ -37,25 +34,21 @@ class Api:
         *,
         body: object = None,
         form: Mapping[str, str] | None = None,
-    ) -> Any:
-        """What a path of the server answers, as JSON; None where it says nothing.
+    ) -> Answer:
+        """What a path of the server answers, as JSON; null where it says nothing.
 
         Raises:
-            ApiError: it does not answer, or refuses.
+            ApiError: it does not answer, refuses, or answers something else.
         """
         try:
-            answer = requests.request(
+            answer = fetch(
                 method,
                 f"{self._url}{path}",
+                timeout=self._timeout,
                 json=body,
                 data=form,
-                timeout=self._timeout,
                 verify=self._verify,
             )
-            answer.raise_for_status()
-            return answer.json() if answer.content else None
-        except requests.HTTPError as error:
-            raise ApiError(self._refused(path, error.response)) from None
         except requests.exceptions.SSLError as error:
             raise ApiError(
                 f"{self._shown}: no trusted TLS ({cause(error)}): name the CA with --ca-file"
@@ -64,20 +57,32 @@ class Api:
             raise ApiError(
                 f"no answer from {self.name} at {self._shown} within {self._timeout:g} s"
             ) from None
-        except requests.exceptions.JSONDecodeError:
-            raise ApiError(f"{self._shown} is no {self.name}: it answers something else") from None
+        except TooLongError:
+            raise ApiError(f"{self._source(path)}: the answer is too long to be one") from None
+        except requests.TooManyRedirects:
+            raise ApiError(f"{self._source(path)}: it redirects without an end") from None
         except (requests.RequestException, ValueError, OSError) as error:
             raise ApiError(
                 f"no {self.name} answers at {self._shown} ({cause(error)}): start one with "
                 f"`gpu-sentinel up`, or name another with {self.option}"
             ) from None
+        if not answer.ok:
+            raise ApiError(self._refused(path, answer))
+        return Answer.read(self._source(path), answer.body)
 
-    def _refused(self, path: str, answer: requests.Response) -> str:
-        if answer.status_code == requests.codes.unauthorized:
+    def _refused(self, path: str, answer: Fetched) -> str:
+        if answer.status == requests.codes.unauthorized:
             return f"{self._shown} answers 401: give a user and a password in the URL"
-        said = " ".join(answer.text.split())[:200]
-        return f"{self.name} answers {answer.status_code} to {path}: {said}"
+        said = " ".join(answer.text[:1000].split())[:200]
+        return f"{self.name} answers {answer.status} to {path}: {said}"
+
+    def _source(self, path: str) -> str:
+        """Who was asked for what."""
+        return f"{self.name} at {self._shown}: {path.partition('?')[0]}"
 
     @property
     def _shown(self) -> str:
         return without_password(self._url)
+
+
+__all__ = ["Api", "ApiError"]

@@ -159,7 +159,7 @@ def _firing(
         began_earlier=start - looked_at[0] <= pause,
         values=values,
         threshold=fill(annotations.get("threshold", ""), told, at_start) or "",
-        summary=fill(annotations.get("summary", ""), told, at_start) or told["alertname"],
+        summary=fill(annotations.get("summary", ""), told, at_start) or told.get("alertname", "?"),
     )
 
 

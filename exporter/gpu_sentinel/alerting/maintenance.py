@@ -11,6 +11,7 @@ from gpu_sentinel.alerting.prometheus import Prometheus
 
 #: How silences of planned work are told from others: Alertmanager keeps nothing but a comment.
 PREFIX = "Maintenance: "
+_LONGEST_NAME = 253
 
 
 class SelectionError(ValueError):
@@ -61,7 +62,11 @@ class Work:
                 f"{name!r} fits several models, write more of it: {', '.join(sorted(fitting))}"
             )
         (model,) = fitting
-        uuids = {s.labels["uuid"] for s in series if s.labels.get("name") == model}
+        uuids = {s.labels.get("uuid", "") for s in series if s.labels.get("name") == model}
+        uuids.discard("")
+        if not uuids:
+            # An expression without a UUID would silence all that has none.
+            raise SelectionError(f"Prometheus knows no UUID of a {model!r}")
         return model, matcher("uuid", sorted(uuids))
 
     def _known(self, expression: str, label: str) -> set[str]:
@@ -94,7 +99,9 @@ def _one_of(label: str, values: Sequence[str], known: Collection[str]) -> Matche
 def _known_are(value: str, known: Collection[str]) -> str:
     if not known:
         return "Prometheus knows none"
-    close = difflib.get_close_matches(value, known, n=1)
+    # Names of hosts and GPUs are short; what is not would take long to compare.
+    short = [name for name in known if len(name) <= _LONGEST_NAME]
+    close = difflib.get_close_matches(value[:_LONGEST_NAME], short, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
     shown = sorted(known)[:5]

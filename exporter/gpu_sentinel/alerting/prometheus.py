@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from gpu_sentinel.alerting.api import Api, ApiError
+from gpu_sentinel.alerting.api import Api
+from gpu_sentinel.alerting.shape import Answer
 
 #: Prometheus answers no more than 11,000 for a series.
 _POINTS = 1440
+#: Prometheus takes intervals from a millisecond on.
+_SHORTEST_INTERVAL = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +68,17 @@ class Prometheus(Api):
 
     def rules(self) -> list[AlertRule]:
         """The alert rules."""
-        groups = self._data("GET", "/api/v1/rules?type=alert")["groups"]
+        groups = self.ask("GET", "/api/v1/rules?type=alert")["data"]["groups"]
         return [
-            AlertRule(
-                name=rule["name"],
-                expression=rule["query"],
-                interval=float(group["interval"]),
-                labels=rule.get("labels", {}),
-                annotations=rule.get("annotations", {}),
-            )
-            for group in groups
-            for rule in group["rules"]
+            _rule(rule, interval)
+            for group in groups.parts()
+            for interval in (_interval(group["interval"]),)
+            for rule in group["rules"].parts()
         ]
 
     def _query(self, path: str, **form: str) -> list[Series]:
-        found = self._data("POST", f"/api/v1/{path}", form)["result"]
-        return [_series(item) for item in found]
-
-    def _data(self, method: str, path: str, form: Mapping[str, str] | None = None) -> Any:
-        answer = self.ask(method, path, form=form)
-        try:
-            return answer["data"]
-        except (KeyError, TypeError):
-            raise ApiError(f"{self._shown} is no {self.name}: it answers something else") from None
+        found = self.ask("POST", f"/api/v1/{path}", form=form)["data"]["result"]
+        return [_series(item) for item in found.parts()]
 
 
 def selector(name: str, labels: Mapping[str, str]) -> str:
@@ -101,7 +91,34 @@ def selector(name: str, labels: Mapping[str, str]) -> str:
     return f"{name}{{{','.join(f'{key}={quoted(value)}' for key, value in labels.items())}}}"
 
 
-def _series(item: Mapping[str, Any]) -> Series:
-    labels = {name: value for name, value in item["metric"].items() if name != "__name__"}
-    points = item["values"] if "values" in item else [item["value"]]
-    return Series(labels, [(float(time), float(value)) for time, value in points])
+def _rule(item: Answer, interval: float) -> AlertRule:
+    labels, annotations = item.get("labels"), item.get("annotations")
+    return AlertRule(
+        name=item["name"].text(),
+        expression=item["query"].text(),
+        interval=interval,
+        labels=labels.texts() if labels else {},
+        annotations=annotations.texts() if annotations else {},
+    )
+
+
+def _interval(item: Answer) -> float:
+    # What is evaluated is asked for at such steps: none would never come to an end.
+    if item.number() < _SHORTEST_INTERVAL:
+        raise item.wrong("seconds between two evaluations")
+    return item.number()
+
+
+def _series(item: Answer) -> Series:
+    labels = item["metric"].texts()
+    labels.pop("__name__", None)
+    values = item.get("values")
+    points = [item["value"]] if values is None else values.parts()
+    return Series(labels, [_point(point) for point in points])
+
+
+def _point(item: Answer) -> tuple[float, float]:
+    pair = list(item.parts())
+    if len(pair) != 2:
+        raise item.wrong("a time and a value")
+    return pair[0].seconds(), pair[1].sample()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from gpu_sentinel.catalogue.metric import Metric, Op
 from gpu_sentinel.catalogue.metrics import METRICS
+from gpu_sentinel.expressions import Expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +92,14 @@ class Selection:
 
     enable: Collection[str] = ()
     disable: Collection[str] = ()
-    include: Collection[re.Pattern[str]] = ()
-    exclude: Collection[re.Pattern[str]] = ()
+    include: Collection[Expression] = ()
+    exclude: Collection[Expression] = ()
 
     def wants(self, metric: Metric) -> bool:
         """Whether this metric is there, where a GPU has it."""
-        if any(p.fullmatch(metric.name) for p in self.exclude):
+        if any(p.matches(metric.name) for p in self.exclude):
             return False
-        if any(p.fullmatch(metric.name) for p in self.include):
+        if any(p.matches(metric.name) for p in self.include):
             return True
         group = GROUPS[metric.group]
         return (group.on or group.name in self.enable) and group.name not in self.disable

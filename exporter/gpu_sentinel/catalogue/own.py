@@ -80,6 +80,17 @@ OWN: tuple[Metric, ...] = (
         *_GPU,
     ),
     _own(
+        "gpu_sentinel_stalls_total",
+        Kind.COUNTER,
+        "How often the exporter itself stood still for more than a second: stopped, suspended with "
+        "the machine, or without processor time.",
+    ),
+    _own(
+        "gpu_sentinel_stalled_seconds_total",
+        Kind.COUNTER,
+        "How long the exporter itself stood still.",
+    ),
+    _own(
         "gpu_sentinel_lateness_seconds",
         Kind.HISTOGRAM,
         "How much later than planned passes began, all GPUs together.",

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import getpass
-import json
-from datetime import timezone
 from typing import TYPE_CHECKING
 
 import click
 
 from gpu_sentinel import durations
 from gpu_sentinel.cli.history import history
-from gpu_sentinel.cli.servers import Servers, duration, one_line, server_options
+from gpu_sentinel.cli.output import date, say, say_json
+from gpu_sentinel.cli.servers import (
+    Servers,
+    duration,
+    long_enough_to_ask,
+    one_line,
+    server_options,
+    yes_option,
+)
+from gpu_sentinel.cli.servers import author as who
 from gpu_sentinel.cli.table import lines
 
 if TYPE_CHECKING:
@@ -45,13 +51,13 @@ def list_(servers: Servers, *, as_json: bool) -> None:
     with one_line():
         found = servers.alertmanager().alerts()
     if as_json:
-        click.echo(json.dumps([_plain(alert) for alert in found], indent=2))
+        say_json([_plain(alert) for alert in found])
     elif not found:
-        click.echo("No alert fires.")
+        say("No alert fires.")
     else:
         header = ("ID", "SEVERITY", "HOST", "GPU", "SINCE (UTC)", "STATE", "ALERT")
         for line in lines([header, *map(_row, found)], left=range(len(header))):
-            click.echo(line)
+            say(line)
 
 
 @alerts.command()
@@ -66,16 +72,20 @@ def list_(servers: Servers, *, as_json: bool) -> None:
     callback=duration,
     help="For how long.",
 )
+@yes_option
 @click.pass_obj
-def ack(servers: Servers, alert_id: str, comment: str, author: str | None, seconds: float) -> None:
+def ack(
+    servers: Servers, alert_id: str, comment: str, author: str | None, seconds: float, *, yes: bool
+) -> None:
     """Acknowledge one alert: a silence that matches all of its labels."""
     if not comment.strip():
         raise click.BadParameter("a comment is needed", param_hint="--comment")
+    long_enough_to_ask(seconds, yes=yes)
     with one_line():
         client = servers.alertmanager()
         alert = _one(client, alert_id)
-        client.acknowledge(alert, author or getpass.getuser(), comment, seconds)
-    click.echo(f"Acknowledged for {durations.pretty(seconds)}: {_summary(alert)}")
+        client.acknowledge(alert, who(author), comment, seconds)
+    say(f"Acknowledged for {durations.pretty(seconds)}: {_summary(alert)}")
 
 
 @alerts.command()
@@ -90,7 +100,7 @@ def unack(servers: Servers, alert_id: str) -> None:
             raise click.ClickException(f"{alert_id}: {_summary(alert)}: is not acknowledged")
         for silence in alert.silences:
             client.expire(silence)
-    click.echo(f"No longer acknowledged: {_summary(alert)}")
+    say(f"No longer acknowledged: {_summary(alert)}")
 
 
 def _one(client: Alertmanager, alert_id: str) -> Alert:
@@ -112,13 +122,13 @@ def _row(alert: Alert) -> tuple[str, ...]:
     state = alert.state
     if alert.silences:
         silence = max(alert.silences, key=lambda s: s.ends)
-        state = f"acknowledged by {silence.author} until {silence.ends:%d %b %H:%M}"
+        state = f"acknowledged by {silence.author} until {date(silence.ends)}"
     return (
         alert.id[:_SHORT],
         labels.get("severity", ""),
         labels.get("host", ""),
         labels.get("gpu", ""),
-        f"{alert.starts.astimezone(timezone.utc):%d %b %H:%M:%S}",
+        date(alert.starts, seconds=True),
         state,
         _summary(alert),
     )

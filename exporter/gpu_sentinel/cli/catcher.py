@@ -6,6 +6,7 @@ import signal
 
 import click
 
+from gpu_sentinel.cli.output import say, say_text
 from gpu_sentinel.signals import caught
 
 
@@ -20,11 +21,11 @@ def catcher(smtp_port: int, http_port: int) -> None:
     from gpu_sentinel.stack.catcher import Catcher  # noqa: PLC0415 - the other commands start faster
     from gpu_sentinel.stack.process import ComponentError  # noqa: PLC0415
 
-    taker = Catcher(click.echo)
+    taker = Catcher(say_text)
     try:
         with caught(signal.SIGTERM, signal.SIGINT) as next_signal:
             smarthost, url = taker.start(smtp_port, http_port)
-            click.echo(f"Taking mail at {smarthost} and webhooks at {url}. Stop with Ctrl-C.")
+            say(f"Taking mail at {smarthost} and webhooks at {url}. Stop with Ctrl-C.")
             next_signal()
     except ComponentError as error:
         raise click.ClickException(str(error)) from None

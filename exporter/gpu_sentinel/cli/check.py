@@ -8,6 +8,7 @@ import sys
 import click
 
 from gpu_sentinel.cli.options import loader, settings_options
+from gpu_sentinel.cli.output import say, styled
 
 
 @click.command()
@@ -24,13 +25,13 @@ def check(ctx: click.Context, /, **arguments: object) -> None:
     settings = loader(arguments)()
     failed = 0
     for finding in diagnose(settings, machine(settings)):
-        mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
-        click.echo(f"{mark}  {finding.subject}: {finding.detail}")
+        mark = styled("ok  ", fg="green") if finding.ok else styled("FAIL", fg="red")
+        say(mark, f"  {finding.subject}: {finding.detail}")
         if not finding.ok:
             failed += 1
-            click.echo(f"      -> {finding.remedy}")
+            say(f"      -> {finding.remedy}")
     if failed:
-        click.echo(f"{failed} of these need attention")
+        say(f"{failed} of these need attention")
         sys.stdout.flush()
         # A thread may still be inside the driver, and an orderly exit would wait for it.
         os._exit(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpu_sentinel import durations
+from gpu_sentinel.cli.output import complain, date, say, say_json
 from gpu_sentinel.cli.servers import Servers, duration, one_line
 from gpu_sentinel.cli.table import lines
 
@@ -42,14 +43,14 @@ def history(servers: Servers, seconds: float, host: str | None, *, as_json: bool
         found = look_up(servers.prometheus(), now - seconds, now, host)
     silences = _silences(servers)
     if as_json:
-        click.echo(json.dumps([_plain(firing, silences) for firing in found], indent=2))
+        say_json([_plain(firing, silences) for firing in found])
     elif not found:
-        click.echo(f"No alert fired in the last {durations.pretty(seconds)}.")
+        say(f"No alert fired in the last {durations.pretty(seconds)}.")
     else:
         header = ("SEVERITY", "HOST", "GPU", "FROM (UTC)", "LASTED", "VALUE", "THRESHOLD", "ALERT")
         rows = [(*header, "SILENCED"), *(_row(firing, silences or (), now) for firing in found)]
         for line in lines(rows, left=range(len(rows[0]))):
-            click.echo(line)
+            say(line)
 
 
 def _silences(servers: Servers) -> list[Silence] | None:
@@ -59,7 +60,7 @@ def _silences(servers: Servers) -> list[Silence] | None:
     try:
         return servers.alertmanager().silences("active", "expired")
     except ApiError as error:
-        click.echo(f"gpu-sentinel: silences are not shown: {error}", err=True)
+        complain(f"silences are not shown: {error}")
         return None
 
 
@@ -71,7 +72,7 @@ def _row(firing: Firing, silences: Sequence[Silence], now: float) -> tuple[str, 
         labels.get("severity", ""),
         labels.get("host", ""),
         labels.get("gpu", ""),
-        ("before " if firing.began_earlier else "") + f"{_utc(firing.start):%d %b %H:%M:%S}",
+        ("before " if firing.began_earlier else "") + date(_utc(firing.start), seconds=True),
         f"{lasted}, still fires" if firing.end is None else lasted,
         _short(firing.values.told) if firing.values else "-",
         firing.threshold or "-",
@@ -104,16 +105,22 @@ def _utc(moment: float) -> datetime:
     return datetime.fromtimestamp(moment, timezone.utc)
 
 
+def _finite(value: float) -> float | None:
+    """JSON has neither infinity nor "no number"."""
+    return value if math.isfinite(value) else None
+
+
 def _plain(firing: Firing, silences: Sequence[Silence] | None) -> dict[str, object]:
     values = firing.values
     return {
-        "alert": firing.labels["alertname"],
+        "alert": firing.labels.get("alertname", ""),
         "summary": firing.summary,
         "labels": dict(firing.labels),
         "start": _utc(firing.start).isoformat(timespec="milliseconds"),
         "began_earlier": firing.began_earlier,
         "end": None if firing.end is None else _utc(firing.end).isoformat(timespec="milliseconds"),
-        "values": values and {"start": values.start, "worst": values.worst, "end": values.end},
+        "values": values
+        and {name: _finite(getattr(values, name)) for name in ("start", "worst", "end")},
         "threshold": firing.threshold or None,
         "silenced": None
         if silences is None

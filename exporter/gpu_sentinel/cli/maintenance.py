@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import getpass
-import json
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import click
 
 from gpu_sentinel import durations
-from gpu_sentinel.cli.servers import Servers, duration, one_line, server_options
+from gpu_sentinel.cli.output import date, say, say_json
+from gpu_sentinel.cli.servers import (
+    Servers,
+    duration,
+    long_enough_to_ask,
+    one_line,
+    server_options,
+    yes_option,
+)
+from gpu_sentinel.cli.servers import author as who
 from gpu_sentinel.cli.table import lines
 
 if TYPE_CHECKING:
@@ -44,6 +51,7 @@ def maintenance(
 @click.option("--comment", required=True, help="What is done.")
 @click.option("--author", default=None, help="Who does it. Default: you.")
 @click.option("--unchecked", is_flag=True, help="Do not ask Prometheus whether it is there.")
+@yes_option
 @click.pass_obj
 def start(
     servers: Servers,
@@ -56,6 +64,7 @@ def start(
     comment: str,
     author: str | None,
     unchecked: bool,
+    yes: bool,
 ) -> None:
     """Start planned work on hosts, on GPUs, or on all the GPUs of a model."""
     from gpu_sentinel.alerting.maintenance import PREFIX  # noqa: PLC0415 - others start faster
@@ -66,16 +75,17 @@ def start(
         raise click.BadParameter("a comment is needed", param_hint="--comment")
     if model and unchecked:
         raise click.UsageError("--model needs Prometheus: it knows which GPUs are meant")
+    long_enough_to_ask(seconds, yes=yes)
     begin = datetime.now(timezone.utc) + timedelta(seconds=delay or 0)
     with one_line():
         what, matcher = _selection(servers, hosts, uuids, model, unchecked=unchecked)
         silence = servers.alertmanager().silence(
-            [matcher], author or getpass.getuser(), PREFIX + comment.strip(), begin, seconds
+            [matcher], who(author), PREFIX + comment.strip(), begin, seconds
         )
     until = begin + timedelta(seconds=seconds)
-    click.echo(
+    say(
         f"{silence[:_SHORT]}: maintenance of {what} "
-        f"{f'from {begin:%d %b %H:%M} ' if delay else ''}until {until:%d %b %H:%M} UTC "
+        f"{f'from {date(begin)} ' if delay else ''}until {date(until)} UTC "
         f"({durations.pretty(seconds)})"
     )
 
@@ -108,13 +118,13 @@ def list_(servers: Servers, *, as_json: bool) -> None:
     """Show the work that is going on or planned, the first to end first."""
     found = _planned(servers)
     if as_json:
-        click.echo(json.dumps([_plain(silence) for silence in found], indent=2))
+        say_json([_plain(silence) for silence in found])
     elif not found:
-        click.echo("No maintenance.")
+        say("No maintenance.")
     else:
         header = ("ID", "STATE", "FROM (UTC)", "UNTIL (UTC)", "BY", "WHAT", "COMMENT")
         for line in lines([header, *map(_row, found)], left=range(len(header))):
-            click.echo(line)
+            say(line)
 
 
 @maintenance.command()
@@ -128,7 +138,7 @@ def end(servers: Servers, work_id: str) -> None:
         raise click.ClickException(f"{work_id}: {what}: see `gpu-sentinel maintenance list`")
     with one_line():
         servers.alertmanager().expire(found[0])
-    click.echo(f"Ended: {_comment(found[0])}")
+    say(f"Ended: {_comment(found[0])}")
 
 
 def _planned(servers: Servers) -> list[Silence]:
@@ -157,8 +167,8 @@ def _row(silence: Silence) -> tuple[str, ...]:
     return (
         silence.id[:_SHORT],
         _state(silence),
-        f"{silence.starts:%d %b %H:%M}",
-        f"{silence.ends:%d %b %H:%M}",
+        date(silence.starts),
+        date(silence.ends),
         silence.author,
         _what(silence),
         _comment(silence),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from gpu_sentinel.catalogue import METRICS
 from gpu_sentinel.catalogue.reference import described, markdown
+from gpu_sentinel.cli.output import say, say_json, say_text, styled
 
 
 @click.command()
@@ -21,21 +20,22 @@ from gpu_sentinel.catalogue.reference import described, markdown
 def metrics(fmt: str) -> None:
     """Print every metric that a GPU can have: name, type, labels and meaning."""
     if fmt == "json":
-        click.echo(json.dumps([described(m) for m in METRICS], indent=2))
+        say_json([described(m) for m in METRICS])
         return
     if fmt == "markdown":
         from gpu_sentinel.groupcosts import table  # noqa: PLC0415 - it runs the simulator
 
-        click.echo(markdown(table()), nl=False)
+        say_text(markdown(table()), end="")
         return
     if fmt == "not-exported":
         from gpu_sentinel.nvml import omitted  # noqa: PLC0415 - nothing else here needs pynvml
 
-        click.echo(omitted.markdown(), nl=False)
+        say_text(omitted.markdown(), end="")
         return
     for group in dict.fromkeys(m.group for m in METRICS):
-        click.secho(f"\n{group}", bold=True)
+        say()
+        say(styled(group, bold=True))
         for metric in (m for m in METRICS if m.group == group):
             labels = ", ".join(metric.all_labels)
-            click.echo(f"  {metric.name}  ({metric.kind.value}; {labels or 'no labels'})")
-            click.echo(f"      {metric.help}")
+            say(f"  {metric.name}  ({metric.kind.value}; {labels or 'no labels'})")
+            say(f"      {metric.help}")

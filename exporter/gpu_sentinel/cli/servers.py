@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import math
+import os
+import reprlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +36,11 @@ class _Seconds(click.FloatRange):
             self.fail(f"{value} is no number of seconds.", param, ctx)
         return seconds
 
+
+#: Ten years: what is longer is a mistake, and has no date in the end.
+_LONGEST = 3650 * 86400.0
+#: What is silenced for longer is mostly forgotten.
+_LONG = 30 * 86400.0
 
 #: How long to wait for an answer.
 TIMEOUT = _Seconds(0.1, 600)
@@ -90,6 +99,16 @@ def _url_option(name: str, default: str, help_: str) -> Callable[[F], F]:
     return click.option(name, default=default, show_default=True, callback=check, help=help_)
 
 
+def author(given: str | None) -> str:
+    """Who does it: as given, or else the user who runs this, who need not have a name."""
+    if given:
+        return given
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
 @contextmanager
 def one_line() -> Iterator[None]:
     """What a server does not do ends the command in one line."""
@@ -111,4 +130,21 @@ def duration(_ctx: click.Context, _option: click.Parameter, text: str | None) ->
         raise click.BadParameter(str(error)) from None
     if not seconds:
         raise click.BadParameter(f"{text}: a time longer than nothing is needed")
+    if seconds > _LONGEST:
+        raise click.BadParameter(
+            f"{reprlib.repr(text)} is too long: at most {durations.pretty(_LONGEST)}"
+        )
     return seconds
+
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask before more than 30 days.")
+
+
+def long_enough_to_ask(seconds: float, *, yes: bool) -> None:
+    """Ask once more before something is silenced for so long that it will be forgotten."""
+    if seconds <= _LONG or yes:
+        return
+    how_long = f"{durations.pretty(seconds)} is longer than {durations.pretty(_LONG)}"
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{how_long}: confirm with --yes")
+    click.confirm(f"{how_long}. Really for so long?", abort=True, err=True)

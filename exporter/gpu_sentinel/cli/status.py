@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -10,11 +9,14 @@ from datetime import datetime, timezone
 import click
 
 from gpu_sentinel.addresses import cause, is_url, without_password
+from gpu_sentinel.cli.output import date, say, say_json, styled
 from gpu_sentinel.cli.servers import TIMEOUT
 from gpu_sentinel.cli.table import lines
 from gpu_sentinel.exposition.reader import GpuStatus, MigStatus, Status, XidStatus, parse_status
 
 DEFAULT_URL = "http://127.0.0.1:9836/metrics"
+#: Bytes; 64 GPUs with all groups and hundreds of processes are 4 MiB.
+_LONGEST_PAGE = 16 * 2**20
 
 
 def _checked_url(_ctx: click.Context, _option: click.Parameter, url: str) -> str:
@@ -54,7 +56,7 @@ def status(
     """
     found = _ask(url, ca_file, timeout)
     if as_json:
-        click.echo(json.dumps(asdict(found) | {"problems": found.problems}, indent=2))
+        say_json(asdict(found) | {"problems": found.problems})
     else:
         _print(found)
     ctx.exit(1 if found.problems else 0)
@@ -63,32 +65,42 @@ def status(
 def _ask(url: str, ca_file: str | None, timeout: float) -> Status:
     import requests  # noqa: PLC0415 - 19 MiB that the exporter itself does without
 
+    from gpu_sentinel.alerting.fetch import TooLongError, fetch  # noqa: PLC0415 - as above
+
     shown = without_password(url)
     try:
-        response = requests.get(
-            url, timeout=timeout, verify=ca_file or True, headers={"Accept": "text/plain"}
+        answer = fetch(
+            "GET",
+            url,
+            timeout=timeout,
+            longest=_LONGEST_PAGE,
+            verify=ca_file or True,
+            headers={"Accept": "text/plain"},
         )
-        response.raise_for_status()
-    except requests.HTTPError as error:
-        code = error.response.status_code
-        hint = (
-            ": give a user and a password in the URL" if code == requests.codes.unauthorized else ""
-        )
-        raise click.ClickException(f"{shown} answers {code}{hint}") from None
     except requests.exceptions.SSLError as error:
         raise click.ClickException(
             f"{shown}: no trusted TLS ({cause(error)}): name the CA with --ca-file"
         ) from None
     except requests.Timeout:
         raise click.ClickException(f"{shown}: no answer within {timeout:g} s") from None
-    except (requests.RequestException, ValueError) as error:
+    except TooLongError:
+        raise click.ClickException(
+            f"{shown} is no page of gpu-sentinel: it is longer than {_LONGEST_PAGE >> 20} MiB"
+        ) from None
+    except requests.TooManyRedirects:
+        raise click.ClickException(f"{shown}: it redirects without an end") from None
+    except (requests.RequestException, ValueError, OSError) as error:
         raise click.ClickException(
             f"no exporter answers at {shown} ({cause(error)}): "
             "start one with `gpu-sentinel serve`, or name another with --url"
         ) from None
+    if not answer.ok:
+        unauthorized = answer.status == requests.codes.unauthorized
+        hint = ": give a user and a password in the URL" if unauthorized else ""
+        raise click.ClickException(f"{shown} answers {answer.status}{hint}")
     try:
-        return parse_status(response.text, time.time())
-    except (ValueError, KeyError) as error:
+        return parse_status(answer.text, time.time())
+    except ValueError as error:
         raise click.ClickException(f"{shown} is no page of gpu-sentinel: {error}") from None
 
 
@@ -100,19 +112,22 @@ def _print(found: Status) -> None:
         if found.released
         else "no driver"
     )
-    click.echo(f"gpu-sentinel {found.exporter_version}, {driver}, {len(found.gpus)} GPUs\n")
+    say(f"gpu-sentinel {found.exporter_version}, {driver}, {len(found.gpus)} GPUs")
+    say()
     header = ("GPU", "NAME", "UTIL", "MEMORY", "POWER", "TEMP", "MARGIN", "SM CLOCK", "STATE")
     left = {1, len(header) - 1}  # the name and the state; numbers stand to the right
     rows = [row for gpu in found.gpus for row in (_row(gpu), *map(_instance_row, gpu.instances))]
     for line in lines([header, *rows], left):
-        click.echo(line)
+        say(line)
     if found.xids:
-        click.echo("\nXIDs of the last 24 hours\n")
+        say()
+        say("XIDs of the last 24 hours")
+        say()
         rows = [_XID_HEADER, *map(_xid_row, found.xids)]
         for line in lines(rows, left={0, 3, 5, 6}):
-            click.echo(line)
+            say(line)
     for problem in found.problems:
-        click.secho(f"! {problem}", fg="red")
+        say(styled(f"! {problem}", fg="red"))
 
 
 _XID_HEADER = ("TIME (UTC)", "GPU", "XID", "SEVERITY", "REPORTS", "NAME", "WHAT TO DO")
@@ -133,7 +148,7 @@ def _xid_row(xid: XidStatus) -> tuple[str, ...]:
 def _time(seconds: float) -> str:
     """Of a page that anybody can have written: there need not be such a day in the calendar."""
     try:
-        return f"{datetime.fromtimestamp(seconds, timezone.utc):%d %b %H:%M:%S}"
+        return date(datetime.fromtimestamp(seconds, timezone.utc), seconds=True)
     except (ValueError, OverflowError, OSError):
         return "-"
 

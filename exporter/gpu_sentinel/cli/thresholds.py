@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gpu_sentinel.cli.output import say
 from gpu_sentinel.cli.table import lines
 from gpu_sentinel.rules import thresholds as settings
 from gpu_sentinel.rules.files import stale, write
@@ -34,19 +35,20 @@ def thresholds(directory: Path, check: bool, make: bool) -> int:
     if make:
         changed = write(limits, directory)
         for path in changed:
-            click.echo(f"written: {directory / path}")
-        click.echo(f"{len(changed)} files changed; reload Prometheus" if changed else "up to date")
+            say(f"written: {directory / path}")
+        say(f"{len(changed)} files changed; reload Prometheus" if changed else "up to date")
         return 0
     if check:
         old = stale(limits, directory)
         for path in old:
-            click.echo(f"not made of thresholds.yml: {directory / path}")
-        click.echo("run: gpu-sentinel thresholds --write" if old else "up to date")
+            say(f"not made of thresholds.yml: {directory / path}")
+        say("run: gpu-sentinel thresholds --write" if old else "up to date")
         return 1 if old else 0
     rows = [("threshold", "value", "exceptions", "meaning")]
     rows += [
         (key, limits.number(key), str(len(limits.overridden(key)) or ""), setting.about)
         for key, setting in SETTINGS.items()
     ]
-    click.echo("\n".join(lines(rows, left={0, 3})))
+    for line in lines(rows, left={0, 3}):
+        say(line)
     return 0

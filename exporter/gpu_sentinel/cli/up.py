@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from gpu_sentinel.cli.output import say_text
 from gpu_sentinel.config import DEFAULT_SCENARIO, ConfigError
 from gpu_sentinel.signals import caught
 
@@ -85,7 +89,8 @@ def up(
     """Run the whole stack on this machine's loopback, until Ctrl-C or TERM.
 
     The exporter, Prometheus, Alertmanager and Grafana, as far as they are installed. Without
-    --email-to, --webhook-url and --receiver, alerts are shown in this terminal.
+    --email-to, --webhook-url and --receiver, alerts are shown in this terminal. What ends or hangs
+    is started again.
     """
     from gpu_sentinel.stack import receivers  # noqa: PLC0415 - others start faster
     from gpu_sentinel.stack import targets as discovery  # noqa: PLC0415
@@ -114,13 +119,40 @@ def up(
         receivers=tuple(map(receivers.read, receiver_files)),
     )
     try:
-        with caught(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD) as next_signal:
-            stack.run(plan, click.echo, next_signal)
+        with caught(*_ended_by(), signal.SIGCHLD) as next_signal:
+            stack.run(plan, _say, next_signal)
     except ComponentError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
-        raise click.ClickException(f"{error.filename or data_dir}: {error.strerror}") from None
-    click.echo("Stopped.")
+        raise click.ClickException(_unwritten(plan.data, error)) from None
+    _say("Stopped.")
+
+
+def _ended_by() -> list[int]:
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    # The terminal is closed; under nohup that is to be survived.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return [int(number) for number in numbers]
+
+
+def _say(line: str) -> None:
+    """Print a line; that nobody reads it is no reason to stop."""
+    try:
+        say_text(line)
+    except OSError as error:
+        if error.errno in (errno.EPIPE, errno.EIO):
+            # What is left must not be tried again on exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unwritten(data: Path, error: OSError) -> str:
+    what = f"{error.filename or data}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{what}: free space, or name a --data-dir on another disk"
+    if error.errno in (errno.EROFS, errno.EACCES):
+        return f"{what}: name a --data-dir that can be written to"
+    return what
 
 
 def _check_scenario(name: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 
 import click
 
 from gpu_sentinel.catalogue.xids import MOST, XIDS, Severity, explain
 from gpu_sentinel.catalogue.xids.reference import described, markdown
+from gpu_sentinel.cli.output import say, say_json, say_text, styled
 
 _COLOURS = {Severity.FATAL: "red", Severity.RESET: "red", Severity.WARNING: "yellow"}
 _WRAP = textwrap.TextWrapper(
@@ -27,15 +27,15 @@ def xids(numbers: tuple[int, ...], fmt: str) -> None:
     """Explain XIDs, the driver's error reports: what each means, and what to do. All by default."""
     found = [explain(number) for number in numbers or XIDS]
     if fmt == "json":
-        click.echo(json.dumps([described(xid) for xid in found], indent=2))
+        say_json([described(xid) for xid in found])
         return
     if fmt == "markdown":
-        click.echo(markdown(found), nl=False)
+        say_text(markdown(found), end="")
         return
     for xid in found:
-        severity = click.style(xid.severity.value, fg=_COLOURS.get(xid.severity))
-        click.echo(f"{click.style(f'XID {xid.number}', bold=True)}  {xid.name}  ({severity})")
+        severity = styled(xid.severity.value, fg=_COLOURS.get(xid.severity))
+        say(styled(f"XID {xid.number}", bold=True), f"  {xid.name}  (", severity, ")")
         for line in (xid.meaning, f"-> {xid.action}"):
-            click.echo(_WRAP.fill(line))
+            say_text(_WRAP.fill(line))
         if xid.source.value:
-            click.echo(f"      {xid.source.value}")
+            say(f"      {xid.source.value}")

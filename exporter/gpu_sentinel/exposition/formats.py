@@ -5,7 +5,6 @@ Specifications: the Prometheus text format 0.0.4 and OpenMetrics 1.0.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -71,30 +70,3 @@ def number(value: float) -> str:
             _TEXTS.clear()
         _TEXTS[value] = text
     return text
-
-
-_QUALITY = re.compile(r";\s*q\s*=\s*([^;\s]*)")
-
-
-def _quality(header: str, *names: str) -> float:
-    """The highest q that a header gives to one of `names`; 0 where it gives none."""
-    best = 0.0
-    for part in header.lower().split(","):
-        if part.split(";", 1)[0].strip() in names:
-            match = _QUALITY.search(part)
-            try:
-                best = max(best, float(match[1]) if match else 1.0)
-            except ValueError:
-                continue
-    return best
-
-
-def choose_format(accept: str) -> Format:
-    """OpenMetrics for who prefers it or likes both alike, else text."""
-    wanted = _quality(accept, "application/openmetrics-text")
-    return OPENMETRICS if wanted and wanted >= _quality(accept, "text/plain") else TEXT
-
-
-def wants_gzip(accept_encoding: str) -> bool:
-    """Whether gzip is named with a quality above 0."""
-    return _quality(accept_encoding, "gzip") > 0

@@ -8,18 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gpu_sentinel.exposition.accept import choose_format, choose_gzip
 from gpu_sentinel.exposition.dcgm import DcgmRenderer
-from gpu_sentinel.exposition.formats import (
-    OPENMETRICS,
-    TEXT,
-    Format,
-    choose_format,
-    wants_gzip,
-)
+from gpu_sentinel.exposition.formats import OPENMETRICS, TEXT, Format
 from gpu_sentinel.exposition.render import DeviceRenderer
 from gpu_sentinel.exposition.selfmetrics import OwnRenderer
 from gpu_sentinel.model import Snapshot
-from gpu_sentinel.sampling.health import driver_due
 
 
 @dataclass(slots=True)
@@ -58,11 +52,14 @@ class MetricsPage:
 
         Returns:
             Body, content type, and content encoding ("gzip" or None).
+
+        Raises:
+            NotAcceptableError: it takes neither gzip nor a body that is not encoded.
         """
-        fmt = choose_format(accept)
+        fmt, zipped = choose_format(accept), choose_gzip(accept_encoding)
         with self._locks[fmt.name]:
             rendered = self._current(fmt)
-            if not wants_gzip(accept_encoding):
+            if not zipped:
                 return rendered.plain, fmt.content_type, None
             if rendered.zipped is None:
                 rendered.zipped = gzip.compress(rendered.plain, compresslevel=1, mtime=0)
@@ -77,7 +74,7 @@ class MetricsPage:
         dcgm, _ = self._dcgm.render(snapshot, now, fmt) if self._dcgm else ("", expires)
         own = self._own.render(snapshot, now, fmt)
         plain = f"{devices}{dcgm}{own}{fmt.end}".encode()
-        due = driver_due(snapshot)
+        due = self._own.driver_due(snapshot)
         rendered = _Rendered(snapshot.sequence, min(expires, due) if now <= due else expires, plain)
         self._rendered[fmt.name] = rendered
         return rendered

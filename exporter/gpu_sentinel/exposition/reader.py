@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -138,7 +139,34 @@ _INSTANCE_READINGS = {
     "gpu_mig_instance_graphics_active_ratio": "graphics_active_ratio",
 }
 
-_Samples = dict[str, list[tuple[dict[str, str], float]]]
+#: GPUs, instances and reports of XIDs are fewer.
+_MOST = 10_000_000
+#: Of a line: the parser takes seconds for one that is much longer, and an hour for an endless one.
+_LONGEST_LINE = 16 * 1024
+
+
+class _Labels(dict[str, str]):
+    """The labels of a series; those that are asked for have to be there."""
+
+    def __missing__(self, name: str) -> str:
+        raise ValueError(f"a series without the label {name!r}")
+
+    def whole(self, name: str) -> int:
+        """A label that is a whole number."""
+        text = self[name]
+        if not (text.isdecimal() and len(text) <= 9):
+            raise ValueError(f"{name}={reprlib.repr(text)} is no whole number")
+        return int(text)
+
+
+class _Gpus(dict[str, GpuStatus]):
+    """The GPUs by UUID; each of which something is told has to be there."""
+
+    def __missing__(self, uuid: str) -> GpuStatus:
+        raise ValueError(f"a reading of {reprlib.repr(uuid)}, which is no GPU of this page")
+
+
+_Samples = dict[str, list[tuple[_Labels, float]]]
 
 
 def parse_status(body: str, now: float) -> Status:
@@ -151,12 +179,7 @@ def parse_status(body: str, now: float) -> Status:
     Raises:
         ValueError: it is not a page of this exporter.
     """
-    samples: _Samples = defaultdict(list)
-    for family in text_string_to_metric_families(body):
-        for sample in family.samples:
-            # Nothing that is read here can be infinite or no number, and JSON has neither.
-            if math.isfinite(sample.value):
-                samples[sample.name].append((sample.labels, sample.value))
+    samples = _samples(body)
     if "gpu_sentinel_build_info" not in samples:
         raise ValueError("no gpu_sentinel_build_info in it")
     driver = samples["gpu_driver_info"][0][0] if samples["gpu_driver_info"] else {}
@@ -178,26 +201,46 @@ def parse_status(body: str, now: float) -> Status:
     return status
 
 
+def _samples(body: str) -> _Samples:
+    samples: _Samples = defaultdict(list)
+    if any(len(line) > _LONGEST_LINE for line in body.split("\n")):
+        raise ValueError(f"a line of more than {_LONGEST_LINE} characters")
+    try:
+        for family in text_string_to_metric_families(body):
+            for sample in family.samples:
+                # Nothing that is read here can be infinite or no number, and JSON has neither.
+                if math.isfinite(sample.value):
+                    samples[sample.name].append((_Labels(sample.labels), sample.value))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        # The parser of prometheus_client raises whatever its parts raise.
+        raise ValueError(f"not in the text format: {error}") from None
+    return samples
+
+
 def _single(samples: _Samples, name: str) -> float | None:
     return samples[name][0][1] if samples[name] else None
 
 
 def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
+    if value is None:
+        return None
+    if not 0 <= value <= _MOST:
+        raise ValueError(f"{value:g} is no number of GPUs")
+    return int(value)
 
 
 def _xids(samples: _Samples, now: float) -> list[XidStatus]:
     """Those of the last day, the newest first."""
     counts = {
-        (labels["uuid"], labels["xid"]): int(value)
+        (labels["uuid"], labels["xid"]): int(min(max(value, 0.0), _MOST))
         for labels, value in samples["gpu_xid_errors_total"]
     }
     found = []
     for labels, last in samples["gpu_xid_last_timestamp_seconds"]:
-        uuid, about = labels["uuid"], explain(int(labels["xid"]))
+        uuid, about = labels["uuid"], explain(labels.whole("xid"))
         found.append(
             XidStatus(
-                gpu=int(labels["gpu"]),
+                gpu=labels.whole("gpu"),
                 uuid=uuid,
                 xid=about.number,
                 name=about.name,
@@ -212,15 +255,15 @@ def _xids(samples: _Samples, now: float) -> list[XidStatus]:
     return sorted(recent, key=lambda xid: (-xid.last_timestamp_seconds, xid.gpu, xid.xid))
 
 
-def _known(samples: _Samples) -> dict[str, GpuStatus]:
+def _known(samples: _Samples) -> _Gpus:
     """Every GPU of the page; a selection of metrics may have taken `gpu_lost` away."""
     lost = {labels["uuid"] for labels, value in samples["gpu_lost"] if value}
     series = (*samples["gpu_lost"], *samples["gpu_sentinel_sample_interval_seconds"])
-    return {
-        uuid: GpuStatus(int(labels["gpu"]), uuid, "lost" if uuid in lost else "not answering")
+    return _Gpus(
+        (uuid, GpuStatus(labels.whole("gpu"), uuid, "lost" if uuid in lost else "not answering"))
         for labels, _ in series
         for uuid in (labels["uuid"],)
-    }
+    )
 
 
 def _gpus(samples: _Samples, now: float) -> list[GpuStatus]:
@@ -232,12 +275,12 @@ def _gpus(samples: _Samples, now: float) -> list[GpuStatus]:
         for labels, value in samples[name]:
             setattr(gpus[labels["uuid"]], attribute, value)
     for labels, value in samples["gpu_health_status"]:
-        gpus[labels["uuid"]].health[labels["check"]] = int(value)
+        gpus[labels["uuid"]].health[labels["check"]] = int(min(max(value, 0.0), _MOST))
     for labels, value in samples["gpu_clock_hertz"]:
         if labels["clock"] == "sm":
             gpus[labels["uuid"]].clock_sm_hertz = value
-    for gpu in gpus.values():
-        gpu.instances = _instances(samples, gpu.uuid)
+    for uuid, instances in _instances(samples).items():
+        gpus[uuid].instances = instances
     intervals = {
         labels["uuid"]: value for labels, value in samples["gpu_sentinel_sample_interval_seconds"]
     }
@@ -249,23 +292,23 @@ def _gpus(samples: _Samples, now: float) -> list[GpuStatus]:
     return sorted(gpus.values(), key=lambda g: (g.gpu, g.uuid))
 
 
-def _instances(samples: _Samples, uuid: str) -> list[MigStatus]:
-    found = [
-        MigStatus(
-            labels["mig_uuid"],
-            int(labels["gpu_instance"]),
-            int(labels["compute_instance"]),
-            labels["profile"],
+def _instances(samples: _Samples) -> dict[str, list[MigStatus]]:
+    """The MIG devices by UUID of the GPU."""
+    found: dict[str, list[MigStatus]] = defaultdict(list)
+    for labels, _ in samples["gpu_mig_info"]:
+        found[labels["uuid"]].append(
+            MigStatus(
+                labels["mig_uuid"],
+                labels.whole("gpu_instance"),
+                labels.whole("compute_instance"),
+                labels["profile"],
+            )
         )
-        for labels, _ in samples["gpu_mig_info"]
-        if labels["uuid"] == uuid
-    ]
     for name, attribute in _INSTANCE_READINGS.items():
         values = {
-            int(labels["gpu_instance"]): value
-            for labels, value in samples[name]
-            if labels["uuid"] == uuid
+            (labels["uuid"], labels.whole("gpu_instance")): value for labels, value in samples[name]
         }
-        for instance in found:
-            setattr(instance, attribute, values.get(instance.gpu_instance))
+        for uuid, instances in found.items():
+            for instance in instances:
+                setattr(instance, attribute, values.get((uuid, instance.gpu_instance)))
     return found

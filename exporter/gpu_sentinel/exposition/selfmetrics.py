@@ -15,7 +15,7 @@ from gpu_sentinel.exposition.formats import Format, label, number
 from gpu_sentinel.host import process_facts
 from gpu_sentinel.model import Snapshot
 from gpu_sentinel.nvml import CallStats
-from gpu_sentinel.sampling import Governor, Lateness, XidState
+from gpu_sentinel.sampling import Governor, Lateness, Stalls, XidState
 from gpu_sentinel.sampling.health import driver_due
 
 #: Label values and value of one series.
@@ -43,6 +43,7 @@ class Workings:
     Attributes:
         sampler_cpu: processor seconds of the sampling threads.
         xids: where XIDs come from.
+        stalls: when the exporter stood still.
     """
 
     stats: CallStats
@@ -51,6 +52,7 @@ class Workings:
     lateness: Lateness
     sampler_cpu: Callable[[], float]
     xids: XidState = field(default_factory=XidState)
+    stalls: Stalls = field(default_factory=Stalls)
 
 
 class OwnRenderer:
@@ -78,6 +80,10 @@ class OwnRenderer:
                 out += lines
         return "".join(out)
 
+    def driver_due(self, snapshot: Snapshot) -> float:
+        """Monotonic seconds until which the driver counts as up."""
+        return driver_due(snapshot, self._workings.stalls.since)
+
     def _prefix(self, metric: Metric, values: tuple[str, ...]) -> str:
         labels = zip(metric.labels or (), values, strict=True)
         inside = ",".join(label(name, value) for name, value in labels)
@@ -103,7 +109,7 @@ def _rows(workings: Workings, snapshot: Snapshot, now: float) -> Mapping[str, It
     gpus = [((str(d.id.index), d.id.uuid), d) for d in snapshot.devices]
     rows: dict[str, Iterable[_Row]] = {
         "gpu_sentinel_build_info": [((__version__, platform.python_version()), 1.0)],
-        "gpu_sentinel_nvml_up": _one(now <= driver_due(snapshot)),
+        "gpu_sentinel_nvml_up": _one(now <= driver_due(snapshot, workings.stalls.since)),
         "gpu_sentinel_nvml_released": _one(snapshot.driver.released),
         "gpu_sentinel_config_last_reload_successful": _one(reload.error is None),
         "gpu_sentinel_config_last_reload_success_timestamp_seconds": _one(reload.timestamp),
@@ -115,6 +121,8 @@ def _rows(workings: Workings, snapshot: Snapshot, now: float) -> Mapping[str, It
         "gpu_sentinel_samples_total": [(gpu, d.samples) for gpu, d in gpus],
         "gpu_sentinel_sample_interval_seconds": [(gpu, d.interval) for gpu, d in gpus],
         "gpu_sentinel_overruns_total": [(gpu, d.overruns) for gpu, d in gpus],
+        "gpu_sentinel_stalls_total": _one(workings.stalls.count),
+        "gpu_sentinel_stalled_seconds_total": _one(workings.stalls.seconds),
         "gpu_sentinel_sampler_cpu_seconds_total": _one(workings.sampler_cpu()),
         "gpu_sentinel_budget_used_ratio": _by_name(governor.usage),
         "gpu_sentinel_query_interval_factor": _by_name(governor.factors),

@@ -4,6 +4,7 @@ from gpu_sentinel.sampling.governor import Budget, Governor
 from gpu_sentinel.sampling.inventory import HANG_SECONDS, Inventory
 from gpu_sentinel.sampling.lending import Lending
 from gpu_sentinel.sampling.pace import Lateness, Pace
+from gpu_sentinel.sampling.stalls import Stalls
 from gpu_sentinel.sampling.store import SnapshotStore
 from gpu_sentinel.sampling.xidwatch import XidState
 
@@ -16,5 +17,6 @@ __all__ = [
     "Lending",
     "Pace",
     "SnapshotStore",
+    "Stalls",
     "XidState",
 ]

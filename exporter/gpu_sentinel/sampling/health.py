@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from gpu_sentinel.model import DeviceSnapshot, Snapshot
 from gpu_sentinel.sampling.inventory import HANG_SECONDS
 
+#: Seconds since a moment (monotonic) in which the exporter itself stood still; `Stalls.since`.
+Excuse: TypeAlias = Callable[[float], float]
 
-def answer_due(device: DeviceSnapshot) -> float:
+
+def never(_moment: float) -> float:
+    """The excuse of an exporter that always ran."""
+    return 0.0
+
+
+def answer_due(device: DeviceSnapshot, excuse: Excuse = never) -> float:
     """Monotonic seconds by which a GPU must have answered again, or else it hangs."""
-    return device.answered + max(HANG_SECONDS, 2 * device.interval)
+    waited = excuse(device.answered)
+    return device.answered + max(HANG_SECONDS, 2 * device.interval) + waited
 
 
-def hangs(device: DeviceSnapshot, now: float) -> bool:
+def hangs(device: DeviceSnapshot, now: float, excuse: Excuse = never) -> bool:
     """Whether a GPU has been silent for too long; a lost one is lost, it does not hang."""
-    return not device.lost and now > answer_due(device)
+    return not device.lost and now > answer_due(device) and now > answer_due(device, excuse)
 
 
-def driver_due(snapshot: Snapshot) -> float:
+def driver_due(snapshot: Snapshot, excuse: Excuse = never) -> float:
     """Monotonic seconds until which the driver counts as up; minus infinity while it is down.
 
     Where a lock inside the driver blocks every GPU, all of them fall silent together.
@@ -25,5 +37,6 @@ def driver_due(snapshot: Snapshot) -> float:
         return float("-inf")
     present = [d for d in snapshot.devices if not d.lost]
     if present:
-        return max(answer_due(d) for d in present)
-    return snapshot.driver.answered + HANG_SECONDS
+        return max(answer_due(d, excuse) for d in present)
+    answered = snapshot.driver.answered
+    return answered + HANG_SECONDS + excuse(answered)

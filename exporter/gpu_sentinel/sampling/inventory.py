@@ -19,6 +19,7 @@ from gpu_sentinel.sampling.lending import RELEASED, Lending
 from gpu_sentinel.sampling.meter import Meter
 from gpu_sentinel.sampling.pace import Lateness, Pace
 from gpu_sentinel.sampling.sampler import DeviceSampler, Registry, Surroundings
+from gpu_sentinel.sampling.stalls import Stalls
 from gpu_sentinel.sampling.store import SnapshotStore
 from gpu_sentinel.sampling.xidbook import XidBook
 from gpu_sentinel.sampling.xidwatch import Session, XidState, XidWatcher
@@ -76,6 +77,8 @@ class Inventory:
         self._registry = Registry()
         self.governor = Governor()
         self._meter = Meter(stats, self.governor)
+        #: When the exporter itself stood still.
+        self.stalls = Stalls()
         self.lending = Lending(module_loaded)
         self._xids = XidWatcher(XidBook(store, self._addresses), kernel_log)
         self._samplers: list[DeviceSampler] = []
@@ -107,6 +110,7 @@ class Inventory:
 
     def start(self) -> None:
         """Start the thread; it starts the samplers."""
+        self.stalls.start()
         self._xids.start()
         self._thread.start()
 
@@ -120,6 +124,7 @@ class Inventory:
         deadline = time.monotonic() + timeout
         self._stop.set()
         self._wake.set()
+        self.stalls.stop(timeout)
         self._thread.join(timeout)
         if self._thread.is_alive():
             self._xids.stop(0.0)
@@ -212,7 +217,9 @@ class Inventory:
         )
         self._samplers = [DeviceSampler(index, around) for index in range(listed)]
         self._instances = [InstanceSampler(s, around) for s in self._samplers]
-        self._lanes = Lanes(self._everything, partial(self._meter.look, listed, self._pace))
+        self._lanes = Lanes(
+            self._everything, partial(self._meter.look, listed, self._pace), self.stalls.since
+        )
         self._lanes.start()
         self._xids.attach(Session(self._driver.events, partial(_present, self._samplers)))
 
@@ -281,7 +288,10 @@ class Inventory:
         busy = self._lanes.busy() if self._lanes else {}
         for sampler in self._everything:
             since = busy.get(sampler)
+            # Long calls are few: the rest need not be asked whether we stood still ourselves.
             hanging = since is not None and now - since > HANG_SECONDS
+            if hanging and since is not None:
+                hanging = now - since - self.stalls.since(since) > HANG_SECONDS
             if hanging == (sampler in self._hanging):
                 continue
             fields: dict[str, object] = {"gpu": sampler.index, "query": sampler.asked}

@@ -59,7 +59,10 @@ class Lane:
         cpu: processor seconds that the thread has used.
     """
 
-    def __init__(self, name: str, samplers: Sequence[Sampler]) -> None:
+    def __init__(
+        self, name: str, samplers: Sequence[Sampler], stood_still: Callable[[float], float]
+    ) -> None:
+        self._stood_still = stood_still
         self.samplers = tuple(samplers)
         self.busy_since: float | None = None
         self.current: Sampler | None = None
@@ -109,7 +112,10 @@ class Lane:
             self.current = self.busy_since = None
             ended = time.monotonic()
             self.cpu = time.thread_time()
-            share = (ended - started) / max(ended - woken, 1e-3)
+            took = ended - started
+            if took > STUCK_SECONDS:
+                took = max(took - self._stood_still(started), 0.0)
+            share = took / max(ended - woken, 1e-3)
             self.load += (min(share, 1.0) - self.load) * min((ended - woken) / 5.0, 1.0)
             woken = ended
             if due - ended > _NAP_SECONDS:
@@ -123,9 +129,19 @@ class Lanes:
     """All lanes of one driver, and the keeper that looks after them without calling it."""
 
     def __init__(
-        self, samplers: Sequence[Sampler], on_look: Callable[[float], None] | None = None
+        self,
+        samplers: Sequence[Sampler],
+        on_look: Callable[[float], None] | None = None,
+        stood_still: Callable[[float], float] = lambda _moment: 0.0,
     ) -> None:
-        """`on_look(processor seconds used)` is called by the keeper every `KEEPER_SECONDS`."""
+        """Prepare the threads.
+
+        Args:
+            samplers: what is to be read.
+            on_look: called by the keeper every `KEEPER_SECONDS` with the processor seconds used.
+            stood_still: seconds since a moment in which nothing at all ran.
+        """
+        self._stood_still = stood_still
         self._samplers = tuple(samplers)
         self._on_look = on_look
         self._lanes: list[Lane] = []
@@ -171,7 +187,7 @@ class Lanes:
         return len(self._lanes)
 
     def _add(self, samplers: Sequence[Sampler]) -> Lane:
-        lane = Lane(f"lane-{next(self._numbers)}", samplers)
+        lane = Lane(f"lane-{next(self._numbers)}", samplers, self._stood_still)
         self._lanes.append(lane)
         return lane
 
@@ -191,6 +207,8 @@ class Lanes:
         """Move GPUs away from one that does not answer, or half of them from a slow lane."""
         since = lane.busy_since
         stuck = since is not None and now - since > STUCK_SECONDS
+        if stuck and since is not None:
+            stuck = now - since - self._stood_still(since) > STUCK_SECONDS
         if len(lane.samplers) < 2 or not (stuck or lane.load > _BUSY):
             return False
         with lane.moving:

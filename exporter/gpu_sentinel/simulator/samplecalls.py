@@ -30,17 +30,21 @@ _BUFFERS: Mapping[int, tuple[int, Callable[[Past], int]]] = {
 }
 
 
-def _held(gpu: SimulatedGpu, kind: int, t: float) -> list[tuple[int, int]]:
-    """All that a buffer holds: (timestamp, value). Idle GPUs measure no utilisation."""
+def _held(gpu: SimulatedGpu, kind: int, t: float, since: int) -> list[tuple[int, int]]:
+    """What a buffer holds that is newer: (timestamp, value). Idle GPUs measure no utilisation."""
     every, get = _BUFFERS[kind]
     gpu.state(t)
     always = kind == pynvml.NVML_TOTAL_POWER_SAMPLES
-    held = [
-        (_EPOCH + past.step * _STEP_US, get(past))
-        for past in gpu.past()
-        if past.step % every == 0 and (always or past.working)
-    ]
-    return held[-CAPACITY:]
+    held: list[tuple[int, int]] = []
+    # From the newest on: most calls want few.
+    for past in reversed(gpu.past()):
+        at = _EPOCH + past.step * _STEP_US
+        if at <= since or len(held) == CAPACITY:
+            break
+        if past.step % every == 0 and (always or past.working):
+            held.append((at, get(past)))
+    held.reverse()
+    return held
 
 
 def _broken(fault: str, held: list[tuple[int, int]], t: float) -> list[tuple[int, int]]:
@@ -65,10 +69,9 @@ def _samples(call: Call, gpu: SimulatedGpu, kind: int, since: int, *pointers: in
     if not out:
         put(c_uint, count, CAPACITY)
         return
-    held = _held(gpu, kind, call.t)
+    new = _held(gpu, kind, call.t, 0 if gpu.buffer_fault else since)
     if gpu.buffer_fault:
-        held = _broken(gpu.buffer_fault, held, call.t)
-    new = held if gpu.buffer_fault else [(at, value) for at, value in held if at > since]
+        new = _broken(gpu.buffer_fault, new, call.t)
     room = c_uint.from_address(count).value
     put(c_uint, count, len(new))
     if not new:

@@ -11,9 +11,13 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from gpu_sentinel import printable
 from gpu_sentinel.stack.process import ComponentError
 
 Say = Callable[[str], None]
+
+#: Bytes of a notification.
+_LONGEST = 16 * 2**20
 
 
 class Catcher:
@@ -72,7 +76,9 @@ class Catcher:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                length = self.headers.get("Content-Length") or ""
+                # What is longer, or of a length that is no number, is no notification.
+                body = self.rfile.read(int(length)) if _is_length(length) else b""
                 self.send_response(200)
                 self.end_headers()
                 say(webhook_line(body))
@@ -83,6 +89,10 @@ class Catcher:
         return Handler
 
 
+def _is_length(text: str) -> bool:
+    return text.isdecimal() and len(text) < 12 and int(text) <= _LONGEST
+
+
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
@@ -90,18 +100,23 @@ def _free_port() -> int:
 
 def mail_lines(content: bytes) -> str:
     """A mail for the terminal: to whom, the subject, and the text part."""
-    message = email.message_from_bytes(content, policy=email.policy.default)
-    body = message.get_body(("plain",))
-    text = body.get_content().strip() if body else "(no text)"
+    try:
+        message = email.message_from_bytes(content, policy=email.policy.default)
+        to, subject = (printable.line(message[name]) for name in ("To", "Subject"))
+        body = message.get_body(("plain",))
+        text = printable.text(body.get_content().strip()) if body else "(no text)"
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError):
+        # The parser raises what its parts raise for headers and charsets that nobody knows.
+        return f"\nE-mail of {len(content)} bytes that cannot be read\n"
     indented = "\n".join(f"    {line}".rstrip() for line in text.splitlines())
-    return f"\nE-mail to {message['To']}: {message['Subject']}\n{indented}\n"
+    return f"\nE-mail to {to}: {subject}\n{indented}\n"
 
 
 def webhook_line(body: bytes) -> str:
     """A notification as Alertmanager's webhook sends it, on one line."""
     try:
         content = json.loads(body)
-        names = ", ".join(a["annotations"].get("summary", "?") for a in content["alerts"])
-        return f"Webhook: {content['status']}: {names}"
-    except (ValueError, KeyError, TypeError, AttributeError):
+        names = ", ".join(str(a["annotations"].get("summary", "?")) for a in content["alerts"])
+        return printable.line(f"Webhook: {content['status']}: {names}")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"Webhook: {len(body)} bytes that are no notification of Alertmanager"

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gpu_sentinel.stack import tied
+
 STOP_SECONDS = 8.0
+#: A log that is longer is moved to NAME.log.1, which is replaced.
+LOG_BYTES = 10 * 2**20
+#: How much of the end of a log is looked through for the reason of an end.
+_WORDS_BYTES = 64 * 2**10
+_REASON = re.compile(r"^(?:panic|fatal error): |\blevel=error\b.*\berr=|\blevel=ERROR\b.*\berr=")
 
 
 class ComponentError(Exception):
     """One line: which program failed, and why."""
+
+
+class EndedError(ComponentError):
+    """A program has ended that was not told to."""
 
 
 @dataclass(slots=True)
@@ -22,28 +37,38 @@ class Component:
 
     Attributes:
         ready: a URL that answers 200 once the program is ready.
+        healthy: a URL that answers 200 as long as the program does not hang; default: `ready`.
         environment: variables beside those of this process.
+        repair: called with the last words of a program that has ended; moves aside what it cannot
+            read, and gives a line for each such file.
     """
 
     name: str
     command: list[str]
     log: Path
     ready: str
+    healthy: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    repair: Callable[[str], list[str]] = field(default=lambda _words: [])
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _log_start: int = field(default=0, init=False)
 
     def start(self) -> None:
-        """Start the program; its output goes to the log.
+        """Start the program, which ends with this process; its output is added to the log.
+
+        Only from the main thread: see `tied`.
 
         Raises:
             ComponentError: it cannot be started.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as log:
+        self.limit_log()
+        with self.log.open("ab") as log:
+            self._log_start = log.tell()
             try:
                 # A session of its own: Ctrl-C reaches us alone, and we stop the rest in order.
                 self._process = subprocess.Popen(  # noqa: S603 - our own command line
-                    self.command,
+                    [sys.executable, "-IS", tied.__file__, str(os.getpid()), *self.command],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -53,30 +78,64 @@ class Component:
             except OSError as error:
                 raise ComponentError(f"{self.name}: {self.command[0]}: {error.strerror}") from None
 
-    def wait_ready(self, answers: Callable[[str], bool], timeout: float) -> None:
+    def wait_ready(
+        self,
+        answers: Callable[[str], bool],
+        timeout: float,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> bool:
         """Wait until the program answers.
 
+        Args:
+            answers: whether a URL answers 200.
+            timeout: in seconds.
+            pause: waits for so many seconds; may raise to end the waiting.
+
+        Returns:
+            Whether it is ready; if not, it is healthy and needs more time.
+
         Raises:
-            ComponentError: it has ended, or did not answer in time.
+            EndedError: it has ended.
+            ComponentError: it did not answer in time.
         """
         deadline = time.monotonic() + timeout
         while not answers(self.ready):
             self.check()
             if time.monotonic() > deadline:
+                if self.healthy and answers(self.healthy):
+                    return False
                 raise ComponentError(f"{self.name}: no answer at {self.ready}; see {self.log}")
-            time.sleep(0.1)
+            pause(0.1)
+        # What answers may be another program that has taken the port.
+        self.check()
+        return True
 
     def check(self) -> None:
         """Notice an end that nobody asked for.
 
         Raises:
-            ComponentError: the program has ended.
+            EndedError: the program has ended.
         """
-        code = self._process.poll() if self._process else None
-        if code is not None:
-            raise ComponentError(
-                f"{self.name} has ended with {code}: {self._last_words()} (log: {self.log})"
+        if how := self.how_ended():
+            raise EndedError(
+                f"{self.name} has ended with {how}: {self.last_words()} (log: {self.log})"
             )
+
+    def how_ended(self) -> str:
+        """The signal's name or the exit code; empty while the program runs."""
+        code = self._process.poll() if self._process else None
+        if code is None:
+            return ""
+        try:
+            return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        except ValueError:
+            return f"signal {-code}"
+
+    def kill(self) -> None:
+        """End it at once, even where it is stopped."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def stop(self) -> None:
         """Ask the program to end, and end it if it does not."""
@@ -86,9 +145,30 @@ class Component:
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
 
-    def _last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+    def limit_log(self) -> None:
+        """Begin the log anew once it is too long; the program may go on writing to it.
+
+        Raises:
+            OSError: it cannot be read or written.
+        """
+        if not self.log.exists() or self.log.stat().st_size <= LOG_BYTES:
+            return
+        try:
+            shutil.copyfile(self.log, self.log.with_name(self.log.name + ".1"))
+        finally:
+            # On a full disk too, where there is no place for a copy.
+            os.truncate(self.log, 0)
+            self._log_start = 0
+
+    def last_words(self) -> str:
+        """The line of the log that tells why it ended; else the last one since its start."""
+        with self.log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            # The program before may have been longer, if somebody else cut the log.
+            begin = self._log_start if self._log_start <= size else 0
+            file.seek(max(begin, size - _WORDS_BYTES))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+        reasons = [line for line in lines if _REASON.search(line)]
+        return (reasons or lines or ["it said nothing"])[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import secrets
@@ -10,13 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gpu_sentinel.stack import files
+from gpu_sentinel.stack import corrupt, files
 from gpu_sentinel.stack.plan import RETENTION_SIZE, RETENTION_TIME, Plan
 from gpu_sentinel.stack.process import Component, ComponentError
 from gpu_sentinel.stack.receivers import Version
 
 #: Older ones refuse `keep_firing_for`.
 OLDEST_PROMETHEUS = (2, 42)
+#: How often Alertmanager writes silences and its log of notifications; by itself every 15 min.
+MAINTENANCE_INTERVAL = "5s"
 _GRAFANA_HOMES = (Path("/usr/share/grafana"), Path("/opt/grafana"))
 
 
@@ -30,7 +33,14 @@ def exporter(plan: Plan) -> Component:
         [sys.executable, "-m", "gpu_sentinel", *serve],
         plan.log("exporter"),
         f"http://{address}/-/ready",
+        # Without a driver it is not ready, and does not hang.
+        f"http://{address}/-/healthy",
     )
+
+
+def prometheus_program() -> str | None:
+    """Where Prometheus is."""
+    return shutil.which("prometheus")
 
 
 def prometheus(plan: Plan) -> Component | None:
@@ -39,7 +49,7 @@ def prometheus(plan: Plan) -> Component | None:
     Raises:
         ComponentError: it is too old.
     """
-    program = shutil.which("prometheus")
+    program = prometheus_program()
     if program is None:
         return None
     _check_version(program)
@@ -62,6 +72,9 @@ def prometheus(plan: Plan) -> Component | None:
         ],
         plan.log("prometheus"),
         f"http://{address}/-/ready",
+        # It is not ready for minutes while it reads a long log.
+        f"http://{address}/-/healthy",
+        repair=functools.partial(corrupt.prometheus, plan.data / "prometheus"),
     )
 
 
@@ -110,12 +123,15 @@ def alertmanager(plan: Plan, catcher: tuple[str, str]) -> Component | None:
             f"--storage.path={plan.data / 'alertmanager'}",
             # How long silences are kept after their end: who acknowledged what, and why.
             "--data.retention=720h",
+            # Silences, and what was told already: no more than this is lost in a crash.
+            f"--data.maintenance-interval={MAINTENANCE_INTERVAL}",
             f"--web.listen-address={address}",
             f"--web.external-url=http://{address}/",
             "--cluster.listen-address=",
         ],
         plan.log("alertmanager"),
         f"http://{address}/-/ready",
+        repair=lambda _words: corrupt.alertmanager(plan.data / "alertmanager"),
     )
 
 

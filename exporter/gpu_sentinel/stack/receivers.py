@@ -78,9 +78,10 @@ def read(file: Path) -> Receivers:
             raise ConfigError(f"{file}: {key}: no such key: {hint}")
     receivers, routes = (_mappings(file, content, key) for key in _KEYS)
     names = [receiver.get("name") for receiver in receivers]
-    for number, name in enumerate(names, 1):
-        if not isinstance(name, str):
+    for number, receiver in enumerate(receivers, 1):
+        if not isinstance(receiver.get("name"), str):
             raise ConfigError(f"{file}: receivers: number {number} has no name")
+        _check_kinds(file, receiver)
     for route in routes:
         if route.get("receiver") not in names:
             raise ConfigError(
@@ -96,6 +97,18 @@ def _mappings(file: Path, content: dict[str, Any], key: str) -> list[dict[str, A
     if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
         raise ConfigError(f"{file}: {key}: expected a list of keys with values")
     return value
+
+
+def _check_kinds(file: Path, receiver: dict[str, Any]) -> None:
+    """Each kind of receiver is a list of its settings; Alertmanager checks what is in them."""
+    for kind, value in receiver.items():
+        if kind == "name":
+            continue
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise ConfigError(
+                f"{file}: receivers: {receiver['name']}: {kind}: expected a list of keys with "
+                f"values, not {yamlfile.kind(value)}"
+            )
 
 
 def _resolve(file: Path, part: Any) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import requests
 
 from gpu_sentinel.host import count_gpus
-from gpu_sentinel.stack import programs
+from gpu_sentinel.signals import NextSignal
+from gpu_sentinel.stack import lock, programs, storage
 from gpu_sentinel.stack.catcher import Catcher
 from gpu_sentinel.stack.plan import Plan
-from gpu_sentinel.stack.process import Component
+from gpu_sentinel.stack.process import Component, ComponentError
+from gpu_sentinel.stack.storage import Ask, Storage
+from gpu_sentinel.stack.supervisor import Pace, StoppedError, Supervisor
 
-_READY_SECONDS = 30.0
+_PACE = Pace()
+#: How long a part that is asked whether it is healthy may take.
+_ANSWER_SECONDS = 4
 _GPU_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 Say = Callable[[str], None]
@@ -26,42 +30,59 @@ def has_gpu() -> bool:
     return bool(counted and counted[0]) or any(node.exists() for node in _GPU_NODES)
 
 
-def _answers(url: str) -> bool:
+def _ask(url: str) -> str | None:
     try:
-        return requests.get(url, timeout=2).ok
+        answer = requests.get(url, timeout=_ANSWER_SECONDS)
     except requests.RequestException:
-        return False
+        return None
+    return answer.text if answer.ok else None
 
 
-def run(plan: Plan, say: Say, next_signal: Callable[[], int]) -> None:
-    """Start everything, say where it is, and stop everything when a signal asks for it.
+def run(plan: Plan, say: Say, next_signal: NextSignal, ask: Ask = _ask, pace: Pace = _PACE) -> None:
+    """Start everything, say where it is, keep it running, and stop it when a signal asks for it.
 
     Args:
         plan: what to start.
-        say: takes the lines that tell where it is.
-        next_signal: waits for TERM, INT, or SIGCHLD, after which the components are looked at.
+        say: takes the lines that tell where it is, and what happened to it; from any thread.
+        next_signal: TERM, INT, HUP, or SIGCHLD, after which the components are looked at.
+        ask: gives the body of a URL that answers 200 within a few seconds, else None.
+        pace: when parts are looked at and started again.
 
     Raises:
-        ComponentError: a component did not start, or has ended by itself.
+        ComponentError: another `up` runs here, a component did not start, or ends all the time.
+        OSError: the data directory cannot be written to.
     """
     plan.data.mkdir(parents=True, exist_ok=True)
-    running: list[Component] = []
-    catcher = Catcher(say)
-    try:
-        for component, line in _components(plan, catcher):
-            if component is not None:
-                running.append(component)
-                component.start()
-                component.wait_ready(_answers, _READY_SECONDS)
-            say(line)
-        say(f"Data and logs are in {plan.data}. Stop with Ctrl-C.")
-        while next_signal() == signal.SIGCHLD:
-            for component in running:
-                component.check()
-    finally:
-        for component in reversed(running):
-            component.stop()
-        catcher.stop()
+    with lock.held(plan.data):
+        if warning := storage.full(plan.data):
+            say(f"Warning: {warning}.")
+        catcher = Catcher(say)
+        supervisor = Supervisor(lambda url: ask(url) is not None, say, next_signal, pace)
+        watched: Storage | None = None
+        try:
+            for component, line in _components(plan, catcher):
+                if component is not None:
+                    supervisor.start(component, essential=component.name != "Grafana")
+                say(line)
+            say(f"Data and logs are in {plan.data}. Stop with Ctrl-C.")
+            watched = Storage(plan.data, _metrics(plan), ask, say)
+            watched.start()
+            supervisor.run()
+        except StoppedError:
+            pass
+        except ComponentError as error:
+            warning = storage.full(plan.data)
+            raise ComponentError(f"{error}; {warning}" if warning else str(error)) from None
+        finally:
+            if watched is not None:
+                watched.stop()
+            supervisor.stop()
+            catcher.stop()
+
+
+def _metrics(plan: Plan) -> str:
+    found = programs.prometheus_program() is not None
+    return f"http://127.0.0.1:{plan.prometheus_port}/metrics" if found else ""
 
 
 def _components(plan: Plan, catcher: Catcher) -> Iterator[tuple[Component | None, str]]:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 
+from gpu_sentinel.exposition.accept import NotAcceptableError
+from gpu_sentinel.web.access import Role
 from gpu_sentinel.web.http import Request, Response
 from gpu_sentinel.web.landing import StatusPage, landing_page
 
-#: Accept and Accept-Encoding -> body, content type, content encoding or None.
+#: Accept and Accept-Encoding -> body, content type, content encoding or None; may raise
+#: NotAcceptableError.
 Metrics = Callable[[str, str], tuple[bytes, str, str | None]]
 
 #: What can be asked for, and what has happened then.
@@ -55,9 +58,15 @@ class App:
             "/-/healthy": ("GET", self._healthy),
             "/-/ready": ("GET", self._readiness),
         }
-        for name in ACTIONS:
+        self._actions = {f"/-/{name}": name for name in ACTIONS}
+        for path, name in self._actions.items():
             action = self._forbidden if actions is None else partial(_do, name, actions[name])
-            self._routes[f"/-/{name}"] = ("POST", action)
+            self._routes[path] = ("POST", action)
+
+    def waits(self, request: Request) -> bool:
+        """Whether the answer may take a while: something is done for it."""
+        action = request.method == "POST" and request.path in self._actions
+        return action and _refusal(request) is None
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
@@ -77,10 +86,17 @@ class App:
         return route(request)
 
     def _metrics_page(self, request: Request) -> Response:
-        body, content_type, encoding = self._metrics(
-            request.headers.get("accept", ""), request.headers.get("accept-encoding", "")
-        )
         headers = {"Vary": "Accept, Accept-Encoding"}
+        try:
+            body, content_type, encoding = self._metrics(
+                request.headers.get("accept", ""), request.headers.get("accept-encoding", "")
+            )
+        except NotAcceptableError:
+            return Response(
+                HTTPStatus.NOT_ACCEPTABLE,
+                b"accept the encoding gzip or identity\n",
+                headers=headers,
+            )
         if encoding:
             headers["Content-Encoding"] = encoding
         return Response(HTTPStatus.OK, body, content_type, headers)
@@ -102,8 +118,36 @@ class App:
         return Response(HTTPStatus.FORBIDDEN, b"not enabled: start with --web.enable-lifecycle\n")
 
 
-def _do(name: str, action: Callable[[], str | None], _request: Request) -> Response:
+def _do(name: str, action: Callable[[], str | None], request: Request) -> Response:
+    refusal = _refusal(request)
+    if refusal is not None:
+        return Response(HTTPStatus.FORBIDDEN, f"{refusal}\n".encode())
     error = action()
     if error is None:
         return Response(HTTPStatus.OK, f"{ACTIONS[name]}\n".encode())
     return Response(HTTPStatus.INTERNAL_SERVER_ERROR, f"not {ACTIONS[name]}: {error}\n".encode())
+
+
+def _refusal(request: Request) -> str | None:
+    """Why a client may not have something done; None where it may."""
+    if request.role not in (None, Role.ADMIN):
+        return "not allowed: this needs the role admin, see --web.roles-file"
+    if request.role is None and not request.local:
+        return "not allowed: without users, only from the loopback addresses of this machine"
+    if _from_a_page(request):
+        return "not allowed: asked by a web page of another site"
+    return None
+
+
+def _from_a_page(request: Request) -> bool:
+    """Whether a page of another site asks, by the browser of somebody who may.
+
+    Browsers say so. Without users, one that has been led to this address under a name of the
+    page's choice says nothing that would tell it from ours, so none may ask then.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if request.role is None:
+        return site is not None or origin is not None
+    if site is not None and site not in ("same-origin", "none"):
+        return True
+    return origin is not None and origin.partition("://")[2] != request.headers.get("host")

@@ -1,92 +1,152 @@
-"""One connection: requests are read, the application answers them."""
+"""What is answered to a request: who may ask, and what the application says."""
 
 from __future__ import annotations
 
 import logging
+import math
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from typing import BinaryIO
+from typing import Any
 
-from gpu_sentinel.web.access import Access
-from gpu_sentinel.web.connections import Connection
-from gpu_sentinel.web.wire import (
-    RefusedError,
-    Request,
-    Response,
-    body_length,
-    read_head,
-    written,
-)
+from gpu_sentinel.web.access import Access, Guard, Role
+from gpu_sentinel.web.connections import Connection, State
+from gpu_sentinel.web.throttle import Throttle
+from gpu_sentinel.web.wire import Head, Request, Response
+from gpu_sentinel.web.workers import Workers
 
-__all__ = ["App", "Request", "Response", "serve_connection"]
+__all__ = ["App", "Handler", "Later", "Request", "Response"]
 
 log = logging.getLogger(__name__)
 
 App = Callable[[Request], Response]
 
-#: By which a client can tell whose password is asked for.
-REALM = 'realm="gpu-sentinel"'
-_CHALLENGE = {"WWW-Authenticate": f'Basic {REALM}, charset="UTF-8"'}
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+#: Requests that take time, and passwords, at a time.
+_ANSWERS, _CHECKS = 4, 1
+#: Passwords that wait to be looked at, of all and of one address.
+_WAITING, _WAITING_EACH = 16, 4
 
 
-def serve_connection(connection: Connection, app: App, access: Access) -> None:
-    """Serve a connection until it is closed, idle for too long, or needed for another.
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An answer that takes time.
 
-    Raises:
-        OSError: the other side went away, or was hung up on.
+    Attributes:
+        state: what the connection is at meanwhile.
+        workers: who does the work.
+        work: what is done in a thread of its own; raises nothing.
+        then: what is made of its result, in the thread that serves the connections.
+        undo: what is done instead where nobody can do the work.
     """
-    context = access.context()
-    if context is not None:
-        # In this connection's own thread: a client that is silent keeps nobody waiting.
-        certificate = connection.encrypt(context)
-        if not access.accepts_client(certificate):
-            log.info(
-                "client certificate without an allowed name", extra={"fields": _who(connection)}
-            )
-            return
-    with connection.socket.makefile("rb") as file:
-        while _answer_one(connection, file, app, access):
-            connection.idle(file)
+
+    state: State
+    workers: Workers
+    work: Callable[[], Any]
+    then: Callable[[Any], Response | Later]
+    undo: Callable[[], None] = lambda: None
 
 
-def _answer_one(connection: Connection, file: BinaryIO, app: App, access: Access) -> bool:
-    """Answer one request; whether there may be another."""
-    keep, method = False, ""
+class Handler:
+    """Answers requests; used by the thread that serves the connections, and never makes it wait."""
+
+    def __init__(self, app: App, access: Access, waits: Callable[[Request], bool]) -> None:
+        """`waits` tells the requests for which the application takes its time."""
+        self._app = app
+        self._access = access
+        self._waits = waits
+        self._answers = Workers("web-answer", _ANSWERS)
+        self._checks = Workers("web-password", _CHECKS)
+        self._checking: Counter[str] = Counter()
+        self._throttle = Throttle()
+
+    def begin(self, connection: Connection, head: Head) -> Response | Later:
+        """The answer to a request; ends the connection of who is wrong about himself."""
+        guard = self._access.guard
+        connection.allowed = guard is None
+        if guard is None:
+            return self._ask(connection, head, None)
+        authorization = head.headers.get("authorization")
+        if authorization is None:
+            return _unauthorized(guard)
+        # Who was right before is answered without a look at all who guess.
+        role = guard.known(authorization)
+        if role is not None:
+            return self._ask(connection, head, role)
+        connection.keep = False
+        if wait := self._throttle.take(connection.address):
+            return _too_many(wait)
+        if not guard.takes_time(authorization):
+            return _unauthorized(guard)
+        return self._look_at(guard, connection, head, authorization)
+
+    def _look_at(
+        self, guard: Guard, connection: Connection, head: Head, authorization: str
+    ) -> Response | Later:
+        address = connection.address
+        if len(self._checks) >= _WAITING or self._checking[address] >= _WAITING_EACH:
+            self._throttle.give_back(address)
+            return _too_many(1.0)
+        self._checking[address] += 1
+        return Later(
+            State.CHECKING,
+            self._checks,
+            partial(_check, guard, connection, authorization),
+            partial(self._checked, guard, connection, head),
+            partial(self._unchecked, address),
+        )
+
+    def _checked(
+        self, guard: Guard, connection: Connection, head: Head, role: Role | None
+    ) -> Response | Later:
+        self._unchecked(connection.address)
+        if role is None:
+            return _unauthorized(guard)
+        self._throttle.give_back(connection.address)
+        connection.keep = head.keep
+        return self._ask(connection, head, role)
+
+    def _unchecked(self, address: str) -> None:
+        self._checking[address] -= 1
+        if not self._checking[address]:
+            del self._checking[address]
+
+    def _ask(self, connection: Connection, head: Head, role: Role | None) -> Response | Later:
+        connection.allowed = True
+        request = Request(head.method, head.path, head.headers, role, connection.local)
+        answer = partial(self._answer, request, connection.peer[0])
+        if self._waits(request):
+            return Later(State.BUSY, self._answers, answer, lambda response: response)
+        return answer()
+
+    def _answer(self, request: Request, peer: str) -> Response:
+        try:
+            return self._app(request)
+        except Exception:
+            log.exception("request failed", extra={"fields": {"peer": peer, "path": request.path}})
+            return Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error\n")
+
+
+def _check(guard: Guard, connection: Connection, authorization: str) -> Role | None:
+    if connection.closed:  # it has given way: nobody waits for the answer
+        return None
     try:
-        head = read_head(file)
-        if head is None:
-            return False
-        keep, method = head.keep, head.request.method
-        _skip_body(connection, file, head.request)
-        connection.busy()
-        response = _respond(connection, head.request, app, access)
-    except RefusedError as refused:
-        keep = False
-        response = Response(refused.status, f"{refused}\n".encode())
-    sent = written(response, access.headers, keep=keep, body=method != "HEAD")
-    connection.socket.sendall(sent)
-    return keep
-
-
-def _skip_body(connection: Connection, file: BinaryIO, request: Request) -> None:
-    """Read over a body, which is never wanted."""
-    length = body_length(request.headers)
-    if length and request.headers.get("expect", "").lower() == "100-continue":
-        connection.socket.sendall(_CONTINUE)
-    if len(file.read(length)) < length:
-        raise ConnectionResetError("the body ended early")
-
-
-def _respond(connection: Connection, request: Request, app: App, access: Access) -> Response:
-    if not access.allows(request.headers.get("authorization")):
-        return Response(HTTPStatus.UNAUTHORIZED, b"Unauthorized\n", headers=_CHALLENGE)
-    try:
-        return app(request)
+        return guard.check(authorization)
     except Exception:
-        log.exception("request failed", extra={"fields": _who(connection) | {"path": request.path}})
-        return Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error\n")
+        log.exception("password not checked")
+        return None
 
 
-def _who(connection: Connection) -> dict[str, object]:
-    return {"peer": connection.peer[0]}
+def _unauthorized(guard: Guard) -> Response:
+    return Response(
+        HTTPStatus.UNAUTHORIZED, b"Unauthorized\n", headers={"WWW-Authenticate": guard.challenge}
+    )
+
+
+def _too_many(wait: float) -> Response:
+    return Response(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        b"too many attempts: try again later\n",
+        headers={"Retry-After": str(math.ceil(wait))},
+    )

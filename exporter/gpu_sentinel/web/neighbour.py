@@ -7,7 +7,7 @@ import re
 import ssl
 import time
 
-from gpu_sentinel.web.http import REALM
+from gpu_sentinel.web.access import REALM
 from gpu_sentinel.web.server import split_address
 
 #: For an answer, and for all of it.

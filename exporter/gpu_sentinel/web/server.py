@@ -1,34 +1,25 @@
-"""Listens, and gives every connection a thread of its own.
-
-http.server reads the requests. What it lacks for a port that strangers can reach is here and in
-`connections`: the TLS handshake outside of accept, limits in number and time, a clean stop.
-"""
+"""Opens the ports, and gives them to the thread that serves them."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import logging
 import os
 import socket
-import socketserver
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gpu_sentinel.web.access import Access
 from gpu_sentinel.web.connections import Connections
-from gpu_sentinel.web.http import App, serve_connection
-
-log = logging.getLogger(__name__)
+from gpu_sentinel.web.http import App, Handler, Request
+from gpu_sentinel.web.loop import Loop
 
 #: Waiting connections that the kernel keeps for us.
-_BACKLOG = 256
-_POLL_SECONDS = 0.25
-_BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 21\r\n"
-    b"Connection: close\r\n\r\ntoo many connections\n"
-)
+_BACKLOG = 1024
+#: Bytes of an answer that the kernel takes before the client reads.
+_SEND_BUFFER = 256 * 1024
+#: The thread needs so long to see that it has to stop.
+_POLL_SECONDS = 0.5
 
 
 class ListenError(Exception):
@@ -90,83 +81,42 @@ def probe_address(address: str) -> None:
     _bind(address).close()
 
 
-class _Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """One listening socket."""
-
-    daemon_threads = True
-    block_on_close = False  # the server waits, with a deadline
-
-    def __init__(self, sock: socket.socket, server: WebServer) -> None:
-        self._server = server
-        super().__init__(sock.getsockname(), object, bind_and_activate=False)  # type: ignore[arg-type]
-        self.socket.close()
-        self.socket = sock
-
-    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        """Accept; without file descriptors left, wait instead of trying without end."""
-        try:
-            sock, peer = self.socket.accept()
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                log.error("cannot accept", extra={"fields": {"reason": error.strerror}})  # noqa: TRY400 - one line
-                time.sleep(1.0)
-            raise
-        return sock, peer[:2]
-
-    def process_request(self, request: object, client_address: object) -> None:
-        """Admit a connection, then serve it in a thread."""
-        assert isinstance(request, socket.socket)  # noqa: S101 - for the type checker
-        connection = self._server.connections.admit(request, client_address)  # type: ignore[arg-type]
-        if connection is None:
-            if self._server.config.scheme == "http":
-                with contextlib.suppress(OSError):
-                    request.send(_BUSY, socket.MSG_DONTWAIT)
-            request.close()
-            return
-        super().process_request(connection, client_address)  # type: ignore[arg-type]
-
-    def process_request_thread(self, request: object, client_address: object) -> None:
-        """Serve one connection."""
-        del client_address
-        connections = self._server.connections
-        try:
-            serve_connection(request, self._server.app, self._server.config)  # type: ignore[arg-type]
-        except OSError as error:  # the other side went away, or was hung up on
-            log.debug("connection ended", extra={"fields": {"reason": str(error)}})
-        except Exception:
-            log.exception("connection failed")
-        finally:
-            connections.release(request)  # type: ignore[arg-type]
-
-    def service_actions(self) -> None:
-        """Between two connections: end what has taken too long."""
-        self._server.connections.hang_up_overdue()
-
-
 class WebServer:
     """Serves an application on some addresses from `start` to `stop`."""
 
     def __init__(
-        self, addresses: Sequence[str], app: App, config: Access, *, max_connections: int
+        self,
+        addresses: Sequence[str],
+        app: App,
+        access: Access,
+        *,
+        max_connections: int,
+        max_per_address: int | None = None,
+        waits: Callable[[Request], bool] = lambda _: True,
     ) -> None:
-        """`addresses` are `host:port`, `[ipv6]:port` or `:port`; port 0 takes a free one."""
-        self.app = app
-        self.config = config
-        self.connections = Connections(max_connections)
+        """Nothing is opened yet.
+
+        Args:
+            addresses: `host:port`, `[ipv6]:port` or `:port`; port 0 takes a free one.
+            app: answers requests.
+            access: who may connect and ask.
+            max_connections: at a time.
+            max_per_address: of them; all by default.
+            waits: the requests for which `app` may take its time, from a thread of their own; it
+                is asked for others by the thread that serves everybody.
+        """
+        self.access = access
+        self.connections = Connections(max_connections, max_per_address or max_connections)
+        self._handler = Handler(app, access, waits)
         self._addresses = tuple(addresses)
-        self._listeners: list[_Listener] = []
-        self._threads: list[threading.Thread] = []
+        self._urls: list[str] = []
+        self._loop: Loop | None = None
+        self._thread: threading.Thread | None = None
 
     @property
     def urls(self) -> list[str]:
         """Where it listens, once it does; `localhost` stands for all addresses."""
-        urls = []
-        for address, listener in zip(self._addresses, self._listeners, strict=False):
-            host = split_address(address)[0] or "localhost"
-            shown = f"[{host}]" if ":" in host else host
-            port = listener.socket.getsockname()[1]
-            urls.append(f"{self.config.scheme}://{shown}:{port}")
-        return urls
+        return list(self._urls)
 
     def start(self) -> None:
         """Open all the ports and serve them.
@@ -182,26 +132,22 @@ class WebServer:
             for sock in sockets:
                 sock.close()
             raise
-        self._listeners = [_Listener(sock, self) for sock in sockets]
-        for number, listener in enumerate(self._listeners):
-            thread = threading.Thread(
-                target=listener.serve_forever,
-                args=(_POLL_SECONDS,),
-                name=f"web-{number}",
-                daemon=True,
-            )
-            thread.start()
-            self._threads.append(thread)
+        for address, sock in zip(self._addresses, sockets, strict=True):
+            # What a client does not read waits in the kernel's memory, connection by connection.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+            self._urls.append(self._url(address, sock))
+        self._loop = Loop(sockets, self._handler, self.access, self.connections)
+        self._thread = threading.Thread(target=self._loop.run, name="web", daemon=True)
+        self._thread.start()
 
     def stop(self, timeout: float) -> None:
         """Close the ports, give running answers up to `timeout` seconds, end the rest."""
-        deadline = time.monotonic() + timeout
-        for listener in self._listeners:
-            listener.shutdown()
-            listener.server_close()
-        for thread in self._threads:
-            thread.join(max(deadline - time.monotonic(), 0.0))
-        self.connections.hang_up(busy=False)
-        while len(self.connections) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        self.connections.hang_up(busy=True)
+        if self._loop is None or self._thread is None:
+            return
+        self._loop.stop(time.monotonic() + timeout)
+        self._thread.join(timeout + _POLL_SECONDS)
+
+    def _url(self, address: str, sock: socket.socket) -> str:
+        host = split_address(address)[0] or "localhost"
+        shown = f"[{host}]" if ":" in host else host
+        return f"{self.access.scheme}://{shown}:{sock.getsockname()[1]}"

@@ -12,12 +12,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from gpu_sentinel import yamlfile
 from gpu_sentinel.web import tls
 from gpu_sentinel.web.access import WebConfigError
-from gpu_sentinel.web.auth import BasicAuth, hash_problem
+from gpu_sentinel.web.auth import Credentials, hash_problem
+from gpu_sentinel.web.roles import Roles, read_roles
+from gpu_sentinel.web.section import Section, read_sections
 
 log = logging.getLogger(__name__)
 
@@ -35,42 +35,46 @@ class _Content:
 
 
 class WebConfig:
-    """What the file asks for, and what was made of it; without a file plain HTTP for everyone.
+    """What the files ask for, and what was made of them; without any plain HTTP for everyone.
 
     `reload` replaces all of it or nothing; connections that are open keep what they have.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        """Read the file.
+    def __init__(self, path: Path | None, roles: Path | None = None) -> None:
+        """Read the web configuration file and the roles file.
 
         Raises:
-            WebConfigError: it cannot be read, or something in it is wrong.
+            WebConfigError: one cannot be read, or something in it is wrong.
         """
         self._path = path
+        self._roles_path = roles
         self._content = _Content()
         self._context: ssl.SSLContext | None = None
         self._stamps: object = None
         self._looked = 0.0
-        self._auth: BasicAuth | None = None
+        self._credentials: Credentials | None = None
         self.reload()
 
     def reload(self) -> None:
-        """Read the file again; where it is bad, everything stays as it was.
+        """Read the files again; where one is bad, everything stays as it was.
 
         Raises:
             WebConfigError: as at the start.
         """
-        if self._path is None:
-            return
-        content = _read(self._path)
+        content = _read(self._path) if self._path else _Content()
+        roles = read_roles(self._roles_path, content.users) if self._roles_path else Roles()
         context, stamps = None, None
         if content.tls is not None:
             try:
                 context, stamps = content.tls.context(), content.tls.stamps()
             except (tls.TlsError, OSError) as error:
                 raise WebConfigError(f"{self._path}: tls_server_config.{error}") from None
-        if content.users != self._content.users:
-            self._auth = BasicAuth(content.users) if content.users else None
+        before = self._credentials
+        self._credentials = (
+            Credentials(content.users, roles, before.memory if before else None)
+            if content.users or roles.tokens
+            else None
+        )
         self._content, self._context, self._stamps = content, context, stamps
 
     @property
@@ -83,10 +87,10 @@ class WebConfig:
         """What every answer carries besides."""
         return self._content.headers
 
-    def allows(self, authorization: str | None) -> bool:
-        """Whether a request with this `Authorization` header may be answered."""
-        auth = self._auth
-        return auth is None or auth.allows(authorization)
+    @property
+    def guard(self) -> Credentials | None:
+        """Who tells users apart; None where nobody has to say who he is."""
+        return self._credentials
 
     def context(self) -> ssl.SSLContext | None:
         """The TLS context for a new connection; None for plain HTTP.
@@ -122,85 +126,19 @@ class WebConfig:
         return not settings.client_allowed_sans.isdisjoint(tls.names_of(certificate))
 
 
-def load_web_config(path: Path | None) -> WebConfig:
-    """The web configuration in a file; None asks for plain HTTP.
-
-    Raises:
-        WebConfigError: it cannot be read, or something in it is wrong.
-    """
-    return WebConfig(path)
-
-
-class _Section:
-    """A mapping of the file; takes its keys out one by one and complains with their names."""
-
-    def __init__(self, path: Path, name: str, content: object) -> None:
-        self.path = path
-        self.name = name
-        if not isinstance(content, dict):
-            where = f"{path}: {name}" if name else str(path)
-            found = yamlfile.kind(content)
-            raise WebConfigError(f"{where}: expected keys with values, not {found}")
-        self.content: dict[str, Any] = {str(key): value for key, value in content.items()}
-
-    def error(self, key: str, problem: str) -> WebConfigError:
-        where = f"{self.name}.{key}" if self.name else key
-        return WebConfigError(f"{self.path}: {where}: {problem}")
-
-    def only(self, *known: str) -> None:
-        for key in self.content:
-            if key not in known:
-                raise self.error(key, f"no such key: {yamlfile.suggestion(key, known)}")
-
-    def text(self, key: str) -> str | None:
-        value = self.content.get(key)
-        if value is not None and not isinstance(value, str):
-            raise self.error(key, f"{value!r} is no text")
-        return value or None
-
-    def file(self, key: str) -> Path | None:
-        value = self.text(key)
-        return None if value is None else self.path.parent / value
-
-    def switch(self, key: str, default: bool) -> bool:
-        value = self.content.get(key, default)
-        if not isinstance(value, bool):
-            raise self.error(key, f"{value!r} is neither true nor false")
-        return value
-
-    def choice(self, key: str, known: Mapping[str, object], default: str) -> str:
-        value = self.text(key) or default
-        if value not in known:
-            raise self.error(key, f"{value!r} is none of {', '.join(known)}")
-        return value
-
-    def texts(self, key: str, known: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        value = self.content.get(key) or []
-        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-            raise self.error(key, f"{value!r} is no list of texts")
-        for item in value:
-            if known is not None and item not in known:
-                raise self.error(key, f"{item!r} is not known here: known are {', '.join(known)}")
-        return tuple(value)
-
-
 def _read(path: Path) -> _Content:
-    try:
-        content = yamlfile.read(path)
-    except yamlfile.YamlError as error:
-        raise WebConfigError(str(error)) from None
-    top = _Section(path, "", content if content is not None else {})
+    top = read_sections(path)
     top.only("tls_server_config", "http_server_config", "basic_auth_users")
     settings = headers = None
     if (section := top.content.get("tls_server_config")) is not None:
-        settings = _tls(_Section(path, "tls_server_config", section))
+        settings = _tls(Section(path, "tls_server_config", section))
     if (section := top.content.get("http_server_config")) is not None:
-        headers = _headers(_Section(path, "http_server_config", section))
-    users = _users(_Section(path, "basic_auth_users", top.content.get("basic_auth_users") or {}))
+        headers = _headers(Section(path, "http_server_config", section))
+    users = _users(Section(path, "basic_auth_users", top.content.get("basic_auth_users") or {}))
     return _Content(settings, headers or {}, users)
 
 
-def _tls(section: _Section) -> tls.TlsSettings:
+def _tls(section: Section) -> tls.TlsSettings:
     section.only(*tls.TlsSettings.__dataclass_fields__)
     cert, key = section.file("cert_file"), section.file("key_file")
     if cert is None or key is None:
@@ -241,10 +179,10 @@ def _tls(section: _Section) -> tls.TlsSettings:
     )
 
 
-def _headers(section: _Section) -> dict[str, str]:
+def _headers(section: Section) -> dict[str, str]:
     section.only("http2", "headers")
     section.switch("http2", default=True)  # may be offered, need not be: we speak HTTP/1.1
-    found = _Section(
+    found = Section(
         section.path, "http_server_config.headers", section.content.get("headers") or {}
     )
     for name, value in found.content.items():
@@ -255,7 +193,7 @@ def _headers(section: _Section) -> dict[str, str]:
     return found.content
 
 
-def _users(section: _Section) -> dict[str, str]:
+def _users(section: Section) -> dict[str, str]:
     for user, hashed in section.content.items():
         if not user or ":" in user:
             raise section.error(user, "a user's name is not empty and has no colon")

@@ -1,0 +1,51 @@
+"""`gpu-sentinel restore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpu_sentinel.cli.backup import given_parts, one_line, part_options, progress_bar, verified
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command()
+@click.argument("copy", type=_FOLDER)
+@click.option("--data-dir", type=_FOLDER, help="Data directory for `gpu-sentinel up`.")
+@part_options
+@click.option("--configuration-dir", type=_FOLDER, help="For what --config had named.")
+@click.option("--check", is_flag=True, help="Only compare the copy with its checksums.")
+@click.option("--force", is_flag=True, help="Move what is in the folders aside.")
+def restore(
+    copy: Path,
+    data_dir: Path | None,
+    configuration_dir: Path | None,
+    *,
+    check: bool,
+    force: bool,
+    **parts: Path | None,
+) -> int:
+    """Put a copy of `gpu-sentinel backup` into empty folders.
+
+    COPY is the folder of one copy. All is compared with the checksums before anything changes.
+    """
+    if check:
+        return verified(copy)
+    from gpu_sentinel.backup import restore as back  # noqa: PLC0415 - others start faster
+
+    folders = given_parts(parts)
+    if configuration_dir is not None:
+        folders["configuration"] = configuration_dir
+    if data_dir is None and not folders:
+        raise click.UsageError("name the folder to restore into with --data-dir DIR")
+    data = data_dir.expanduser() if data_dir else None
+    with one_line(), progress_bar("Restoring") as progress:
+        done = back.restore(copy, back.places(data, folders), force=force, progress=progress)
+    for path in done.aside:
+        click.echo(f"moved aside: {path}")
+    for part in done.left:
+        click.echo(f"left out: {part}: no folder was named for it")
+    click.echo(f"restored {done.files} files from {copy}")
+    return 0

@@ -1,0 +1,119 @@
+"""`gpu-sentinel up` as a process on free ports, and the parts that it runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import requests
+
+
+class Up:
+    """`gpu-sentinel up` on free ports."""
+
+    def __init__(self, data: Path, ports: list[int], *arguments: str) -> None:
+        self.data = data
+        self.ports = dict(zip(("exporter", "prometheus", "alertmanager"), ports, strict=True))
+        options = [f"--{name}-port={port}" for name, port in self.ports.items()]
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "gpu_sentinel", "up", "--simulate", "steady"),
+                *("--data-dir", str(data), *options, *arguments),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+
+    def lines(self) -> list[str]:
+        """One a component, and where the data is."""
+        assert self.process.stdout is not None
+        return [self.process.stdout.readline() for _ in range(5)]
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    def until(self, said: str) -> list[str]:
+        """Its lines up to the one that holds these words."""
+        assert self.process.stdout is not None
+        lines = []
+        while line := self.process.stdout.readline():
+            lines.append(line)
+            if said in line:
+                return lines
+        raise AssertionError(f"{said!r} was not said: {lines}")
+
+    def pids(self) -> dict[str, int]:
+        """The process of each part that runs as the program that it is to be."""
+        pid = self.process.pid
+        found = {}
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            try:
+                command = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if command[1:4] == ["-m", "gpu_sentinel", "serve"]:
+                found["exporter"] = int(child)
+            elif (name := Path(command[0]).name.replace("prometheus-alert", "alert")) in self.ports:
+                found[name] = int(child)
+        return found
+
+    def refuses(self) -> bool:
+        return all(refuses(port) for port in self.ports.values())
+
+
+@pytest.fixture
+def up(tool, free_port, tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    tool("prometheus")
+    tool("alertmanager", "prometheus-alertmanager")
+    started: list[Up] = []
+
+    def start(*arguments: str, **ports: int) -> Up:
+        chosen = [ports.get(n) or free_port() for n in ("exporter", "prometheus", "alertmanager")]
+        started.append(Up(tmp_path / "data", chosen, *arguments))
+        return started[-1]
+
+    yield start
+    for running in started:
+        if running.process.poll() is None:
+            running.process.terminate()
+            running.process.wait(30)
+        running.process.communicate()
+
+
+def refuses(port: int) -> bool:
+    try:
+        requests.get(f"http://127.0.0.1:{port}/", timeout=5)
+    except requests.ConnectionError:
+        return True
+    return False
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[str, list[str]]]:
+    """Its URL, and what it has got."""
+    got: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_) -> None:
+            pass
+
+    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=web.serve_forever, args=(0.1,))
+    thread.start()
+    yield f"http://127.0.0.1:{web.server_port}/", got
+    web.shutdown()
+    web.server_close()
+    thread.join()
