@@ -60,13 +60,15 @@ docs: $(STAMP) ## write generated pages and golden files anew
 bench: $(STAMP) ## figures for docs/performance.md; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
-.PHONY: soak lock sbom audit images
+.PHONY: soak tools lock sbom audit images
 soak: $(STAMP) ## the whole stack for MINUTES, with something done to it each minute; see docs/soak.md
 	@sh scripts/install-tools.sh run
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) $(ARGS)
 
-lock: $(STAMP) ## write requirements/ anew from pyproject.toml; ARGS=--upgrade takes newer versions
+tools: $(STAMP)
 	@$(INSTALL) requirements/tools.txt
+
+lock: tools ## write requirements/ anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(BIN)/python scripts/lock.py $(ARGS)
 	@$(INSTALL) requirements/dev.txt
 	@touch $(STAMP)
@@ -75,8 +77,7 @@ lock: $(STAMP) ## write requirements/ anew from pyproject.toml; ARGS=--upgrade t
 sbom: $(STAMP) ## the bill of materials, requirements/sbom.cdx.json, from the lock
 	@$(BIN)/python scripts/bill.py
 
-audit: $(STAMP) ## look up known vulnerabilities of everything that is locked (asks a service)
-	@$(INSTALL) requirements/tools.txt
+audit: tools ## look up known vulnerabilities of everything that is locked (asks a service)
 	@$(BIN)/python scripts/audit.py
 
 images: $(STAMP) ## write the digests of the container images anew (asks their registry)

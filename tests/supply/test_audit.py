@@ -33,6 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[tuple[str, str], An
         return answers, ""
 
     monkeypatch.setattr(audit, "ask", ask)
+    monkeypatch.setattr(audit.importlib.util, "find_spec", lambda _: True)
     monkeypatch.setattr(audit, "everything", lambda: PACKAGES)
     return knows
 
@@ -70,6 +71,15 @@ def test_package_that_a_service_does_not_know(
 def test_one_list_has_one_version_of_each_package():
     lists = list(audit.batches(list(PACKAGES)))
     assert lists == [[("good", "1.0"), ("bad", "2.0")], [("good", "0.9")]]
+
+
+def test_missing_program_is_no_pass(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    asked["pypi"] = dict.fromkeys(PACKAGES, ())
+    monkeypatch.setattr(audit.importlib.util, "find_spec", lambda _: None)
+    assert audit.main() == 2
+    assert capsys.readouterr().err == "audit: pip-audit is missing: run `make audit`\n"
 
 
 STAND_IN = """
