@@ -1,8 +1,8 @@
 """Looks up known vulnerabilities of every locked package: `make audit`.
 
 pip-audit asks the advisory services. Exit code 0: every package was looked up and nothing is known
-against it; 1: something is; 2: pip-audit is missing; 3: not all could be looked up, and the last line says why. A package
-that the service does not know counts as one that was not looked up.
+against it; 1: something is; 2: pip-audit is missing; 3: not all could be looked up, and the last
+line says why. A package that the service does not know counts as one that was not looked up.
 """
 
 from __future__ import annotations
