@@ -38,7 +38,7 @@ def same_numbers(start_history, live, copy: Path, tmp_path: Path) -> None:
     until = max(float(values[-1][0]) for values in restored.values())
     # A scrape under way at the time of the copy is stored a moment later.
     before = [float(t) for values in live.samples(created - 3).values() for t, _ in values]
-    assert until >= max(before), "the newest samples are missing"
+    assert until >= max(before, default=0.0), "the newest samples are missing"
     expected = live.samples(until)
     assert restored.keys() == expected.keys()
     assert len(restored) > 100

@@ -97,6 +97,7 @@ class TestWhatIsCopied:
 
         def write() -> None:
             with sqlite3.connect(path, timeout=30) as writer:
+                writer.execute("PRAGMA synchronous = OFF")
                 writer.execute("CREATE TABLE a (n)")
                 writer.execute("CREATE TABLE b (n)")
             number = 0
