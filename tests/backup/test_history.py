@@ -47,6 +47,7 @@ def same_numbers(start_history, live, copy: Path, tmp_path: Path) -> None:
     server.kill()
 
 
+@pytest.mark.timeout(300)
 def test_copies_of_a_prometheus_that_compacts(serve, start_history, eventually, tmp_path: Path):
     exporter = serve("steady")
     live = start_history(tmp_path / "live", exporter.port)
@@ -59,7 +60,7 @@ def test_copies_of_a_prometheus_that_compacts(serve, start_history, eventually, 
         taken(live.data, target)
         seen.update(path.parent.name for path in live.data.glob("*/meta.json"))
         gone = seen - {path.parent.name for path in live.data.glob("*/meta.json")}
-        return len(gone) >= 3 and any((live.data / "wal").glob("checkpoint.*"))
+        return len(gone) >= 1 and any((live.data / "wal").glob("checkpoint.*"))
 
     eventually(busy, 90, "Prometheus compacts")
     found = copies(target)
@@ -93,6 +94,7 @@ def test_a_record_that_is_cut_off(serve, start_history, eventually, tmp_path: Pa
 
 
 @pytest.mark.long
+@pytest.mark.timeout(400)
 def test_kills_while_copying(serve, start_history, eventually, tmp_path: Path):
     """Backups and Prometheus are killed at any moment: each copy that is there can be used."""
     exporter = serve("steady")
