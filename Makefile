@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-containers lint docs bench clean
+.PHONY: help up test test-containers lint docs bench bench-connections clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ docs: $(STAMP) ## write generated pages and golden files anew
 
 bench: $(STAMP) ## figures for docs/performance.md; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-connections: $(STAMP) ## what a thousand hostile connections do to scrapes
+	$(BIN)/python benchmarks/connections.py $(ARGS)
 
 clean: ## remove what was set up here
 	rm -rf $(VENV) .cache data dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -38,6 +38,12 @@ CLIENTS = (("127.0.0.2", True), ("127.0.0.3", False), (ATTACKERS[0], True))
 SLOWEST_SECONDS, LATEST_SECONDS = 0.25, 0.1
 SETTLE_SECONDS = 3.0
 PASSWORD = "known"
+EVERYTHING = ("nobody", *KINDS)
+HEADING = (
+    "| who attacks | other address, kept | other address, new each time | attacker's address, kept "
+    "| latest pass below | threads before / during / after | RSS MiB |",
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+)
 LATE = re.compile(r'^gpu_sentinel_lateness_seconds_bucket\{le="([^"]+)"\} (\d+)', re.MULTILINE)
 
 
@@ -127,19 +133,20 @@ def main() -> None:
     parser.add_argument("--kind", choices=list(KINDS), action="append", help="only this one")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    print("| kind | other address, kept | other address, new each time | attacker's address, kept "
-          "| latest pass below | threads before / during / after | RSS MiB |")  # fmt: skip
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    good = True
-    for kind in args.kind or ["nobody", *KINDS]:
-        found = measure(kind, args.connections if kind in KINDS else 0, args.seconds)
-        print(found.row(), flush=True)
-        print(f"{kind}: connections and answers: {found.attack}", file=sys.stderr)
-        for client in found.clients:
-            for failure in client.failures[:3]:
-                print(f"{kind}: {client.source}: {failure}", file=sys.stderr)
-        good &= found.good
-    sys.exit(0 if good else 1)
+    print(*HEADING, sep="\n")
+    found = [attacked(kind, args.connections, args.seconds) for kind in args.kind or EVERYTHING]
+    sys.exit(0 if all(each.good for each in found) else 1)
+
+
+def attacked(kind: str, connections: int, seconds: float) -> Found:
+    """What one kind did, which is printed too."""
+    found = measure(kind, connections if kind in KINDS else 0, seconds)
+    print(found.row(), flush=True)
+    print(f"{kind}: connections and answers: {found.attack}", file=sys.stderr)
+    for client in found.clients:
+        for failure in client.failures[:3]:
+            print(f"{kind}: {client.source}: {failure}", file=sys.stderr)
+    return found
 
 
 def measure(kind: str, connections: int, seconds: float) -> Found:

@@ -108,10 +108,7 @@ class Loop:
         knocking = []
         for key, _ in self._selector.select(0.0 if self._ready else _TICK_SECONDS):
             if isinstance(key.data, Connection):
-                if key.data.proven or self._connections.is_one_of_few(key.data):
-                    self._step(key.data, self._advance)
-                else:
-                    self._queue(key.data)
+                self._hear(key.data)
             elif key.fileobj is self._inbox:
                 with contextlib.suppress(BlockingIOError):
                     self._inbox.recv(4096)
@@ -133,6 +130,15 @@ class Loop:
             for connection in self._connections.look():
                 self._drop(connection, at_once=True)
             self._give_back()
+
+    def _hear(self, connection: Connection) -> None:
+        """An event of a connection; those of a crowd wait for their turn."""
+        if connection.closed:
+            return
+        if connection.proven or self._connections.is_one_of_few(connection):
+            self._step(connection, self._advance)
+        else:
+            self._queue(connection)
 
     def _over(self) -> bool:
         if self._stop_at is None:
@@ -187,7 +193,7 @@ class Loop:
         try:
             leaving = self._connections.add(connection)
         except FullError:
-            self._refuse(sock, "too many connections")
+            self._refuse(connection.socket, "too many connections")
             return
         if leaving is not None:
             self._say("connections give way to new ones", f"most are of {leaving.peer[0]}")
