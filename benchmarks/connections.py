@@ -39,11 +39,10 @@ SLOWEST_SECONDS, LATEST_SECONDS = 0.25, 0.1
 SETTLE_SECONDS = 3.0
 PASSWORD = "known"
 EVERYTHING = ("nobody", *KINDS)
-HEADING = (
-    "| who attacks | other address, kept | other address, new each time | attacker's address, kept "
-    "| latest pass below | threads before / during / after | RSS MiB |",
-    "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-)
+HEADING = """\
+| who attacks | other address, kept | other address, new each time | attacker's address, kept \
+| latest pass below | threads before / during / after | RSS MiB |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: |"""
 LATE = re.compile(r'^gpu_sentinel_lateness_seconds_bucket\{le="([^"]+)"\} (\d+)', re.MULTILINE)
 
 
@@ -133,7 +132,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=list(KINDS), action="append", help="only this one")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    print(*HEADING, sep="\n")
+    print(HEADING)
     found = [attacked(kind, args.connections, args.seconds) for kind in args.kind or EVERYTHING]
     sys.exit(0 if all(each.good for each in found) else 1)
 
