@@ -30,7 +30,7 @@ from gpu_sentinel.web.workers import NoThreadError
 
 log = logging.getLogger(__name__)
 
-#: Between two looks at what is overdue, and the longest wait for an event.
+#: Between two looks at what is overdue, and the longest wait for an event while there is any.
 _TICK_SECONDS = 0.25
 #: In one turn, for strangers of crowded addresses, and for new connections of a port: those wait
 #: in one queue with all who attack.
@@ -106,7 +106,8 @@ class Loop:
 
     def _turn(self) -> None:
         knocking = []
-        for key, _ in self._selector.select(0.0 if self._ready else _TICK_SECONDS):
+        quiet = _TICK_SECONDS if len(self._connections) or self._most >= _MANY else None
+        for key, _ in self._selector.select(0.0 if self._ready else quiet):
             if isinstance(key.data, Connection):
                 self._hear(key.data)
             elif key.fileobj is self._inbox:
