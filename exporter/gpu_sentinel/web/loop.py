@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 _TICK_SECONDS = 0.25
 #: In one turn, for strangers of crowded addresses, and for new connections of a port: those wait
 #: in one queue with all who attack.
-_STRANGERS_SECONDS, _ACCEPT_SECONDS = 0.01, 0.03
+_STRANGERS_SECONDS, _ACCEPT_SECONDS = 0.002, 0.006
 #: Connections whose memory is worth to be given back.
 _MANY = 16
 #: Of all answers that are not sent yet, in bytes; above, the slowest reader is closed.
