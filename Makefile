@@ -11,7 +11,7 @@ MINUTES ?= 30
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-long test-load test-containers lint docs bench
+.PHONY: help up test test-long test-load test-containers lint docs bench bench-connections
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ docs: $(STAMP) ## write generated pages and golden files anew
 
 bench: $(STAMP) ## figures for docs/performance.md; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py $(ARGS)
+	$(BIN)/python benchmarks/connections.py
+
+bench-connections: $(STAMP) ## what a thousand hostile connections do to scrapes
+	$(BIN)/python benchmarks/connections.py $(ARGS)
 
 .PHONY: soak tools lock sbom audit images
 soak: $(STAMP) ## the whole stack for MINUTES, with something done to it each minute; see docs/soak.md
