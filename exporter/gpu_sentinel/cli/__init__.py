@@ -23,6 +23,7 @@ _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 COMMANDS = (
     "serve",
     "up",
+    "install",
     "check",
     "status",
     "metrics",

@@ -18,13 +18,13 @@ Ask = Callable[[str], str | None]
 LOW_BYTES, LOW_RATIO = 512 * 2**20, 0.05
 _MIB = 2**20
 _STORED = "prometheus_tsdb_head_samples_appended_total"
+#: Why samples are refused.
+NEWER = "it has newer samples, so that the clock must have been set back"
 #: Counters that tell why nothing is stored.
 _WHY = {
     "prometheus_tsdb_wal_writes_failed_total": "it cannot write to {data}",
-    "prometheus_target_scrapes_sample_out_of_order_total": "it has newer samples: was the clock "
-    "set back?",
-    "prometheus_target_scrapes_sample_out_of_bounds_total": "it has newer samples: was the clock "
-    "set back?",
+    "prometheus_target_scrapes_sample_out_of_order_total": NEWER,
+    "prometheus_target_scrapes_sample_out_of_bounds_total": NEWER,
 }
 
 

@@ -134,6 +134,7 @@ class Supervisor:
         if not ready:
             self.say(f"{component.name} reads what it has stored and will answer later.")
         part.started = time.monotonic()
+        prober.answered = ready
         prober.start()
 
     def run(self) -> None:
