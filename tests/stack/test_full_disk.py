@@ -101,17 +101,25 @@ def test_start_on_a_full_disk_is_one_line(up, disk: Path):
     assert "No space left on device: free space, or name a --data-dir on another disk" in errors
 
 
-def test_prometheus_that_finds_no_space_at_its_start_is_one_line(up, disk: Path):
-    """There is room for the configuration alone, so that the parts are started."""
-    filled = fill(disk)
-    with filled.open("r+b") as file:
-        file.truncate(filled.stat().st_size - 700 * 1024)
+def test_prometheus_that_finds_no_space_at_its_start_is_one_line(
+    up, tool, disk: Path, tmp_path: Path, monkeypatch
+):
+    """The disk fills up after the configuration was written."""
+    wrapper = tmp_path / "bin" / "prometheus"
+    wrapper.parent.mkdir()
+    wrapper.write_text(
+        f"""#!/bin/sh
+[ "$1" = --version ] || cat /dev/zero > '{disk / "fill"}' 2> /dev/null
+exec '{tool("prometheus")}' "$@"
+"""
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
     stack = up()
-    out, errors = stack.process.communicate(timeout=90)
-    assert "almost full" in out
+    _, errors = stack.process.communicate(timeout=90)
     assert stack.process.returncode == 1
     assert len(errors.splitlines()) == 1, errors
-    assert "free space" in errors
+    assert f"the disk of {disk} is almost full (0 MiB free): free space" in errors
 
 
 def test_read_only_data_is_one_line(up, tool, disk: Path):
