@@ -208,6 +208,40 @@ def test_log_is_kept_and_limited(running: Running, free_port, monkeypatch):
     assert part.log.with_name("Part.log.1").read_text().count("\n") == 2
 
 
+def test_log_of_a_running_part_is_limited(running: Running, free_port, eventually, monkeypatch):
+    monkeypatch.setattr(process, "LOG_BYTES", 10_000)
+    talks = "import threading\nthreading.Thread(target=lambda: [print('x' * 1000, flush=True) or "
+    part = running.part(
+        "Part", free_port(), talks + "time.sleep(.01) for _ in range(200)]).start()" + SERVER
+    )
+    part.command[2] = "import time\n" + part.command[2]
+    old = part.log.with_name("Part.log.1")
+    running.run(part, then=lambda: eventually(old.exists, 20, "it is moved aside"))
+    assert part.log.stat().st_size < 200 * 1001
+    assert running.lines == []
+
+
+def test_start_that_fails_for_a_moment_is_tried_again(running: Running, free_port, eventually):
+    part = running.part("Part", free_port())
+    start, left = process.Component.start, [OSError(11, "Resource temporarily unavailable")]
+
+    def sometimes(component: Component) -> None:
+        if left and component._process is not None:
+            raise left.pop()
+        start(component)
+
+    def then() -> None:
+        part._process.kill()
+        eventually(lambda: running.said("answers again"), 20, "it is back")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process.Component, "start", sometimes)
+        running.run(part, then=then)
+    assert running.said(
+        "Part cannot be started: [Errno 11] Resource temporarily unavailable. It is"
+    )
+
+
 def test_program_that_is_gone_is_one_line(running: Running, free_port):
     part = running.part("Part", free_port())
     part.command[0] = "/nowhere/program"

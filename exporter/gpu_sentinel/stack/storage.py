@@ -56,8 +56,11 @@ class Space:
 
 
 def full(data: Path) -> str:
-    """A line for a disk that is almost full; empty where there is space."""
-    space = Space.of(data)
+    """A line for a disk that is almost full; empty where there is space, or nobody knows."""
+    try:
+        space = Space.of(data)
+    except OSError:
+        return ""
     if not space.low:
         return ""
     left = f"{space.free // _MIB} MiB free" if space.files else "no room for another file"
@@ -168,7 +171,7 @@ class Storage:
 
 def _counter(page: str, name: str) -> float:
     """The sum over its labels; newer versions of Prometheus have more of them."""
-    found = re.findall(rf"^{name}(?:\{{[^}}\n]*\}})? (\S+)$", page, re.MULTILINE)
+    found = re.findall(rf"^{name}(?:\{{[^}}\n]*\}})? (\d+(?:\.\d+)?(?:e[+-]\d+)?)$", page, re.MULTILINE)
     return sum(map(float, found))
 
 
