@@ -171,7 +171,9 @@ class Storage:
 
 def _counter(page: str, name: str) -> float:
     """The sum over its labels; newer versions of Prometheus have more of them."""
-    found = re.findall(rf"^{name}(?:\{{[^}}\n]*\}})? (\d+(?:\.\d+)?(?:e[+-]\d+)?)$", page, re.MULTILINE)
+    found = re.findall(
+        rf"^{name}(?:\{{[^}}\n]*\}})? (\d+(?:\.\d+)?(?:e[+-]\d+)?)$", page, re.MULTILINE
+    )
     return sum(map(float, found))
 
 
