@@ -31,6 +31,7 @@ DEFECT = "a defect of gpu-sentinel"
 COMMANDS = (
     "serve",
     "up",
+    "install",
     "check",
     "status",
     "metrics",
