@@ -60,9 +60,12 @@ class Access:
     verify: str | bool = True
 
 
-def access(_data: Path) -> Access:
+def access(data: Path) -> Access:
     """How the parts of a stack are reached whose data is in this directory."""
-    return Access()
+    password = data / "secrets" / "passwords" / "admin"
+    if not password.exists():
+        return Access()  # its first start has not come so far
+    return Access(auth=("admin", password.read_text(encoding="utf-8").strip()))
 
 
 def eventually(condition: Callable[[], object], seconds: float) -> bool:

@@ -41,7 +41,8 @@ RESERVED = {
     "prometheus_client": {"exposition"},
     "click": {"cli"},
     "re2": {"expressions"},
-    "bcrypt": {"web"},
+    "bcrypt": {"web", "stack"},
+    "cryptography": {"stack"},
     "httptools": {"web"},
     "requests": {"cli", "alerting", "stack"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from urllib.parse import urlsplit, urlunsplit
 
 
@@ -12,6 +13,28 @@ def is_url(text: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         return False
+
+
+def has_login(url: str) -> bool:
+    """Whether the URL holds a user."""
+    return "@" in urlsplit(url).netloc
+
+
+def is_here(url: str) -> bool:
+    """Whether a URL names this machine by its loopback."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def host(url: str) -> str:
+    """Scheme, host and port alone: what follows may be a secret, too."""
+    parts = urlsplit(without_password(url))
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def without_password(url: str) -> str:

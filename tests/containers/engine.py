@@ -47,6 +47,7 @@ class Engine:
         self.repository = repository
         self.environment = os.environ | {
             "DOCKER_HOST": f"unix://{directory / 'docker.sock'}",
+            "SENTINEL_SECRETS": str(directory),  # Grafana alone needs what is there
             "DOCKER_BUILDKIT": "0",  # Debian's engine has no buildx
             "COMPOSE_PROFILES": "",
         }

@@ -179,7 +179,9 @@ def test_alert_has_a_runbook_and_a_dashboard(alert: dict[str, Any]):
 
 def test_runbooks_are_of_alerts_that_exist():
     explained = {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"}
-    assert explained == {a["alert"] for a in ALERTS}
+    # No rule can see silences: these come from gpu_sentinel.alerting.audit.
+    of_silences = {"SilenceTooBroad", "SilenceTooLong"}
+    assert explained == {a["alert"] for a in ALERTS} | of_silences
     listed = re.findall(
         r"^\| \[(\w+)\]\((\w+)\.md\) \|", (RUNBOOKS / "README.md").read_text(), re.MULTILINE
     )

@@ -19,6 +19,7 @@ class Up:
 
     def __init__(self, data: Path, ports: list[int], *arguments: str) -> None:
         self.data = data
+        self.tls = "--tls" in arguments
         self.ports = dict(zip(("exporter", "prometheus", "alertmanager"), ports, strict=True))
         options = [f"--{name}-port={port}" for name, port in self.ports.items()]
         self.process = subprocess.Popen(
@@ -37,8 +38,16 @@ class Up:
         assert self.process.stdout is not None
         return [self.process.stdout.readline() for _ in range(5)]
 
+    def shown(self, name: str) -> str:
+        """As it is printed."""
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.ports[name]}"
+
+    def password(self, user: str) -> str:
+        return (self.data / "secrets" / "passwords" / user).read_text().strip()
+
     def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.ports[name]}"
+        """With a password for everything; once it has started."""
+        return self.shown(name).replace("://", f"://admin:{self.password('admin')}@")
 
     def until(self, said: str) -> list[str]:
         """Its lines up to the one that holds these words."""

@@ -20,9 +20,9 @@ from gpu_sentinel.stack.plan import notifications
 def test_starts_and_stops(up, eventually, number: signal.Signals):
     stack = up()
     exporter, alertmanager, prometheus, grafana, data = stack.lines()
-    assert f"{stack.url('exporter')}/  simulated GPUs, scenario steady" in exporter
-    assert f"{stack.url('alertmanager')}/#/alerts  alerts are shown here" in alertmanager
-    assert f"{stack.url('prometheus')}/graph" in prometheus
+    assert f"{stack.shown('exporter')}/  simulated GPUs, scenario steady" in exporter
+    assert f"{stack.shown('alertmanager')}/#/alerts  alerts are shown here" in alertmanager
+    assert f"{stack.shown('prometheus')}/graph" in prometheus
     assert grafana.startswith("Grafana ")
     assert str(stack.data) in data
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import requests
 
-from gpu_sentinel.addresses import cause, without_password
+from gpu_sentinel.addresses import cause, has_login, without_password
 from gpu_sentinel.alerting.fetch import Fetched, TooLongError, fetch
 from gpu_sentinel.alerting.shape import Answer, ApiError
 
@@ -22,8 +22,16 @@ class Api:
     name = "server"
     option = "--url"
 
-    def __init__(self, url: str, timeout: float = 5.0, ca_file: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout: float = 5.0,
+        ca_file: str | None = None,
+        login: tuple[str, str] | None = None,
+    ) -> None:
+        """`login` is user and password; those in the URL come first."""
         self._url = url.rstrip("/")
+        self._login = None if has_login(url) else login
         self._timeout = timeout
         self._verify: bool | str = ca_file or True
 
@@ -48,6 +56,7 @@ class Api:
                 json=body,
                 data=form,
                 verify=self._verify,
+                auth=self._login,
             )
         except requests.exceptions.SSLError as error:
             raise ApiError(
@@ -72,7 +81,7 @@ class Api:
 
     def _refused(self, path: str, answer: Fetched) -> str:
         if answer.status == requests.codes.unauthorized:
-            return f"{self._shown} answers 401: give a user and a password in the URL"
+            return f"{self._shown} answers 401: name the right ones with --credentials-file"
         said = " ".join(answer.text[:1000].split())[:200]
         return f"{self.name} answers {answer.status} to {path}: {said}"
 

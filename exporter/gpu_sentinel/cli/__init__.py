@@ -41,6 +41,7 @@ COMMANDS = (
     "maintenance",
     "backup",
     "restore",
+    "credentials",
     "catcher",
 )
 

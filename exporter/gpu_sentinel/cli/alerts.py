@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gpu_sentinel import durations
 from gpu_sentinel.cli.history import history
+from gpu_sentinel.cli.logins import find
 from gpu_sentinel.cli.output import date, say, say_json
 from gpu_sentinel.cli.servers import (
     Servers,
@@ -31,13 +33,19 @@ _SHORT = 8
 @server_options
 @click.pass_context
 def alerts(
-    ctx: click.Context, url: str, prometheus: str, ca_file: str | None, timeout: float
+    ctx: click.Context,
+    *,
+    url: str,
+    prometheus: str,
+    credentials_file: Path | None,
+    ca_file: str | None,
+    timeout: float,
 ) -> None:
     """Show the alerts that fire or have fired, acknowledge them, and take that back.
 
-    A user and a password go into the URLs: https://user:password@host:9093.
+    User, password and CA are those that `gpu-sentinel up` has written, on the same machine.
     """
-    ctx.obj = Servers(url, prometheus, ca_file, timeout)
+    ctx.obj = Servers(url, prometheus, ca_file, timeout, find(credentials_file))
 
 
 alerts.add_command(history)
@@ -101,6 +109,33 @@ def unack(servers: Servers, alert_id: str) -> None:
         for silence in alert.silences:
             client.expire(silence)
     say(f"No longer acknowledged: {_summary(alert)}")
+
+
+@alerts.command()
+@click.option("--tell", "telling", is_flag=True, help="Let Alertmanager tell of them, too.")
+@click.pass_context
+def audit(ctx: click.Context, *, telling: bool) -> None:
+    """List silences that match everything or last more than 30 days; exit code 1 if there are.
+
+    With --tell, run it every minute: the alerts SilenceTooBroad and SilenceTooLong end five
+    minutes after the last time.
+    """
+    from gpu_sentinel.alerting import audit as audits  # noqa: PLC0415 - others start faster
+
+    with one_line():
+        client = ctx.obj.alertmanager()
+        found = audits.audit(client)
+        if telling:
+            audits.tell(client, found)
+    for offence in found:
+        silence = offence.silence
+        say(
+            f"{silence.id[:_SHORT]}: {offence.why}: by {silence.author}, "
+            f"until {date(silence.ends)}: {silence.comment}"
+        )
+    if not found:
+        say("No silence matches everything or lasts more than 30 days.")
+    ctx.exit(1 if found else 0)
 
 
 def _one(client: Alertmanager, alert_id: str) -> Alert:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gpu_sentinel import durations
+from gpu_sentinel.cli.logins import find
 from gpu_sentinel.cli.output import date, say, say_json
 from gpu_sentinel.cli.servers import (
     Servers,
@@ -31,13 +33,19 @@ _SHORT = 8
 @server_options
 @click.pass_context
 def maintenance(
-    ctx: click.Context, url: str, prometheus: str, ca_file: str | None, timeout: float
+    ctx: click.Context,
+    *,
+    url: str,
+    prometheus: str,
+    credentials_file: Path | None,
+    ca_file: str | None,
+    timeout: float,
 ) -> None:
     """Silence what is worked on: nobody is told of it until the work ends.
 
-    A user and a password go into the URLs: https://user:password@host:9093.
+    User, password and CA are those that `gpu-sentinel up` has written, on the same machine.
     """
-    ctx.obj = Servers(url, prometheus, ca_file, timeout)
+    ctx.obj = Servers(url, prometheus, ca_file, timeout, find(credentials_file))
 
 
 @maintenance.command()

@@ -16,6 +16,7 @@ import click
 
 from gpu_sentinel import durations
 from gpu_sentinel.addresses import is_url
+from gpu_sentinel.cli.logins import Login, credentials_option
 
 if TYPE_CHECKING:
     from gpu_sentinel.alerting import Alertmanager, Prometheus
@@ -54,18 +55,31 @@ class Servers:
     prometheus_url: str
     ca_file: str | None
     timeout: float
+    login: Login | None = None
 
     def alertmanager(self) -> Alertmanager:
         """A client of Alertmanager."""
         from gpu_sentinel.alerting import Alertmanager  # noqa: PLC0415 - other commands start faster
 
-        return Alertmanager(self.alertmanager_url, self.timeout, self.ca_file)
+        return Alertmanager(*self._how(self.alertmanager_url, ALERTMANAGER))
 
     def prometheus(self) -> Prometheus:
         """A client of Prometheus."""
         from gpu_sentinel.alerting import Prometheus  # noqa: PLC0415 - as above
 
-        return Prometheus(self.prometheus_url, self.timeout, self.ca_file)
+        return Prometheus(*self._how(self.prometheus_url, PROMETHEUS))
+
+    def _how(self, url: str, default: str) -> tuple[str, float, str | None, Any]:
+        login = self.login
+        if login is None:
+            return url, self.timeout, self.ca_file, None
+        url = with_scheme(url, default, login)
+        return url, self.timeout, self.ca_file or login.ca_for(url), login.for_url(url)
+
+
+def with_scheme(url: str, default: str, login: Login) -> str:
+    """Nobody named an address: a stack with a CA speaks HTTPS."""
+    return url.replace("http:", "https:", 1) if login.ca_file and url == default else url
 
 
 def server_options(function: F) -> F:
@@ -83,6 +97,7 @@ def server_options(function: F) -> F:
             type=click.Path(exists=True, dir_okay=False),
             help="Certificates to trust for https.",
         ),
+        credentials_option,
         _url_option("--prometheus", PROMETHEUS, "Prometheus."),
         _url_option("--url", ALERTMANAGER, "Alertmanager."),
     ):

@@ -35,6 +35,9 @@ def stack_options(function: F) -> F:
             type=click.Path(path_type=Path),
             help="Discovery file of Prometheus with exporters on other machines.",
         ),
+        click.option(
+            "--tls", is_flag=True, help="HTTPS for all parts, by a CA made for this machine."
+        ),
         *(
             click.option(
                 f"--{name}-port",
@@ -73,6 +76,7 @@ def plan(
     targets: Path | None,
     notifications_file: Path | None,
     receiver_files: tuple[Path, ...],
+    tls: bool,
     exporter_port: int,
     prometheus_port: int,
     alertmanager_port: int,
@@ -84,7 +88,7 @@ def plan(
     Raises:
         ConfigError: one of them is wrong.
     """
-    from gpu_sentinel.stack import receivers  # noqa: PLC0415 - see above
+    from gpu_sentinel.stack import credentials, receivers  # noqa: PLC0415 - see above
     from gpu_sentinel.stack import targets as discovery  # noqa: PLC0415
     from gpu_sentinel.stack.plan import Plan, notifications  # noqa: PLC0415
 
@@ -104,6 +108,7 @@ def plan(
             notifications_file,
         ),
         receivers=tuple(map(receivers.read, receiver_files)),
+        credentials=credentials.of_data(data, tls=tls),
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from datetime import datetime, timezone
+from pathlib import Path
 
 import click
 
 from gpu_sentinel.addresses import cause, is_url, without_password
+from gpu_sentinel.cli.logins import Login, credentials_option, find
 from gpu_sentinel.cli.output import date, say, say_json, styled
-from gpu_sentinel.cli.servers import TIMEOUT
+from gpu_sentinel.cli.servers import TIMEOUT, with_scheme
 from gpu_sentinel.cli.table import lines
 from gpu_sentinel.exposition.reader import GpuStatus, MigStatus, Status, XidStatus, parse_status
 
@@ -45,16 +47,26 @@ def _checked_url(_ctx: click.Context, _option: click.Parameter, url: str) -> str
     show_default=True,
     help="Seconds to wait for the answer.",
 )
+@credentials_option
 @click.option("--json", "as_json", is_flag=True, help="For a program.")
 @click.pass_context
 def status(
-    ctx: click.Context, url: str, ca_file: str | None, timeout: float, *, as_json: bool
+    ctx: click.Context,
+    url: str,
+    ca_file: str | None,
+    timeout: float,
+    credentials_file: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Show the GPUs of a running exporter; exit code 1 where something is wrong.
 
-    A user and a password go into the URL: https://user:password@host:9836/metrics.
+    User, password and CA are those that `gpu-sentinel up` has written, on the same machine.
     """
-    found = _ask(url, ca_file, timeout)
+    login = find(credentials_file)
+    if login is not None:
+        url = with_scheme(url, DEFAULT_URL, login)
+    found = _ask(url, ca_file, timeout, login)
     if as_json:
         say_json(asdict(found) | {"problems": found.problems})
     else:
@@ -62,7 +74,7 @@ def status(
     ctx.exit(1 if found.problems else 0)
 
 
-def _ask(url: str, ca_file: str | None, timeout: float) -> Status:
+def _ask(url: str, ca_file: str | None, timeout: float, login: Login | None) -> Status:
     import requests  # noqa: PLC0415 - 19 MiB that the exporter itself does without
 
     from gpu_sentinel.alerting.fetch import TooLongError, fetch  # noqa: PLC0415 - as above
@@ -74,7 +86,8 @@ def _ask(url: str, ca_file: str | None, timeout: float) -> Status:
             url,
             timeout=timeout,
             longest=_LONGEST_PAGE,
-            verify=ca_file or True,
+            verify=ca_file or (login and login.ca_for(url)) or True,
+            auth=login.for_url(url) if login else None,
             headers={"Accept": "text/plain"},
         )
     except requests.exceptions.SSLError as error:
@@ -96,7 +109,7 @@ def _ask(url: str, ca_file: str | None, timeout: float) -> Status:
         ) from None
     if not answer.ok:
         unauthorized = answer.status == requests.codes.unauthorized
-        hint = ": give a user and a password in the URL" if unauthorized else ""
+        hint = ": name the right ones with --credentials-file" if unauthorized else ""
         raise click.ClickException(f"{shown} answers {answer.status}{hint}")
     try:
         return parse_status(answer.text, time.time())

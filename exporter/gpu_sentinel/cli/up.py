@@ -45,7 +45,7 @@ def up(*, data_dir: Path, simulate: str | None, **options: Any) -> None:
     planned = plan(data, simulate=simulate, why=why, **options)
     try:
         with caught(*_ended_by(), signal.SIGCHLD) as next_signal:
-            stack.run(planned, _say, next_signal)
+            stack.run(planned, _say, next_signal, private=sys.stdout.isatty())
     except ComponentError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

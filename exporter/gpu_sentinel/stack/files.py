@@ -13,6 +13,7 @@ import yaml
 
 from gpu_sentinel.rules import files as rules
 from gpu_sentinel.rules import thresholds
+from gpu_sentinel.stack.credentials import Credentials
 from gpu_sentinel.stack.plan import Notifications, Plan
 from gpu_sentinel.stack.process import ComponentError
 from gpu_sentinel.stack.receivers import Version
@@ -83,13 +84,30 @@ def prometheus_file(plan: Plan, *, alertmanager: bool, grafana: bool) -> Path:
         limits = dataclasses.replace(limits, dashboards=here)
     rules.write(limits, folder)
     path = folder / "prometheus.yml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if plan.credentials is not None:
+        _guard(config, plan.credentials)
     if plan.targets is not None:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        (discovery,) = config["scrape_configs"][0]["file_sd_configs"]
         # Where it is: Prometheus follows its changes.
-        discovery["files"].append(str(plan.targets))
-        _write(path, config)
+        config["scrape_configs"].append(_elsewhere(plan.targets))
+    _write(path, config)
     return path
+
+
+def _guard(config: dict[str, Any], credentials: Credentials) -> None:
+    """Prometheus shows its password to the parts on this machine, and to no other."""
+    client = credentials.client("prometheus")
+    for asked in (*config["scrape_configs"], *config["alerting"]["alertmanagers"]):
+        asked.update(client)
+
+
+def _elsewhere(targets: Path) -> dict[str, Any]:
+    """Exporters of others in a job of their own, since passwords go by job, with the same label."""
+    return {
+        "job_name": "gpu-sentinel-elsewhere",
+        "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "30s"}],
+        "relabel_configs": [{"target_label": "job", "replacement": "gpu-sentinel"}],
+    }
 
 
 def alertmanager_file(plan: Plan, catcher: tuple[str, str], version: Version) -> Path:
@@ -148,4 +166,21 @@ def _address(config: dict[str, Any], given: Notifications, *, tls: bool) -> None
 
 def grafana_folder(plan: Plan) -> Path:
     """Grafana's data sources and dashboards."""
-    return _copy(plan, "grafana")
+    folder = _copy(plan, "grafana")
+    if plan.credentials is not None:
+        path = folder / "provisioning" / "datasources" / "sentinel.yml"
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for datasource in config["datasources"]:
+            _log_in(datasource, plan.credentials)
+        _write(path, config, mode=0o600)
+    return folder
+
+
+def _log_in(datasource: dict[str, Any], credentials: Credentials) -> None:
+    password = credentials.password_file("grafana")
+    datasource |= {"editable": False, "basicAuth": True, "basicAuthUser": "grafana"}
+    secure = {"basicAuthPassword": f"$__file{{{password}}}"}
+    if credentials.ca_file is not None:
+        secure["tlsCACert"] = f"$__file{{{credentials.ca_file}}}"
+        datasource.setdefault("jsonData", {})["tlsAuthWithCACert"] = True
+    datasource["secureJsonData"] = secure

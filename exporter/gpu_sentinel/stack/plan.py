@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gpu_sentinel import yamlfile
 from gpu_sentinel.config import ConfigError
+from gpu_sentinel.stack.credentials import Credentials
 from gpu_sentinel.stack.receivers import Receivers
 
 #: How long Prometheus keeps what it stored, and how much of it.
@@ -100,6 +101,7 @@ class Plan:
         why: why GPUs are simulated, for the person who started it.
         targets: discovery file with exporters beside this machine's own, checked.
         receivers: more receivers than mail and webhook, with the routes to them.
+        credentials: who may do what before each part; None guards nothing.
     """
 
     data: Path
@@ -112,6 +114,12 @@ class Plan:
     targets: Path | None = None
     notifications: Notifications = field(default_factory=Notifications)
     receivers: tuple[Receivers, ...] = ()
+    credentials: Credentials | None = None
+
+    def url(self, port: int) -> str:
+        """Where a part is on this machine; without an end."""
+        scheme = self.credentials.scheme if self.credentials else "http"
+        return f"{scheme}://127.0.0.1:{port}"
 
     @property
     def caught(self) -> bool:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from gpu_sentinel.stack import corrupt, files
+from gpu_sentinel.stack.credentials import Credentials
 from gpu_sentinel.stack.plan import RETENTION_SIZE, RETENTION_TIME, Plan
 from gpu_sentinel.stack.process import Component, ComponentError
 from gpu_sentinel.stack.receivers import Version
@@ -27,15 +28,26 @@ def exporter(plan: Plan) -> Component:
     """The exporter, from the package that runs this."""
     address = f"127.0.0.1:{plan.exporter_port}"
     simulate = ["--simulate", plan.simulate] if plan.simulate else []
-    serve = ["serve", "--web.listen-address", address, *simulate]
+    serve = ["serve", "--web.listen-address", address, *simulate, *_guard(plan, "exporter")]
+    url = plan.url(plan.exporter_port)
     return Component(
         "exporter",
         [sys.executable, "-m", "gpu_sentinel", *serve],
         plan.log("exporter"),
-        f"http://{address}/-/ready",
+        f"{url}/-/ready",
         # Without a driver it is not ready, and does not hang.
-        f"http://{address}/-/healthy",
+        f"{url}/-/healthy",
     )
+
+
+def _guard(plan: Plan, part: str) -> list[str]:
+    """Options that give a part its passwords, and its certificate."""
+    if plan.credentials is None:
+        return []
+    web = f"--web.config.file={plan.credentials.web_file(part)}"
+    if part == "exporter":
+        return [web, f"--web.roles-file={plan.credentials.roles_file}"]
+    return [web]
 
 
 def prometheus_program() -> str | None:
@@ -54,6 +66,7 @@ def prometheus(plan: Plan) -> Component | None:
         return None
     _check_version(program)
     address = f"127.0.0.1:{plan.prometheus_port}"
+    url = plan.url(plan.prometheus_port)
     config = files.prometheus_file(
         plan,
         alertmanager=alertmanager_program() is not None,
@@ -68,12 +81,15 @@ def prometheus(plan: Plan) -> Component | None:
             f"--storage.tsdb.retention.time={RETENTION_TIME}",
             f"--storage.tsdb.retention.size={RETENTION_SIZE}",
             f"--web.listen-address={address}",
-            f"--web.external-url=http://{address}/",
+            f"--web.external-url={url}/",
+            # By itself it lets the pages of every site read its answers.
+            f"--web.cors.origin={re.escape(url)}",
+            *_guard(plan, "prometheus"),
         ],
         plan.log("prometheus"),
-        f"http://{address}/-/ready",
+        f"{url}/-/ready",
         # It is not ready for minutes while it reads a long log.
-        f"http://{address}/-/healthy",
+        f"{url}/-/healthy",
         repair=functools.partial(corrupt.prometheus, plan.data / "prometheus"),
     )
 
@@ -114,6 +130,7 @@ def alertmanager(plan: Plan, catcher: tuple[str, str]) -> Component | None:
     if program is None:
         return None
     address = f"127.0.0.1:{plan.alertmanager_port}"
+    url = plan.url(plan.alertmanager_port)
     config = files.alertmanager_file(plan, catcher, _version("Alertmanager", program))
     return Component(
         "Alertmanager",
@@ -126,11 +143,12 @@ def alertmanager(plan: Plan, catcher: tuple[str, str]) -> Component | None:
             # Silences, and what was told already: no more than this is lost in a crash.
             f"--data.maintenance-interval={MAINTENANCE_INTERVAL}",
             f"--web.listen-address={address}",
-            f"--web.external-url=http://{address}/",
+            f"--web.external-url={url}/",
             "--cluster.listen-address=",
+            *_guard(plan, "alertmanager"),
         ],
         plan.log("alertmanager"),
-        f"http://{address}/-/ready",
+        f"{url}/-/ready",
         repair=lambda _words: corrupt.alertmanager(plan.data / "alertmanager"),
     )
 
@@ -160,19 +178,38 @@ def grafana(plan: Plan) -> Component | None:
         "GF_ANALYTICS_REPORTING_ENABLED": "false",
         "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
         "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
-        "SENTINEL_PROMETHEUS_URL": f"http://127.0.0.1:{plan.prometheus_port}",
-        "SENTINEL_ALERTMANAGER_URL": f"http://127.0.0.1:{plan.alertmanager_port}",
+        "SENTINEL_PROMETHEUS_URL": plan.url(plan.prometheus_port),
+        "SENTINEL_ALERTMANAGER_URL": plan.url(plan.alertmanager_port),
         "SENTINEL_DASHBOARDS": str(folder / "dashboards"),
         "SENTINEL_OWN_DASHBOARDS": str(own),
         "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": str(folder / "dashboards" / "gpu-fleet.json"),
     }
+    if plan.credentials is not None:
+        settings |= _grafana_guard(plan.credentials)
     return Component(
         "Grafana",
         [program, "server", f"--homepath={home}"],
         plan.log("grafana"),
-        f"http://127.0.0.1:{plan.grafana_port}/api/health",
+        f"{plan.url(plan.grafana_port)}/api/health",
         environment=settings,
     )
+
+
+def _grafana_guard(credentials: Credentials) -> dict[str, str]:
+    """Paths alone: the environment of a process is no place for a secret."""
+    settings = {
+        "GF_METRICS_BASIC_AUTH_USERNAME": "prometheus",
+        "GF_METRICS_BASIC_AUTH_PASSWORD__FILE": str(credentials.password_file("prometheus")),
+    }
+    if credentials.tls:
+        certificate, key = map(str, credentials.certificate)
+        settings |= {
+            "GF_SERVER_PROTOCOL": "https",
+            "GF_SERVER_CERT_FILE": certificate,
+            "GF_SERVER_CERT_KEY": key,
+            "GF_SECURITY_COOKIE_SECURE": "true",
+        }
+    return settings
 
 
 def grafana_password(plan: Plan) -> Path:

@@ -7,11 +7,16 @@ from pathlib import Path
 
 import requests
 
+from gpu_sentinel.addresses import host
+from gpu_sentinel.alerting import Alertmanager
 from gpu_sentinel.host import count_gpus
 from gpu_sentinel.signals import NextSignal
 from gpu_sentinel.stack import lock, programs, storage
+from gpu_sentinel.stack.auditor import Auditor
 from gpu_sentinel.stack.catcher import Catcher
+from gpu_sentinel.stack.credentials import MAY, PEOPLE, Credentials
 from gpu_sentinel.stack.plan import Plan
+from gpu_sentinel.stack.privatefile import folder_of_ours
 from gpu_sentinel.stack.process import Component, ComponentError
 from gpu_sentinel.stack.storage import Ask, Storage
 from gpu_sentinel.stack.supervisor import Pace, StoppedError, Supervisor
@@ -30,15 +35,30 @@ def has_gpu() -> bool:
     return bool(counted and counted[0]) or any(node.exists() for node in _GPU_NODES)
 
 
-def _ask(url: str) -> str | None:
-    try:
-        answer = requests.get(url, timeout=_ANSWER_SECONDS)
-    except requests.RequestException:
-        return None
-    return answer.text if answer.ok else None
+def _asking(credentials: Credentials | None) -> Ask:
+    """Asks as the user who scrapes, for whom every part opens."""
+
+    def ask(url: str) -> str | None:
+        login = credentials.login("prometheus") if credentials else None
+        trust = str(credentials.ca_file) if credentials and credentials.tls else True
+        try:
+            answer = requests.get(url, timeout=_ANSWER_SECONDS, auth=login, verify=trust)
+        except (requests.RequestException, OSError):
+            return None
+        return answer.text if answer.ok else None
+
+    return ask
 
 
-def run(plan: Plan, say: Say, next_signal: NextSignal, ask: Ask = _ask, pace: Pace = _PACE) -> None:
+def run(
+    plan: Plan,
+    say: Say,
+    next_signal: NextSignal,
+    ask: Ask | None = None,
+    pace: Pace = _PACE,
+    *,
+    private: bool = False,
+) -> None:
     """Start everything, say where it is, keep it running, and stop it when a signal asks for it.
 
     Args:
@@ -46,6 +66,8 @@ def run(plan: Plan, say: Say, next_signal: NextSignal, ask: Ask = _ask, pace: Pa
         say: takes the lines that tell where it is, and what happened to it; from any thread.
         next_signal: TERM, INT, HUP, or SIGCHLD, after which the components are looked at.
         ask: gives the body of a URL that answers 200 within a few seconds, else None.
+        private: whether a person reads the lines and nobody keeps them: then new passwords are
+            shown in them.
         pace: when parts are looked at and started again.
 
     Raises:
@@ -53,20 +75,29 @@ def run(plan: Plan, say: Say, next_signal: NextSignal, ask: Ask = _ask, pace: Pa
         OSError: the data directory cannot be written to.
     """
     plan.data.mkdir(parents=True, exist_ok=True)
+    ask = ask or _asking(plan.credentials)
     with lock.held(plan.data):
+        # Alertmanager writes whole addresses of webhooks into its log, which may be secret.
+        folder_of_ours(plan.data / "logs")
+        made = plan.credentials.prepare() if plan.credentials else []
         if warning := storage.full(plan.data):
             say(f"Warning: {warning}.")
         catcher = Catcher(say)
         supervisor = Supervisor(lambda url: ask(url) is not None, say, next_signal, pace)
         watched: Storage | None = None
+        auditor = _auditor(plan, say)
         try:
             for component, line in _components(plan, catcher):
                 if component is not None:
                     supervisor.start(component, essential=component.name != "Grafana")
                 say(line)
             say(f"Data and logs are in {plan.data}. Stop with Ctrl-C.")
+            for line in _passwords(plan, made, private=private):
+                say(line)
             watched = Storage(plan.data, _metrics(plan), ask, say)
             watched.start()
+            if auditor is not None:
+                auditor.start()
             supervisor.run()
         except StoppedError:
             pass
@@ -76,45 +107,67 @@ def run(plan: Plan, say: Say, next_signal: NextSignal, ask: Ask = _ask, pace: Pa
         finally:
             if watched is not None:
                 watched.stop()
+            if auditor is not None:
+                auditor.stop()
             supervisor.stop()
             catcher.stop()
 
 
+def _auditor(plan: Plan, say: Say) -> Auditor | None:
+    if programs.alertmanager_program() is None:
+        return None
+    ca, login = None, None
+    if plan.credentials is not None:
+        ca = str(plan.credentials.ca_file) if plan.credentials.tls else None
+        login = plan.credentials.login("prometheus")
+    return Auditor(Alertmanager(plan.url(plan.alertmanager_port), 10, ca, login), say)
+
+
+def _passwords(plan: Plan, made: list[str], *, private: bool) -> Iterator[str]:
+    credentials = plan.credentials
+    if credentials is None:
+        return
+    people = [user for user in PEOPLE if user in made]
+    where = credentials.password_file("USER")
+    if not people or not private:
+        yield f"Users {', '.join(PEOPLE)}: passwords in {where}"
+        return
+    yield f"Passwords, shown this once; later they are in {where}:"
+    for user in people:
+        yield f"  {user:8} {credentials.login(user)[1]}  {MAY[user]}"
+
+
 def _metrics(plan: Plan) -> str:
     found = programs.prometheus_program() is not None
-    return f"http://127.0.0.1:{plan.prometheus_port}/metrics" if found else ""
+    return f"{plan.url(plan.prometheus_port)}/metrics" if found else ""
 
 
 def _components(plan: Plan, catcher: Catcher) -> Iterator[tuple[Component | None, str]]:
-    yield programs.exporter(plan), _line("exporter", plan.exporter_port, "", _gpus(plan))
+    yield programs.exporter(plan), _line(plan, "exporter", plan.exporter_port, "", _gpus(plan))
     found = programs.alertmanager_program() and (
         programs.alertmanager(plan, catcher.start() if plan.caught else ("", ""))
     )
-    yield _or_install(
-        found or None, "Alertmanager", plan.alertmanager_port, "#/alerts", _receivers(plan)
-    )
+    port = plan.alertmanager_port
+    line = _line(plan, "Alertmanager", port, "#/alerts", _receivers(plan))
+    yield (found, line) if found else (None, _install("Alertmanager", "prometheus-alertmanager"))
     query = "graph?g0.expr=gpu_power_watts&g0.tab=0&g0.range_input=5m"
-    yield _or_install(programs.prometheus(plan), "Prometheus", plan.prometheus_port, query, "")
+    line = _line(plan, "Prometheus", plan.prometheus_port, query, "")
+    storing = programs.prometheus(plan)
+    yield (storing, line) if storing else (None, _install("Prometheus", "prometheus"))
     dashboards = programs.grafana(plan)
     if dashboards is None:
         yield None, "Grafana       not installed: https://grafana.com/grafana/download"
     else:
         password = f"user admin, password in {programs.grafana_password(plan)}"
-        yield dashboards, _line("Grafana", plan.grafana_port, "d/gpu-fleet", password)
+        yield dashboards, _line(plan, "Grafana", plan.grafana_port, "d/gpu-fleet", password)
 
 
-def _line(name: str, port: int, path: str, more: str) -> str:
-    return f"{name:12}  http://127.0.0.1:{port}/{path}  {more}".rstrip()
+def _line(plan: Plan, name: str, port: int, path: str, more: str) -> str:
+    return f"{name:12}  {plan.url(port)}/{path}  {more}".rstrip()
 
 
-def _or_install(
-    component: Component | None, name: str, port: int, path: str, more: str
-) -> tuple[Component | None, str]:
-    if component is not None:
-        return component, _line(name, port, path, more)
-    package = {"Alertmanager": "prometheus-alertmanager"}.get(name, name.lower())
-    install = f"apt-get install -y --no-install-recommends {package}"
-    return None, f"{name:12}  not installed: {install}"
+def _install(name: str, package: str) -> str:
+    return f"{name:12}  not installed: apt-get install -y --no-install-recommends {package}"
 
 
 def _gpus(plan: Plan) -> str:
@@ -126,5 +179,7 @@ def _receivers(plan: Plan) -> str:
     given = plan.notifications
     if plan.caught:
         return "alerts are shown here (--email-to and --webhook-url send them out)"
+    # The path of a webhook is often its password.
+    webhook = host(given.webhook_url) if given.webhook_url else ""
     more = [receivers.file.stem for receivers in plan.receivers]
-    return "alerts go to " + " and ".join(filter(None, (given.email_to, given.webhook_url, *more)))
+    return "alerts go to " + " and ".join(filter(None, (given.email_to, webhook, *more)))

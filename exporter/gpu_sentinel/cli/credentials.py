@@ -1,0 +1,111 @@
+"""`gpu-sentinel credentials`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpu_sentinel.cli.output import say
+from gpu_sentinel.cli.up import DEFAULT_DATA
+
+if TYPE_CHECKING:
+    from gpu_sentinel.stack.credentials import Credentials
+
+_DEFAULT = DEFAULT_DATA / "secrets"
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_folder = click.option(
+    "--dir", "folder", type=_FOLDER, default=_DEFAULT, show_default=True, help="Where they are."
+)
+
+
+@click.group()
+def credentials() -> None:
+    """Make, show and change the passwords of the stack's parts."""
+
+
+@credentials.command()
+@click.argument("folder", type=_FOLDER, metavar="DIR")
+@click.option("--tls", is_flag=True, help="With a CA and a certificate for all parts.")
+@click.option(
+    "--containers",
+    is_flag=True,
+    help="Files that the users of containers can read, in a folder that nobody else can enter.",
+)
+def init(folder: Path, *, tls: bool, containers: bool) -> None:
+    """Make what is missing in DIR: passwords, web configurations, roles; renew the certificate."""
+    from gpu_sentinel.stack.credentials import (  # noqa: PLC0415 - others start faster
+        MAY,
+        PEOPLE,
+        Credentials,
+        existing,
+    )
+
+    folder = folder.expanduser().resolve()
+    with _one_line():
+        before = existing(folder)
+        found = Credentials(folder, tls or before.tls, containers or before.containers)
+        if found.tls and found.containers:
+            raise click.UsageError(
+                "--tls and --containers do not go together: see docs/security.md"
+            )
+        made = found.prepare()
+        for user in PEOPLE:
+            if user in made:
+                say(f"{user:8} {found.login(user)[1]}  {MAY[user]}")
+    say(f"Passwords are in {found.password_file('USER')}.")
+
+
+@credentials.command()
+@_folder
+@click.argument("user")
+def show(folder: Path, user: str) -> None:
+    """Print the password of USER."""
+    with _one_line():
+        found = _existing(folder, (user,))
+        click.echo(found.login(user)[1])
+
+
+@credentials.command()
+@_folder
+@click.argument("users", nargs=-1, required=True)
+def rotate(folder: Path, users: tuple[str, ...]) -> None:
+    """Give USERS new passwords. The exporter knows them after a restart or SIGHUP."""
+    with _one_line():
+        found = _existing(folder, users)
+        found.rotate(users)
+    say(
+        f"New passwords are in {found.password_file('USER')}. Restart `gpu-sentinel up`, or send "
+        "the exporter SIGHUP; Prometheus and Alertmanager know them at once."
+    )
+
+
+def _existing(folder: Path, users: tuple[str, ...]) -> Credentials:
+    from gpu_sentinel.stack.credentials import PEOPLE, SERVICES, existing  # noqa: PLC0415 - as above
+
+    for user in users:
+        if user not in (*PEOPLE, *SERVICES):
+            raise click.BadParameter(
+                f"{user!r} is no user: {', '.join((*PEOPLE, *SERVICES))}", param_hint="USER"
+            )
+    found = existing(folder.expanduser().resolve())
+    if not found.file.is_file():
+        raise click.ClickException(
+            f"{folder}: holds no credentials: make them with `gpu-sentinel credentials init`"
+        )
+    return found
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    from gpu_sentinel.stack.process import ComponentError  # noqa: PLC0415 - as above
+
+    try:
+        yield
+    except ComponentError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None

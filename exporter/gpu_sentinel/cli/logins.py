@@ -1,0 +1,102 @@
+"""Who a command is before the servers that it asks: found by itself, never in an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from gpu_sentinel.addresses import has_login, is_here
+from gpu_sentinel.cli.up import DEFAULT_DATA
+from gpu_sentinel.config import ConfigError
+
+#: Where to look where no file is named.
+_SEARCHED = (
+    DEFAULT_DATA / "secrets" / "credentials.yml",
+    Path("/etc/gpu-sentinel/credentials.yml"),
+)
+_KEYS = ("user", "password_file", "ca_file")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+credentials_option = click.option(
+    "--credentials-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"Who you are, as `gpu-sentinel up` writes it. Default: {_SEARCHED[0]}, {_SEARCHED[1]}.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """User and password, and the CA that certificates are checked with.
+
+    Attributes:
+        named: whether somebody named the file. One that was found is shown to this machine alone:
+            whoever asks a server elsewhere does not want to tell it the password of this one.
+    """
+
+    user: str
+    password: str
+    ca_file: str | None
+    named: bool
+
+    def for_url(self, url: str) -> tuple[str, str] | None:
+        """User and password for a server; None for one that is not to see them."""
+        return (self.user, self.password) if self._fits(url) else None
+
+    def ca_for(self, url: str) -> str | None:
+        """The CA for a server."""
+        return self.ca_file if self._fits(url) else None
+
+    def _fits(self, url: str) -> bool:
+        return not has_login(url) and (self.named or is_here(url))
+
+
+def find(file: Path | None) -> Login | None:
+    """What the file says, or the first one that is there and may be read; None without any.
+
+    Raises:
+        ConfigError: something in it is wrong, or the one that was named cannot be read.
+    """
+    if file is not None:
+        return _read(file.expanduser(), named=True)
+    for path in _SEARCHED:
+        try:
+            path.expanduser().open("rb").close()
+        except OSError:
+            continue
+        return _read(path.expanduser(), named=False)
+    return None
+
+
+def _read(path: Path, *, named: bool) -> Login:
+    from gpu_sentinel import regularfile, yamlfile  # noqa: PLC0415 - others start faster
+
+    try:
+        content = yamlfile.read(path)
+    except yamlfile.YamlError as error:
+        raise ConfigError(str(error)) from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys with values, not {yamlfile.kind(content)}")
+    for key, value in content.items():
+        if key not in _KEYS:
+            hint = yamlfile.suggestion(str(key), _KEYS)
+            raise ConfigError(f"{path}: {key}: no such key: {hint}")
+        # The value is not shown: somebody may have taken the key for that of a password.
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{path}: {key}: expected text")
+    if missing := [key for key in ("user", "password_file") if key not in content]:
+        raise ConfigError(f"{path}: {missing[0]}: is missing")
+    secret = path.parent / Path(content["password_file"]).expanduser()
+    try:
+        password = regularfile.read_bytes(secret, 4096).decode().strip()
+    except OSError as error:
+        raise ConfigError(f"{path}: password_file: {secret}: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(f"{path}: password_file: {secret}: holds no password") from None
+    ca_file = content.get("ca_file")
+    ca = str(path.parent / Path(ca_file).expanduser()) if ca_file else None
+    return Login(content["user"], password, ca, named)

@@ -1,0 +1,196 @@
+"""Who may do what before each part: passwords, the files made from them, and where these are.
+
+A folder holds all of it, of mode 0700, with files of mode 0600:
+
+    credentials.yml         what the commands read: a user, the file of its password, the CA
+    passwords/USER          one a user, and `api`, which is a bearer token at the exporter
+    web/PART.yml            web configuration of each part, in the format of exporter-toolkit
+    web/roles.yml           roles and tokens at the exporter
+    tls/                    CA and certificate, see `certificates`; only with TLS
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gpu_sentinel.stack.privatefile import folder_of_ours, read_line, write
+
+#: Who logs in, and as what; `api` has a token at the exporter, and is a user at Prometheus.
+PEOPLE = ("admin", "user", "reader", "api")
+#: What is told about them at the first start.
+MAY = {
+    "admin": "may do everything",
+    "user": "sees, and acknowledges alerts",
+    "reader": "sees",
+    "api": "sees; a bearer token at the exporter, a password at Prometheus",
+}
+#: Users of programs: who scrapes and sends alerts, and who reads for the dashboards.
+SERVICES = ("prometheus", "grafana")
+#: By part, who gets in. Basic authentication tells no roles apart: whoever gets in at
+#: Alertmanager can silence, so readers do not. Prometheus without its admin and lifecycle API
+#: changes nothing for anybody.
+USERS = {
+    "exporter": ("admin", "user", "reader", "prometheus"),
+    "prometheus": ("admin", "user", "reader", "api", "prometheus", "grafana"),
+    "alertmanager": ("admin", "user", "prometheus", "grafana"),
+}
+#: At the exporter; a user who is not named is a reader.
+_EXPORTER_ROLES = {"admin": ["admin"], "user": ["user"], "reader": ["reader", "prometheus"]}
+#: Bytes of a password. With so many, nobody guesses: the cost of a hash (2**8 rounds) need not
+#: slow down who guesses, and so slows down no scrape either.
+_BYTES = 24
+_COST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The folder, and what of it each part is given.
+
+    Attributes:
+        folder: where all files are.
+        tls: whether every part speaks HTTPS.
+        containers: whether files have mode 0444, for the users of containers to whom single
+            files are given; the folder keeps everybody else out.
+    """
+
+    folder: Path
+    tls: bool = False
+    containers: bool = False
+
+    @property
+    def scheme(self) -> str:
+        """`https` or `http`."""
+        return "https" if self.tls else "http"
+
+    @property
+    def file(self) -> Path:
+        """What the commands read."""
+        return self.folder / "credentials.yml"
+
+    @property
+    def roles_file(self) -> Path:
+        """Roles and tokens, for the exporter."""
+        return self.folder / "web" / "roles.yml"
+
+    @property
+    def ca_file(self) -> Path | None:
+        """The CA of all certificates; None without TLS."""
+        return self.folder / "tls" / "ca.pem" if self.tls else None
+
+    @property
+    def certificate(self) -> tuple[Path, Path]:
+        """The certificate of all parts, and its key."""
+        return self.folder / "tls" / "server.pem", self.folder / "tls" / "server.key"
+
+    def web_file(self, part: str) -> Path:
+        """The web configuration of `exporter`, `prometheus` or `alertmanager`."""
+        return self.folder / "web" / f"{part}.yml"
+
+    def password_file(self, user: str) -> Path:
+        """The password of a user."""
+        return self.folder / "passwords" / user
+
+    def login(self, user: str) -> tuple[str, str]:
+        """User and password.
+
+        Raises:
+            OSError: its file cannot be read.
+        """
+        return user, read_line(self.password_file(user))
+
+    def client(self, user: str) -> dict[str, Any]:
+        """What Prometheus' configuration says about a server that it asks as this user."""
+        login = {"username": user, "password_file": str(self.password_file(user))}
+        return {"basic_auth": login, **self.trust()}
+
+    def trust(self) -> dict[str, Any]:
+        """What Prometheus' configuration says about the certificate of a server."""
+        if not self.tls:
+            return {}
+        return {"scheme": "https", "tls_config": {"ca_file": str(self.ca_file)}}
+
+    def prepare(self) -> list[str]:
+        """Make what is missing, and write what follows from it anew.
+
+        Returns:
+            The users whose passwords were made just now.
+
+        Raises:
+            OSError: the folder or a file cannot be written, or others can read the folder.
+            CertificateError: TLS needs a library that is missing, or the CA is broken.
+        """
+        for path in (self.folder, self.folder / "passwords", self.folder / "web"):
+            folder_of_ours(path)
+        made = [u for u in (*PEOPLE, *SERVICES) if not self.password_file(u).exists()]
+        self._replace(made)
+        if self.tls:
+            from gpu_sentinel.stack import certificates  # noqa: PLC0415 - a library of its own
+
+            certificates.prepare(self.folder / "tls")
+        self._derive()
+        return made
+
+    def rotate(self, users: Iterable[str]) -> None:
+        """Give these users new passwords.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        self._replace(users)
+        self._derive()
+
+    def _write(self, path: Path, text: str) -> None:
+        write(path, text, 0o444 if self.containers else 0o600)
+
+    def _replace(self, users: Iterable[str]) -> None:
+        for user in users:
+            self._write(self.password_file(user), secrets.token_urlsafe(_BYTES) + "\n")
+
+    def _derive(self) -> None:
+        import bcrypt  # noqa: PLC0415 - nothing else of the stack needs it
+
+        passwords = dict(map(self.login, (*PEOPLE, *SERVICES)))
+        hashes = {
+            user: bcrypt.hashpw(password.encode(), bcrypt.gensalt(_COST)).decode()
+            for user, password in passwords.items()
+        }
+        for part, users in USERS.items():
+            content: dict[str, Any] = {"basic_auth_users": {user: hashes[user] for user in users}}
+            if self.tls:
+                certificate, key = map(str, self.certificate)
+                content["tls_server_config"] = {"cert_file": certificate, "key_file": key}
+            self._write(self.web_file(part), yaml.safe_dump(content))
+        digest = hashlib.sha256(passwords["api"].encode()).hexdigest()
+        token = {"name": "api", "role": "api", "sha256": digest}
+        self._write(self.roles_file, yaml.safe_dump({"users": _EXPORTER_ROLES, "tokens": [token]}))
+        client = {"user": "admin", "password_file": "passwords/admin"}
+        if self.tls:
+            client["ca_file"] = "tls/ca.pem"
+        self._write(self.file, yaml.safe_dump(client, sort_keys=False))
+
+
+def of_data(data: Path, *, tls: bool) -> Credentials:
+    """Those of `gpu-sentinel up` with this data directory."""
+    return Credentials(Path(os.path.abspath(data)) / "secrets", tls)  # noqa: PTH100 - keeps links
+
+
+def existing(folder: Path) -> Credentials:
+    """Those that a folder holds, of the kind that they were made as.
+
+    Raises:
+        OSError: the folder cannot be looked into.
+    """
+    file = folder / "credentials.yml"
+    if not file.exists():
+        return Credentials(folder)
+    # A CA may lie there from a time with TLS: what counts is how the last files were made.
+    tls = "ca_file" in (yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+    return Credentials(folder, tls, bool(file.stat().st_mode & 0o004))

@@ -1,0 +1,98 @@
+"""The folder of passwords: made once, replaced on demand, readable by its owner alone."""
+
+from __future__ import annotations
+
+import stat
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import bcrypt
+import pytest
+import yaml
+from cryptography import x509
+
+from gpu_sentinel.cli import run
+from gpu_sentinel.stack import certificates
+from gpu_sentinel.stack.credentials import PEOPLE, SERVICES, USERS, Credentials
+from gpu_sentinel.web.roles import read_roles
+
+
+def _web(credentials: Credentials, part: str) -> dict[str, str]:
+    return yaml.safe_load(credentials.web_file(part).read_text())["basic_auth_users"]
+
+
+def test_made_once(tmp_path: Path):
+    found = Credentials(tmp_path / "secrets")
+    assert found.prepare() == [*PEOPLE, *SERVICES]
+    logins = {user: found.login(user) for user in PEOPLE}
+    assert found.prepare() == []
+    assert logins == {user: found.login(user) for user in PEOPLE}
+    for part, users in USERS.items():
+        web = _web(found, part)
+        assert set(web) == set(users)
+        for user, hashed in web.items():
+            assert bcrypt.checkpw(found.login(user)[1].encode(), hashed.encode())
+    assert read_roles(found.roles_file, USERS["exporter"]).tokens[0].name == "api"
+
+
+def test_rotated(tmp_path: Path):
+    found = Credentials(tmp_path)
+    found.prepare()
+    before = {user: found.login(user)[1] for user in PEOPLE}
+    found.rotate(["reader"])
+    assert [user for user in PEOPLE if found.login(user)[1] != before[user]] == ["reader"]
+    hashed = _web(found, "prometheus")["reader"].encode()
+    assert bcrypt.checkpw(found.login("reader")[1].encode(), hashed)
+    assert not bcrypt.checkpw(before["reader"].encode(), hashed)
+
+
+def test_certificate_is_renewed_before_it_ends(tmp_path: Path, monkeypatch):
+    assert certificates.prepare(tmp_path)
+    assert not certificates.prepare(tmp_path)
+    key, ca = (tmp_path / "server.key").read_text(), (tmp_path / "ca.pem").read_text()
+    monkeypatch.setattr(certificates, "_RENEW_DAYS", 366)
+    assert certificates.prepare(tmp_path)
+    assert (tmp_path / "ca.pem").read_text() == ca
+    assert (tmp_path / "server.key").read_text() == key
+    made = x509.load_pem_x509_certificate((tmp_path / "server.pem").read_bytes())
+    assert made.not_valid_after_utc - datetime.now(timezone.utc) > timedelta(days=360)
+
+
+def test_broken_certificate_is_made_anew(tmp_path: Path):
+    certificates.prepare(tmp_path)
+    (tmp_path / "server.pem").write_text("nothing")
+    assert certificates.prepare(tmp_path)
+    (tmp_path / "ca.pem").write_text("nothing")
+    with pytest.raises(certificates.CertificateError, match="the CA cannot be read"):
+        certificates.prepare(tmp_path)
+
+
+def test_commands(tmp_path: Path, capsys):
+    folder = tmp_path / "secrets"
+    assert run(["credentials", "init", str(folder)]) == 0
+    first = capsys.readouterr().out
+    password = (folder / "passwords" / "reader").read_text().strip()
+    assert f"reader   {password}" in first
+    assert run(["credentials", "init", str(folder)]) == 0
+    assert password not in capsys.readouterr().out
+    assert run(["credentials", "show", "--dir", str(folder), "reader"]) == 0
+    assert capsys.readouterr().out == f"{password}\n"
+    assert run(["credentials", "rotate", "--dir", str(folder), "reader"]) == 0
+    assert run(["credentials", "show", "--dir", str(folder), "reader"]) == 0
+    assert password not in capsys.readouterr().out
+    assert run(["credentials", "show", "--dir", str(folder), "nobody"]) == 2
+    assert run(["credentials", "show", "--dir", str(tmp_path), "reader"]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2
+    assert "is no user: admin, user, reader, api" in errors[0]
+    assert "gpu-sentinel credentials init" in errors[1]
+
+
+def test_for_containers(tmp_path: Path):
+    folder = tmp_path / "secrets"
+    assert run(["credentials", "init", "--containers", str(folder)]) == 0
+    assert run(["credentials", "rotate", "--dir", str(folder), "admin"]) == 0
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for path in folder.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o444), path
+    assert run(["credentials", "init", "--tls", str(folder)]) == 2
