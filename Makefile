@@ -11,7 +11,7 @@ MINUTES ?= 30
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-long test-load test-containers lint docs bench
+.PHONY: help up test test-long test-load test-containers lint docs bench bench-connections
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,14 +59,20 @@ docs: $(STAMP) ## write generated pages and golden files anew
 
 bench: $(STAMP) ## figures for docs/performance.md; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py $(ARGS)
+	$(BIN)/python benchmarks/connections.py
 
-.PHONY: soak lock sbom audit images
+bench-connections: $(STAMP) ## what a thousand hostile connections do to scrapes
+	$(BIN)/python benchmarks/connections.py $(ARGS)
+
+.PHONY: soak tools lock sbom audit images
 soak: $(STAMP) ## the whole stack for MINUTES, with something done to it each minute; see docs/soak.md
 	@sh scripts/install-tools.sh run
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) $(ARGS)
 
-lock: $(STAMP) ## write requirements/ anew from pyproject.toml; ARGS=--upgrade takes newer versions
+tools: $(STAMP)
 	@$(INSTALL) requirements/tools.txt
+
+lock: tools ## write requirements/ anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(BIN)/python scripts/lock.py $(ARGS)
 	@$(INSTALL) requirements/dev.txt
 	@touch $(STAMP)
@@ -75,8 +81,7 @@ lock: $(STAMP) ## write requirements/ anew from pyproject.toml; ARGS=--upgrade t
 sbom: $(STAMP) ## the bill of materials, requirements/sbom.cdx.json, from the lock
 	@$(BIN)/python scripts/bill.py
 
-audit: $(STAMP) ## look up known vulnerabilities of everything that is locked (asks a service)
-	@$(INSTALL) requirements/tools.txt
+audit: tools ## look up known vulnerabilities of everything that is locked (asks a service)
 	@$(BIN)/python scripts/audit.py
 
 images: $(STAMP) ## write the digests of the container images anew (asks their registry)

@@ -219,7 +219,7 @@ def run(chosen: argparse.Namespace, folder: Path) -> dict[str, object]:
             time.sleep(chosen.warm)
             start = held(stack)
             soak = Soak(stack, client, chance)
-            print(f"{'at':>6}  {'fault':22} {'back':>7}  failed  excused  slowest  verdict")
+            print(f"{'at':>6}  {'fault':28} {'back':>7}  failed  excused  slowest  verdict")
             faults = order(chance, names)
             turn = 0
             while time.monotonic() < soak.began + 60 * chosen.minutes:
@@ -244,7 +244,7 @@ def stop(stack: Stack) -> list[str]:
 def show(outcome: Outcome) -> None:
     back = "-" if outcome.back is None else f"{outcome.back:.1f} s"
     print(
-        f"{outcome.at:6.0f}  {outcome.fault:22} {back:>7}  {outcome.failed:6}  "
+        f"{outcome.at:6.0f}  {outcome.fault:28} {back:>7}  {outcome.failed:6}  "
         f"{outcome.excused:7}  {outcome.slowest:5.3f} s  {outcome.verdict}",
         flush=True,
     )

@@ -1,12 +1,13 @@
 """Looks up known vulnerabilities of every locked package: `make audit`.
 
 pip-audit asks the advisory services. Exit code 0: every package was looked up and nothing is known
-against it; 1: something is; 3: not all could be looked up, and the last line says why. A package
-that the service does not know counts as one that was not looked up.
+against it; 1: something is; 2: pip-audit is missing; 3: not all could be looked up, and the last
+line says why. A package that the service does not know counts as one that was not looked up.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -86,6 +87,9 @@ def audit(packages: list[tuple[str, str]]) -> tuple[dict[tuple[str, str], list[s
 
 
 def main() -> int:
+    if importlib.util.find_spec("pip_audit") is None:
+        print("audit: pip-audit is missing: run `make audit`", file=sys.stderr)
+        return 2
     locked = everything()
     packages = list(locked)
     known, why = audit(packages)

@@ -26,6 +26,12 @@ from packaging.utils import canonicalize_name
 
 #: Licences that packages tell in a word of their own in place of SPDX'.
 SPDX = {"Apache 2.0": "Apache-2.0", "BSD": "BSD-3-Clause", "MIT License": "MIT"}
+#: The same where only a classifier tells.
+CLASSIFIED = {
+    "License :: OSI Approved :: Apache Software License": "Apache-2.0",
+    "License :: OSI Approved :: BSD License": "BSD-3-Clause",
+    "License :: OSI Approved :: MIT License": "MIT",
+}
 
 
 def licence(name: str) -> str | None:
@@ -37,7 +43,9 @@ def licence(name: str) -> str | None:
     if expression := told.get("License-Expression"):
         return expression
     word = (told.get("License") or "").strip()
-    return SPDX.get(word, word if word and len(word) < 20 and " " not in word else None)
+    if found := SPDX.get(word, word if len(word) < 20 and " " not in word else ""):
+        return found
+    return next((CLASSIFIED[c] for c in told.get_all("Classifier") or () if c in CLASSIFIED), None)
 
 
 def component(pin: Pin) -> Component:

@@ -29,7 +29,7 @@ class Inbox:
         self.mails: list[tuple[float, EmailMessage]] = []
         self.hooks: list[tuple[float, dict[str, Any]]] = []
         self.refuse = False
-        self._smtp = Controller(self, hostname="127.0.0.1", port=smtp_port)
+        self._smtp = Controller(self, hostname="127.0.0.1", port=smtp_port, ready_timeout=60.0)
         self._smtp.start()
         self.smarthost = f"127.0.0.1:{smtp_port}"
         self._web = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())

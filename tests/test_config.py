@@ -130,7 +130,7 @@ BAD_FILES = [
     ("a: b: c", "line 1, column 5"),
     ("\tx: 1", "line 1"),
     ("[" * 3000, "sentinel.yml"),
-    ("a: &a [*a]", "a: no such setting"),
+    ("a: &a [*a]", "line 1, column 8: the alias refers to what it is in"),
     ("a: !!python/object:os.system {}", "line 1"),
     ("1: 2", "1: no such setting"),
 ]

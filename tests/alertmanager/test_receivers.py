@@ -212,3 +212,27 @@ def test_address_goes_in_where_no_file_is_known(secret, version, inline: bool):
     settings = config["receivers"][-1]["discord_configs"][0]
     assert ("webhook_url" in settings) == inline
     assert ("webhook_url_file" in settings) != inline
+
+
+MISSHAPEN = {
+    "number": ("discord_configs: 5", "receivers: a: discord_configs: expected a list of keys"),
+    "keys": ("discord_configs: {webhook_url: x}", "expected a list of keys with values, not keys"),
+    "list of a number": ("slack_configs: [5]", "receivers: a: slack_configs: expected a list"),
+    "no path": ("webhook_configs: [{url_file: [x]}]", "url_file: a list is no path"),
+    "NUL": ('webhook_configs: [{url_file: "a\\0"}]', "url_file: 'a\\x00' is no path"),
+    "nobody": ("webhook_configs: [{url_file: ~nosuchuser/x}]", "is no path"),
+    "device": ("webhook_configs: [{url_file: /dev/zero}]", "/dev/zero cannot be read"),
+    "list": ("name: [a]", "receivers: number 1 has no name"),
+}
+
+
+@pytest.mark.parametrize("case", MISSHAPEN)
+def test_settings_of_a_wrong_shape_are_one_line(tmp_path: Path, case: str):
+    settings, said = MISSHAPEN[case]
+    name = "" if settings.startswith("name") else "    name: a\n"
+    path = tmp_path / "mine.yml"
+    path.write_text(f"receivers:\n  - {settings}\n{name}routes: [{{receiver: a}}]\n")
+    with pytest.raises(ConfigError) as caught:
+        receivers.read(path)
+    assert said in str(caught.value)
+    assert str(path) in str(caught.value)

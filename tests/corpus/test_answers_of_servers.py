@@ -168,4 +168,4 @@ def test_no_control_character_of_an_error(stranger, call):
     assert r"\x1b" in call(f"\x1b[2J{CONTROL}").err
     assert r"\u202e" in call("serve", "--config.file", "/\u202e\x1b").err
     assert r"\x9b" in call("up", "--receiver", "/tmp/\x9b").err
-    assert call(*arguments("ack", stranger.url)[:-3], CONTROL, "--comment", "x").code == 1
+    assert call(*arguments("ack", stranger.url)[:-3], "\x1b[2J\n", "--comment", "x").code == 1

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -191,12 +192,12 @@ def edited(choose: random.Random, text: str) -> str:
 def restructured(choose: random.Random, content: object) -> object:
     ways = list(places(content))
     if not ways:
-        return choose.choice(VALUES)
+        return copy.deepcopy(choose.choice(VALUES))
     holder, key = choose.choice(ways)
     if isinstance(holder, dict) and choose.random() < 0.3:
         holder[choose.choice(("x", 5, None, True, "name", CONTROL, "receivers"))] = holder.pop(key)
     else:
-        holder[key] = choose.choice(VALUES)  # type: ignore[index]
+        holder[key] = copy.deepcopy(choose.choice(VALUES))  # type: ignore[index]
     return content
 
 

@@ -330,5 +330,6 @@ WORKING = {
 
 
 SCENARIOS = {**AVAILABILITY, **HARDWARE, **HEAT, **WORKING, **STACK}
-#: Shown by hand in promtool/: what fires when there is nothing, or always.
-BY_HAND = {"GpuExportersAbsent", "Watchdog"}
+#: Shown by hand: in promtool/ what fires when there is nothing, or always; with a real Prometheus
+#: (test_samples.py) what asks for the future, of which promtool knows nothing.
+BY_HAND = {"GpuExportersAbsent", "Watchdog", "PrometheusStoresNothing", "PrometheusClockWentBack"}

@@ -32,8 +32,9 @@ def test_every_alert_is_provoked_or_has_a_reason_why_not():
     assert not provoked & set(NOT_PROVOKED)
 
 
-#: What takes ten minutes or less; `make test-long` has the others.
-SHORT = {name for name, case in CASES.items() if case.recording.seconds <= 600}
+#: Of ten minutes or less, and of few GPUs; `make test-long` has the others.
+MANY_GPUS = {"xid-kinds", "superchip", "one-of-each"}
+SHORT = {name for name, case in CASES.items() if case.recording.seconds <= 600} - MANY_GPUS
 
 
 @pytest.mark.parametrize(

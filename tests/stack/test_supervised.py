@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 
 from gpu_sentinel.stack import tied
+from gpu_sentinel.stack.programs import MAINTENANCE_INTERVAL
 
 NAMES = {"exporter", "prometheus", "alertmanager"}
 
@@ -106,6 +108,50 @@ def test_second_up_on_the_same_data_is_refused(up):
     first.process.wait()
     # The lock ends with its holder, whatever ended it.
     assert len(up().lines()) == 5
+
+
+def test_block_of_prometheus_that_is_corrupt_is_moved_aside(up, tool, tmp_path: Path):
+    page = tmp_path / "page.txt"
+    hour_ago = int(time.time()) - 3600
+    page.write_text(f"# TYPE a gauge\na 1 {hour_ago}\na 2 {hour_ago + 60}\n# EOF\n")
+    storage = tmp_path / "data" / "prometheus"
+    storage.mkdir(parents=True)
+    subprocess.run(
+        [tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(page), str(storage)],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    block = next(storage.glob("0*"))
+    (block / "index").write_bytes(b"no index")
+    stack = up()
+    line = stack.until("is corrupt")[-1]
+    assert line.startswith(f"Prometheus: {block} is corrupt and was moved to {block.name}.corrupt-")
+    stack.until("Data and logs are in")
+    (moved,) = storage.glob(f"{block.name}.corrupt-*")
+    assert (moved / "index").read_bytes() == b"no index"
+
+
+def test_catcher_still_gets_alerts_from_an_alertmanager_that_is_back(up, eventually):
+    stack = up()
+    stack.lines()
+    before = stack.pids()["alertmanager"]
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: stack.pids().get("alertmanager", before) != before, 30, "it is replaced")
+    eventually(lambda: healthy(stack, "alertmanager"), 20, "it answers")
+    alert = {
+        "labels": {"alertname": "A", "severity": "critical", "host": "n", "uuid": "u"},
+        "annotations": {"summary": "something is up"},
+    }
+    api = stack.url("alertmanager") + "/api/v2/alerts"
+    assert requests.post(api, json=[alert], timeout=5).ok
+    stack.until("Webhook: firing: something is up")
+
+
+def test_containers_write_silences_as_often(repository: Path):
+    services = yaml.safe_load((repository / "docker-compose.yml").read_text())["services"]
+    flag = f"--data.maintenance-interval={MAINTENANCE_INTERVAL}"
+    assert flag in services["alertmanager"]["command"]
 
 
 @pytest.mark.parametrize("name", ["silences", "nflog"])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import audit
@@ -29,6 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[tuple[str, str], An
         return answers, ""
 
     monkeypatch.setattr(audit, "ask", ask)
+    monkeypatch.setattr(audit.importlib.util, "find_spec", lambda _: True)
     monkeypatch.setattr(audit, "everything", lambda: PACKAGES)
     return knows
 
@@ -66,3 +71,43 @@ def test_package_that_a_service_does_not_know(
 def test_one_list_has_one_version_of_each_package():
     lists = list(audit.batches(list(PACKAGES)))
     assert lists == [[("good", "1.0"), ("bad", "2.0")], [("good", "0.9")]]
+
+
+def test_missing_program_is_no_pass(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    asked["pypi"] = dict.fromkeys(PACKAGES, ())
+    monkeypatch.setattr(audit.importlib.util, "find_spec", lambda _: None)
+    assert audit.main() == 2
+    assert capsys.readouterr().err == "audit: pip-audit is missing: run `make audit`\n"
+
+
+STAND_IN = """
+import json, sys
+path = sys.argv[sys.argv.index("--requirement") + 1]
+if "--vulnerability-service=osv" in sys.argv:
+    sys.exit("ERROR:pip_audit: no connection to the service")
+answers = []
+for line in open(path):
+    name, version = line.strip().split("==")
+    told = {"skip_reason": "not on the index"} if name == "requests" else {"vulns": []}
+    answers.append({"name": name, "version": version} | told)
+print(json.dumps({"dependencies": answers, "fixes": []}))
+"""
+
+
+def test_script_reads_what_pip_audit_says(tmp_path: Path):
+    """A program in its place, which knows all packages but one and ends with 0, as it does."""
+    (tmp_path / "pip_audit").mkdir()
+    (tmp_path / "pip_audit" / "__init__.py").touch()
+    (tmp_path / "pip_audit" / "__main__.py").write_text(STAND_IN)
+    done = subprocess.run(
+        [sys.executable, audit.__file__],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == audit.INCOMPLETE, done.stderr
+    assert done.stdout.startswith("audit: 1 of ")
+    assert "(osv: ERROR:pip_audit: no connection to the service)" in done.stdout

@@ -80,6 +80,36 @@ def test_idle_client_may_ask_again_until_its_time_is_over(start, monkeypatch):
         _until(lambda: len(server.connections) == 0)
 
 
+def test_too_many_requests_at_once_are_refused_over_tls_too(start, ca, web_file):
+    ca.sign("server")
+    config = web_file("tls_server_config: {cert_file: server.crt, key_file: server.key}\n")
+    entered, release = threading.Semaphore(0), threading.Event()
+
+    def slow(_request):
+        entered.release()
+        release.wait(10)
+        return Response(HTTPStatus.OK, b"done\n")
+
+    server = start(slow, config=config, max_connections=4)
+    answers: list[int] = []
+
+    def ask() -> None:
+        answer = requests.get(server.urls[0], verify=str(ca.pair.cert), timeout=15)
+        answers.append(answer.status_code)
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for client in clients:
+        client.start()
+    for _ in clients:
+        assert entered.acquire(timeout=5)
+    with connect(server) as refused:
+        assert refused.recv(1) == b""
+    release.set()
+    for client in clients:
+        client.join(10)
+    assert answers == [200] * 4
+
+
 def test_too_many_requests_at_once_are_refused(start):
     release = threading.Event()
 

@@ -44,3 +44,10 @@ def test_another_program(start, free_port, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(neighbour, "_TIMEOUT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert exporter_at(f"127.0.0.1:{silent.getsockname()[1]}", "/metrics") is None
+
+
+def test_program_whose_answer_never_ends(start):
+    """As much as our page may have is looked at, once."""
+    body = b'gpu_sentinel_build_info{version="' * 1_000_000
+    server = start(lambda _: Response(HTTPStatus.OK, body))
+    assert exporter_at(urlsplit(server.urls[0]).netloc, "/metrics") is None

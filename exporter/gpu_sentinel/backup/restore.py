@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
 import secrets
 import shutil
@@ -91,6 +93,7 @@ def restore(copy: Path, where: list[Place], *, force: bool, progress: Progress) 
     if not files:
         raise BackupError(f"{shown(copy)}: it holds nothing for the folders that were named")
     where = [place for place in where if held & place.parts.keys()]
+    _check_apart([place.folder.resolve() for place in where])
     stamp = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
     total, done = sum(entry.size for entry in files), 0
     with ExitStack() as undo:
@@ -105,6 +108,16 @@ def restore(copy: Path, where: list[Place], *, force: bool, progress: Progress) 
         _swap(stages, stamp)
     aside = tuple(stage.aside for stage in stages if stage.aside)
     return Restored(len(files), aside, tuple(sorted(held - wanted)))
+
+
+def _check_apart(folders: list[Path]) -> None:
+    for index, folder in enumerate(folders):
+        for other in folders[:index]:
+            if folder.is_relative_to(other) or other.is_relative_to(folder):
+                raise BackupError(
+                    f"{shown(folder)} and {shown(other)}: one is inside of the other: "
+                    "leave out the inner one, or name folders apart"
+                )
 
 
 def _swap(stages: list[_Stage], stamp: str) -> None:
@@ -139,8 +152,13 @@ class _Stage:
             if not folder.is_dir():
                 folder.mkdir(parents=True)
                 undo.callback(_remove_if_empty, folder)
+            undo.enter_context(_alone(folder))
             if place.is_data:
                 undo.enter_context(inuse.locked(folder))
+            parent = folder.resolve().parent
+            stage = f"{_STAGE}{folder.resolve().name}-"
+            for left in (*folder.glob(f"{_STAGE}*"), *parent.glob(f"{glob.escape(stage)}????????")):
+                shutil.rmtree(left, ignore_errors=True)
             self._full = any(path.name not in _NOTHING for path in folder.iterdir())
             self._owner = folder.stat()
         except OSError as error:
@@ -153,8 +171,7 @@ class _Stage:
         if self._full:
             inuse.check_unused(folder)
         # What is moved aside takes all of its folder along, and so cannot hold the new files.
-        parent = folder.resolve().parent if self._full else folder
-        self._stage = parent / f"{_STAGE}{secrets.token_hex(4)}"
+        self._stage = (parent if self._full else folder) / f"{stage}{secrets.token_hex(4)}"
         with _written(self._stage):
             self._stage.mkdir(mode=0o700)
             undo.callback(shutil.rmtree, self._stage, ignore_errors=True)
@@ -264,6 +281,25 @@ class _Stage:
             folder = self.place.folder.resolve()
             shutil.rmtree(folder, ignore_errors=True)
             self.aside.rename(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other restores out; so what a restore that was killed has left can be removed.
+
+    Raises:
+        BackupError: there is another.
+        OSError: it is no folder.
+    """
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BackupError(f"{shown(folder)}: another restore writes to it") from None
+        yield
+    finally:
+        os.close(number)
 
 
 @contextmanager

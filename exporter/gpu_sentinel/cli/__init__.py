@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import reprlib
 import sys
 import traceback
 from importlib import import_module
@@ -30,6 +31,7 @@ DEFECT = "a defect of gpu-sentinel"
 COMMANDS = (
     "serve",
     "up",
+    "install",
     "check",
     "status",
     "metrics",
@@ -82,6 +84,7 @@ def run(args: list[str] | None = None) -> int:
     """
     switches: dict[str, bool] = {}
     try:
+        _check_arguments(sys.argv[1:] if args is None else args)
         return int(
             cli.main(args=args, prog_name="gpu-sentinel", standalone_mode=False, obj=switches) or 0
         )
@@ -96,6 +99,17 @@ def run(args: list[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - a person is to get one line, whatever it was
         _failed(error, debug=switches.get("debug", False))
         return FAILED
+
+
+def _check_arguments(arguments: list[str]) -> None:
+    """Refuse what no shell can give, and no file can be called."""
+    for argument in arguments:
+        try:
+            impossible = b"\0" in os.fsencode(argument)
+        except UnicodeEncodeError:
+            impossible = True
+        if impossible:
+            raise click.UsageError(f"{reprlib.repr(argument)} holds what no argument can hold")
 
 
 def _failed(error: Exception, *, debug: bool) -> None:

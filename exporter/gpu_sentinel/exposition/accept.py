@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from gpu_sentinel.exposition.formats import OPENMETRICS, TEXT, Format
 
-#: What is looked at of a header that a stranger sends; scrapers list a handful.
-_MOST_CHOICES, _MOST_PARAMETERS = 32, 8
+#: What is looked at of a header that a stranger sends; scrapers list a handful, the same each time.
+_MOST_CHARACTERS, _REMEMBERED = 1024, 16
 _QUALITY = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
 
@@ -21,7 +22,7 @@ def choose_format(accept: str) -> Format:
 
     Who takes neither gets text all the same, as from other exporters.
     """
-    asked = _qualities(accept)
+    asked = _qualities(accept[:_MOST_CHARACTERS])
     openmetrics = asked.get("application/openmetrics-text", 0.0)
     text = next((asked[name] for name in ("text/plain", "text/*", "*/*") if name in asked), 0.0)
     return OPENMETRICS if openmetrics and openmetrics >= text else TEXT
@@ -33,7 +34,7 @@ def choose_gzip(accept_encoding: str) -> bool:
     Raises:
         NotAcceptableError: nothing that we have may be sent.
     """
-    asked = _qualities(accept_encoding)
+    asked = _qualities(accept_encoding[:_MOST_CHARACTERS])
     others = asked.get("*")
     gzip = asked.get("gzip", asked.get("x-gzip", others or 0.0))
     # What is not encoded is acceptable unless it is ruled out, by its name or with all others.
@@ -45,11 +46,12 @@ def choose_gzip(accept_encoding: str) -> bool:
     return False
 
 
+@lru_cache(_REMEMBERED)
 def _qualities(header: str) -> Mapping[str, float]:
     """What a header names, with its quality; what is badly written does not count."""
     found: dict[str, float] = {}
-    for choice in header.lower().split(",", _MOST_CHOICES)[:_MOST_CHOICES]:
-        name, *parameters = choice.split(";", _MOST_PARAMETERS)
+    for choice in header.lower().split(","):
+        name, *parameters = choice.split(";")
         quality = 1.0
         for parameter in parameters:
             key, _, value = parameter.partition("=")

@@ -45,7 +45,8 @@ class Catcher:
         handler = type("Handler", (), {"handle_DATA": self._take_mail})()
         # The controller connects to itself once, so it has to be told a port that is free.
         smtp_port = smtp_port or _free_port()
-        self._mail = Controller(handler, hostname="127.0.0.1", port=smtp_port)
+        # A busy machine may need longer than the five seconds that are the default.
+        self._mail = Controller(handler, hostname="127.0.0.1", port=smtp_port, ready_timeout=30.0)
         try:
             self._mail.start()
             self._web = ThreadingHTTPServer(("127.0.0.1", http_port), self._web_handler())

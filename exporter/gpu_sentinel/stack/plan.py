@@ -57,12 +57,19 @@ def notifications(options: dict[str, str | None], file: Path | None) -> Notifica
     if file is not None:
         found.update(_read(file))
     found.update({name: value for name, value in options.items() if value})
+    for name, value in found.items():
+        if not value.isprintable():
+            raise ConfigError(f"{name}: {value!r} holds control characters")
     result = Notifications(**{name.replace("-", "_"): value for name, value in found.items()})
     if result.email_to and not result.smtp_smarthost:
         raise ConfigError("email-to needs smtp-smarthost: name the mail server as HOST:PORT")
     smarthost = result.smtp_smarthost
     if smarthost and not smarthost.rpartition(":")[2].isdecimal():
         raise ConfigError(f"smtp-smarthost: {smarthost!r} has no port: write as mail.example:587")
+    try:
+        Path(result.smtp_password_file).expanduser()
+    except RuntimeError:
+        raise ConfigError("smtp-password-file: begins with a user who is not known here") from None
     if result.webhook_url and not result.webhook_url.startswith(("http://", "https://")):
         raise ConfigError(f"webhook-url: {result.webhook_url!r} is no URL of http or https")
     return result

@@ -164,11 +164,14 @@ class Component:
 
     def last_words(self) -> str:
         """The line of the log that tells why it ended; else the last one since its start."""
-        with self.log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            # The program before may have been longer, if somebody else cut the log.
-            begin = self._log_start if self._log_start <= size else 0
-            file.seek(max(begin, size - _WORDS_BYTES))
-            lines = file.read().decode(errors="replace").strip().splitlines()
+        try:
+            with self.log.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                # The program before may have been longer, if somebody else cut the log.
+                begin = self._log_start if self._log_start <= size else 0
+                file.seek(max(begin, size - _WORDS_BYTES))
+                lines = file.read().decode(errors="replace").strip().splitlines()
+        except OSError as error:
+            lines = [f"its log cannot be read: {error.strerror}"]
         reasons = [line for line in lines if _REASON.search(line)]
         return (reasons or lines or ["it said nothing"])[-1]

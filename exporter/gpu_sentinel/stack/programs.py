@@ -70,7 +70,7 @@ def prometheus(plan: Plan) -> Component | None:
     config = files.prometheus_file(
         plan,
         alertmanager=alertmanager_program() is not None,
-        grafana=_grafana_program() is not None,
+        grafana=grafana_program() is not None,
     )
     return Component(
         "Prometheus",
@@ -153,7 +153,7 @@ def alertmanager(plan: Plan, catcher: tuple[str, str]) -> Component | None:
     )
 
 
-def _grafana_program() -> tuple[str, Path] | None:
+def grafana_program() -> tuple[str, Path] | None:
     program = shutil.which("grafana")
     home = next((h for h in _GRAFANA_HOMES if h.is_dir()), None)
     return (program, home) if program and home else None
@@ -161,7 +161,7 @@ def _grafana_program() -> tuple[str, Path] | None:
 
 def grafana(plan: Plan) -> Component | None:
     """Grafana; None where it is not installed. Its admin password is made at the first start."""
-    found = _grafana_program()
+    found = grafana_program()
     if found is None:
         return None
     program, home = found

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from gpu_sentinel import yamlfile
+from gpu_sentinel import regularfile, yamlfile
 from gpu_sentinel.config import ConfigError
 
 #: Of Alertmanager: major and minor; None where it is not known.
@@ -27,6 +27,10 @@ _ADDRESS_FILES = {
     ("discord_configs", "webhook_url_file"): ((0, 27), "webhook_url"),
     ("webhook_configs", "url_file"): ((0, 26), "url"),
 }
+
+
+#: Bytes of a password or an address.
+_LONGEST_SECRET = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +118,13 @@ def _check_kinds(file: Path, receiver: dict[str, Any]) -> None:
 def _resolve(file: Path, part: Any) -> None:
     """Full paths for the files with secrets, which must be there."""
     for holder, key, value in _walk(part):
-        if key.endswith("_file") and isinstance(value, str):
-            path = (file.parent / Path(value).expanduser()).resolve()
+        if key.endswith("_file"):
+            if not isinstance(value, str):
+                raise ConfigError(f"{file}: {key}: {yamlfile.kind(value)} is no path")
+            try:
+                path = (file.parent / Path(value).expanduser()).resolve()
+            except (OSError, RuntimeError, ValueError) as error:
+                raise ConfigError(f"{file}: {key}: {value!r} is no path: {error}") from None
             _secret(file, key, path)
             holder[key] = str(path)
 
@@ -132,11 +141,13 @@ def _walk(part: Any) -> Iterator[tuple[dict[str, Any], str, Any]]:
 
 def _secret(file: Path, key: str, path: Path) -> str:
     try:
-        found = path.read_text(encoding="utf-8").strip()
+        found = regularfile.read_bytes(path, _LONGEST_SECRET).decode().strip()
     except OSError as error:
         raise ConfigError(f"{file}: {key}: {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         found = ""
+    except ValueError as error:
+        raise ConfigError(f"{file}: {key}: {path} {error}") from None
     if not found:
         raise ConfigError(f"{file}: {key}: {path} holds no text")
     return found

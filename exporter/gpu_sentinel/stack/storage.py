@@ -18,13 +18,13 @@ Ask = Callable[[str], str | None]
 LOW_BYTES, LOW_RATIO = 512 * 2**20, 0.05
 _MIB = 2**20
 _STORED = "prometheus_tsdb_head_samples_appended_total"
+#: Why samples are refused.
+NEWER = "it has newer samples, so that the clock must have been set back"
 #: Counters that tell why nothing is stored.
 _WHY = {
     "prometheus_tsdb_wal_writes_failed_total": "it cannot write to {data}",
-    "prometheus_target_scrapes_sample_out_of_order_total": "it has newer samples: was the clock "
-    "set back?",
-    "prometheus_target_scrapes_sample_out_of_bounds_total": "it has newer samples: was the clock "
-    "set back?",
+    "prometheus_target_scrapes_sample_out_of_order_total": NEWER,
+    "prometheus_target_scrapes_sample_out_of_bounds_total": NEWER,
 }
 
 
@@ -56,8 +56,11 @@ class Space:
 
 
 def full(data: Path) -> str:
-    """A line for a disk that is almost full; empty where there is space."""
-    space = Space.of(data)
+    """A line for a disk that is almost full; empty where there is space, or nobody knows."""
+    try:
+        space = Space.of(data)
+    except OSError:
+        return ""
     if not space.low:
         return ""
     left = f"{space.free // _MIB} MiB free" if space.files else "no room for another file"
@@ -168,7 +171,9 @@ class Storage:
 
 def _counter(page: str, name: str) -> float:
     """The sum over its labels; newer versions of Prometheus have more of them."""
-    found = re.findall(rf"^{name}(?:\{{[^}}\n]*\}})? (\S+)$", page, re.MULTILINE)
+    found = re.findall(
+        rf"^{name}(?:\{{[^}}\n]*\}})? (\d+(?:\.\d+)?(?:e[+-]\d+)?)$", page, re.MULTILINE
+    )
     return sum(map(float, found))
 
 

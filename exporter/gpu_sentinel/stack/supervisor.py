@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gpu_sentinel.signals import NextSignal
@@ -134,6 +135,7 @@ class Supervisor:
         if not ready:
             self.say(f"{component.name} reads what it has stored and will answer later.")
         part.started = time.monotonic()
+        prober.answered = ready
         prober.start()
 
     def run(self) -> None:
@@ -192,6 +194,9 @@ class Supervisor:
             part.away_since = None
         if now - part.started > self.pace.stable:
             part.ends = 0
+        # A log that cannot be cut now is tried again.
+        with suppress(OSError):
+            part.component.limit_log()
 
     def _ended(self, part: _Part, now: float, how: str) -> None:
         component = part.component
@@ -206,7 +211,7 @@ class Supervisor:
         part.due = now + delay
         # Who was ended from outside has no words about it.
         why = f": {words}" if how.startswith("exit") else ""
-        what = how if how.startswith("does not") else f"has ended with {how}"
+        what = how if how.startswith(("does not", "cannot")) else f"has ended with {how}"
         self.say(f"{component.name} {what}{why}. It is started again in {delay:g} s.")
 
     def _give_up(self, part: _Part, how: str, words: str) -> None:
@@ -224,7 +229,11 @@ class Supervisor:
         part.due = None
         part.started = now
         part.prober.begin_anew()
-        part.component.start()
+        try:
+            part.component.start()
+        except (ComponentError, OSError) as error:
+            # As when no process can be made for a moment.
+            self._ended(part, now, f"cannot be started: {error}")
 
     def _repair(self, component: Component, words: str = "") -> bool:
         lines = component.repair(words or component.last_words())

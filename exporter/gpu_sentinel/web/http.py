@@ -101,7 +101,7 @@ class Handler:
         self, guard: Guard, connection: Connection, head: Head, role: Role | None
     ) -> Response | Later:
         self._unchecked(connection.address)
-        if role is None:
+        if role is None or connection.closed:
             return _unauthorized(guard)
         self._throttle.give_back(connection.address)
         connection.keep = head.keep

@@ -30,11 +30,11 @@ from gpu_sentinel.web.workers import NoThreadError
 
 log = logging.getLogger(__name__)
 
-#: Between two looks at what is overdue, and the longest wait for an event.
+#: Between two looks at what is overdue, and the longest wait for an event while there is any.
 _TICK_SECONDS = 0.25
 #: In one turn, for strangers of crowded addresses, and for new connections of a port: those wait
 #: in one queue with all who attack.
-_STRANGERS_SECONDS, _ACCEPT_SECONDS = 0.01, 0.03
+_STRANGERS_SECONDS, _ACCEPT_SECONDS = 0.002, 0.006
 #: Connections whose memory is worth to be given back.
 _MANY = 16
 #: Of all answers that are not sent yet, in bytes; above, the slowest reader is closed.
@@ -106,12 +106,10 @@ class Loop:
 
     def _turn(self) -> None:
         knocking = []
-        for key, _ in self._selector.select(0.0 if self._ready else _TICK_SECONDS):
+        quiet = _TICK_SECONDS if len(self._connections) or self._most >= _MANY else None
+        for key, _ in self._selector.select(0.0 if self._ready else quiet):
             if isinstance(key.data, Connection):
-                if key.data.proven or self._connections.is_one_of_few(key.data):
-                    self._step(key.data, self._advance)
-                else:
-                    self._queue(key.data)
+                self._hear(key.data)
             elif key.fileobj is self._inbox:
                 with contextlib.suppress(BlockingIOError):
                     self._inbox.recv(4096)
@@ -133,6 +131,15 @@ class Loop:
             for connection in self._connections.look():
                 self._drop(connection, at_once=True)
             self._give_back()
+
+    def _hear(self, connection: Connection) -> None:
+        """An event of a connection; those of a crowd wait for their turn."""
+        if connection.closed:
+            return
+        if connection.proven or self._connections.is_one_of_few(connection):
+            self._step(connection, self._advance)
+        else:
+            self._queue(connection)
 
     def _over(self) -> bool:
         if self._stop_at is None:
@@ -187,7 +194,7 @@ class Loop:
         try:
             leaving = self._connections.add(connection)
         except FullError:
-            self._refuse(sock, "too many connections")
+            self._refuse(connection.socket, "too many connections")
             return
         if leaving is not None:
             self._say("connections give way to new ones", f"most are of {leaving.peer[0]}")

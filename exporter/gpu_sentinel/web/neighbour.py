@@ -12,7 +12,7 @@ from gpu_sentinel.web.server import split_address
 
 #: For an answer, and for all of it.
 _TIMEOUT_SECONDS, _PATIENCE_SECONDS = 2.0, 5.0
-_CHUNK = 64 * 1024
+_CHUNK, _MOST_BYTES = 64 * 1024, 16 * 1024 * 1024
 _BUILD = re.compile(rb'^gpu_sentinel_build_info\{[^}\n]*\bversion="([\w.+-]{1,50})"', re.MULTILINE)
 
 
@@ -49,11 +49,13 @@ def _ask(address: str, path: str, *, encrypted: bool) -> str | None:
         answer = connection.getresponse()
         if REALM in (answer.getheader("WWW-Authenticate") or ""):
             return "gpu-sentinel, which asks for a password"
-        body, deadline = b"", time.monotonic() + _PATIENCE_SECONDS
-        while time.monotonic() < deadline and (chunk := answer.read(_CHUNK)):
+        body, deadline = bytearray(), time.monotonic() + _PATIENCE_SECONDS
+        while len(body) < _MOST_BYTES and time.monotonic() < deadline:
+            chunk = answer.read(_CHUNK)
+            if not chunk:
+                break
             body += chunk
-            if match := _BUILD.search(body):
-                return f"gpu-sentinel {match[1].decode()}"
-        return None
+        match = _BUILD.search(body)
+        return f"gpu-sentinel {match[1].decode()}" if match else None
     finally:
         connection.close()

@@ -88,6 +88,8 @@ class TlsSettings:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = VERSIONS[self.min_version]
         context.maximum_version = VERSIONS[self.max_version]
+        # What a client begins anew in the middle of an answer costs a handshake each time.
+        context.options |= ssl.OP_NO_RENEGOTIATION
         if not self.prefer_server_cipher_suites:
             context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
         suites = [CIPHER_SUITES[name] for name in self.cipher_suites if name in CIPHER_SUITES]

@@ -96,7 +96,7 @@ def take_head(received: bytearray, searched: int) -> Head | None:
         received[:] = received.lstrip(b"\r\n")
         searched = 0
     end = received.find(_END, max(searched - len(_END) + 1, 0))
-    if max(end, len(received) if end < 0 else 0) > HEAD_BYTES - len(_END):
+    if end + len(_END) > HEAD_BYTES or (end < 0 and len(received) >= HEAD_BYTES):
         asked = b"\r\n" in received
         raise RefusedError(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if asked else HTTPStatus.REQUEST_URI_TOO_LONG

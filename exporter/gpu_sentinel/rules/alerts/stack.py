@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpu_sentinel.rules.alerts import delivery
+from gpu_sentinel.rules.alerts import delivery, samples
 from gpu_sentinel.rules.declare import COUNT, PERCENT, STACK_PAGE, TARGET, Alert, Group
 from gpu_sentinel.rules.limits import Limits
 
@@ -13,27 +13,19 @@ _P = "Prometheus on {{ $labels.host }} ({{ $labels.instance }})"
 def groups(limits: Limits) -> tuple[Group, ...]:
     """The watchdog at Prometheus' own interval, the rest every 15 s."""
     return (
-        Group(name="gpu-sentinel-meta", page=STACK_PAGE, rules=(_watchdog(),)),
+        Group(name="gpu-sentinel-meta", page=STACK_PAGE, rules=(samples.watchdog(),)),
         Group(
             name="gpu-sentinel-stack",
             page=STACK_PAGE,
             interval="15s",
-            rules=(*_prometheus(), *_storage(limits), *delivery.alerts(limits), *_grafana(limits)),
+            rules=(
+                *_prometheus(),
+                *samples.alerts(),
+                *_storage(limits),
+                *delivery.alerts(limits),
+                *_grafana(limits),
+            ),
         ),
-    )
-
-
-def _watchdog() -> Alert:
-    return Alert(
-        name="Watchdog",
-        severity="none",
-        expr="vector(1)",
-        why="Always fires. Where it stops to arrive, something between here and you is broken.",
-        summary="Alerting works",
-        description="This alert always fires; a service outside should ring when it stops.",
-        value="always",
-        threshold="always",
-        first_step="Nothing to do.",
     )
 
 
