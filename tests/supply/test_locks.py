@@ -19,7 +19,17 @@ from packaging.utils import canonicalize_name
 #: The versions of Python that a lock must be good for.
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 #: Licences under which the image may pass on what is in it.
-FREE = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "MPL-2.0", "Unlicense"}
+FREE = {
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "MPL-2.0",
+    "PSF-2.0",
+    "Unlicense",
+}
 
 
 def environment(python: str) -> dict[str, str]:
