@@ -21,7 +21,9 @@ from typing import Any
 
 import yaml
 
+from gpu_sentinel import yamlfile
 from gpu_sentinel.stack.privatefile import folder_of_ours, read_line, write
+from gpu_sentinel.stack.process import ComponentError
 
 #: Who logs in, and as what; `api` has a token at the exporter, and is a user at Prometheus.
 PEOPLE = ("admin", "user", "reader", "api")
@@ -187,10 +189,16 @@ def existing(folder: Path) -> Credentials:
 
     Raises:
         OSError: the folder cannot be looked into.
+        ComponentError: its `credentials.yml` is not as it was written.
     """
     file = folder / "credentials.yml"
     if not file.exists():
         return Credentials(folder)
+    try:
+        content = yamlfile.read(file)
+    except yamlfile.YamlError as error:
+        raise ComponentError(str(error)) from None
+    if content is not None and not isinstance(content, dict):
+        raise ComponentError(f"{file}: expected keys with values, not {yamlfile.kind(content)}")
     # A CA may lie there from a time with TLS: what counts is how the last files were made.
-    tls = "ca_file" in (yaml.safe_load(file.read_text(encoding="utf-8")) or {})
-    return Credentials(folder, tls, bool(file.stat().st_mode & 0o004))
+    return Credentials(folder, "ca_file" in (content or {}), bool(file.stat().st_mode & 0o004))

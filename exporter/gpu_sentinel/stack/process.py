@@ -20,7 +20,10 @@ STOP_SECONDS = 8.0
 LOG_BYTES = 10 * 2**20
 #: How much of the end of a log is looked through for the reason of an end.
 _WORDS_BYTES = 64 * 2**10
-_REASON = re.compile(r"^(?:panic|fatal error): |\blevel=error\b.*\berr=|\blevel=ERROR\b.*\berr=")
+_ENDS = ("panic: ", "fatal error: ")
+# Two patterns, each linear: as one with anything in between they are not.
+_LEVEL = re.compile(r"\blevel=(?:error|ERROR)\b")
+_ERROR = re.compile(r"\berr=")
 
 
 class ComponentError(Exception):
@@ -173,5 +176,10 @@ class Component:
                 lines = file.read().decode(errors="replace").strip().splitlines()
         except OSError as error:
             lines = [f"its log cannot be read: {error.strerror}"]
-        reasons = [line for line in lines if _REASON.search(line)]
+        reasons = [line for line in lines if _tells_why(line)]
         return (reasons or lines or ["it said nothing"])[-1]
+
+
+def _tells_why(line: str) -> bool:
+    level = _LEVEL.search(line)
+    return line.startswith(_ENDS) or (level is not None and bool(_ERROR.search(line, level.end())))

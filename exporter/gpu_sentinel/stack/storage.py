@@ -18,6 +18,8 @@ Ask = Callable[[str], str | None]
 LOW_BYTES, LOW_RATIO = 512 * 2**20, 0.05
 _MIB = 2**20
 _STORED = "prometheus_tsdb_head_samples_appended_total"
+#: What follows the name of a counter on its line.
+_VALUE = re.compile(r"(?:\{[^}]*\})? (\d+(?:\.\d+)?(?:e[+-]\d+)?)")
 #: Why samples are refused.
 NEWER = "it has newer samples, so that the clock must have been set back"
 #: Counters that tell why nothing is stored.
@@ -171,10 +173,10 @@ class Storage:
 
 def _counter(page: str, name: str) -> float:
     """The sum over its labels; newer versions of Prometheus have more of them."""
-    found = re.findall(
-        rf"^{name}(?:\{{[^}}\n]*\}})? (\d+(?:\.\d+)?(?:e[+-]\d+)?)$", page, re.MULTILINE
+    values = (
+        _VALUE.fullmatch(line, len(name)) for line in page.splitlines() if line.startswith(name)
     )
-    return sum(map(float, found))
+    return sum(float(value[1]) for value in values if value)
 
 
 def _span(seconds: float) -> str:
