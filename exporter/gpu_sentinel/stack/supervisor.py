@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from gpu_sentinel.signals import NextSignal
 from gpu_sentinel.stack.process import Component, ComponentError, EndedError
@@ -115,7 +117,7 @@ class Supervisor:
             ComponentError: it does not start.
             StoppedError: a signal asks for the end.
         """
-        if self.answers(component.ready):
+        if _taken(component.ready):
             raise ComponentError(
                 f"{component.name}: another program answers at {component.ready}: address already "
                 "in use"
@@ -240,3 +242,13 @@ class Supervisor:
         for line in lines:
             self.say(line)
         return bool(lines)
+
+
+def _taken(url: str) -> bool:
+    """Whether a program listens there: it may be anybody's, so no password is shown to it."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=1).close()
+    except OSError:
+        return False
+    return True

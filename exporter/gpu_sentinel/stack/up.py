@@ -7,7 +7,7 @@ from pathlib import Path
 
 import requests
 
-from gpu_sentinel.addresses import host
+from gpu_sentinel.addresses import host, proxies
 from gpu_sentinel.alerting import Alertmanager
 from gpu_sentinel.host import count_gpus
 from gpu_sentinel.signals import NextSignal
@@ -42,7 +42,9 @@ def _asking(credentials: Credentials | None) -> Ask:
         login = credentials.login("prometheus") if credentials else None
         trust = str(credentials.ca_file) if credentials and credentials.tls else True
         try:
-            answer = requests.get(url, timeout=_ANSWER_SECONDS, auth=login, verify=trust)
+            answer = requests.get(
+                url, timeout=_ANSWER_SECONDS, auth=login, verify=trust, proxies=proxies(url)
+            )
         except (requests.RequestException, OSError):
             return None
         return answer.text if answer.ok else None
