@@ -15,7 +15,8 @@ def folder_of_ours(path: Path) -> None:
         OSError: it cannot be made, or belongs to somebody else.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.stat().st_uid != os.geteuid():
+    # A link of somebody else leads to a folder of ours that others may have to enter.
+    if any(found.st_uid != os.geteuid() for found in (path.lstat(), path.stat())):
         raise PermissionError(errno.EACCES, "belongs to another user", str(path))
     path.chmod(0o700)
 

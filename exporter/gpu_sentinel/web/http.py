@@ -13,7 +13,7 @@ from typing import Any
 
 from gpu_sentinel.web.access import Access, Guard, Role
 from gpu_sentinel.web.connections import Connection, State
-from gpu_sentinel.web.throttle import Throttle
+from gpu_sentinel.web.throttle import Familiar, Throttle
 from gpu_sentinel.web.wire import Head, Request, Response
 from gpu_sentinel.web.workers import Workers
 
@@ -60,6 +60,7 @@ class Handler:
         self._checks = Workers("web-password", _CHECKS)
         self._checking: Counter[str] = Counter()
         self._throttle = Throttle()
+        self._familiar = Familiar()
 
     def begin(self, connection: Connection, head: Head) -> Response | Later:
         """The answer to a request; ends the connection of who is wrong about himself."""
@@ -70,16 +71,18 @@ class Handler:
         authorization = head.headers.get("authorization")
         if authorization is None:
             return _unauthorized(guard)
-        # Who was right before is answered without a look at all who guess.
-        role = guard.known(authorization)
-        if role is not None:
+        # Who was right before is answered without a look at all who guess. A password that somebody
+        # else was right with may still be guessed; a token is too long for that.
+        role, guessable = guard.known(authorization), guard.takes_time(authorization)
+        familiar = not guessable or self._familiar.has(connection.address, authorization)
+        if role is not None and familiar:
             return self._ask(connection, head, role)
         connection.keep = False
         if wait := self._throttle.take(connection.address):
             return _too_many(wait)
-        if not guard.takes_time(authorization):
-            return _unauthorized(guard)
-        return self._look_at(guard, connection, head, authorization)
+        if role is None and guessable:
+            return self._look_at(guard, connection, head, authorization)
+        return self._judged(guard, connection, head, role)
 
     def _look_at(
         self, guard: Guard, connection: Connection, head: Head, authorization: str
@@ -101,9 +104,16 @@ class Handler:
         self, guard: Guard, connection: Connection, head: Head, role: Role | None
     ) -> Response | Later:
         self._unchecked(connection.address)
-        if role is None or connection.closed:
+        return self._judged(guard, connection, head, None if connection.closed else role)
+
+    def _judged(
+        self, guard: Guard, connection: Connection, head: Head, role: Role | None
+    ) -> Response | Later:
+        """What comes of an attempt."""
+        if role is None:
             return _unauthorized(guard)
         self._throttle.give_back(connection.address)
+        self._familiar.add(connection.address, head.headers["authorization"])
         connection.keep = head.keep
         return self._ask(connection, head, role)
 
