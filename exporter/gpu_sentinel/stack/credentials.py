@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from gpu_sentinel import yamlfile
-from gpu_sentinel.stack.privatefile import folder_of_ours, read_line, write
+from gpu_sentinel.stack.privatefile import folder_of_ours, read_password, write
 from gpu_sentinel.stack.process import ComponentError
 
 #: Who logs in, and as what; `api` has a token at the exporter, and is a user at Prometheus.
@@ -104,9 +104,9 @@ class Credentials:
         """User and password.
 
         Raises:
-            OSError: its file cannot be read.
+            OSError: its file cannot be read, or holds no password.
         """
-        return user, read_line(self.password_file(user))
+        return user, read_password(self.password_file(user))
 
     def client(self, user: str) -> dict[str, Any]:
         """What Prometheus' configuration says about a server that it asks as this user."""
@@ -144,9 +144,14 @@ class Credentials:
         """Give these users new passwords.
 
         Raises:
-            OSError: a file cannot be written.
+            OSError: a file cannot be written, or that of another user holds no password: then
+                nothing has changed.
         """
-        self._replace(users)
+        replaced = set(users)
+        for user in (*PEOPLE, *SERVICES):
+            if user not in replaced:
+                self.login(user)
+        self._replace(replaced)
         self._derive()
 
     def _write(self, path: Path, text: str) -> None:
