@@ -12,6 +12,8 @@ import pytest
 import requests
 from engine import Engine, EngineRefusedError, compose_binary
 
+from gpu_sentinel.cli import run
+
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(400)]
 
 #: Grafana has no package that an image could be made of.
@@ -74,16 +76,39 @@ def test_image_runs_without_privileges(engine: Engine, image: str):
     assert compiler.returncode != 0
 
 
+def test_without_passwords_it_tells_how_to_make_them(engine: Engine, monkeypatch):
+    monkeypatch.setitem(engine.environment, "SENTINEL_SECRETS", "")
+    said = engine.compose(*PROFILE, "up", check=False)
+    assert said.returncode != 0
+    assert "gpu-sentinel credentials init --containers DIR" in said.stderr
+    missing = str(engine.directory / "missing")
+    monkeypatch.setitem(engine.environment, "SENTINEL_SECRETS", missing)
+    said = engine.compose(*PROFILE, "up", "--no-build", *SERVICES, check=False)
+    assert said.returncode != 0
+    assert f"{missing}/containers/" in said.stderr
+    assert "does not exist" in said.stderr
+    engine.compose(*PROFILE, "down", "--volumes")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.usefixtures("image")
-def test_stack_comes_up_tells_an_alert_and_leaves_nothing(
-    engine: Engine, eventually: Callable[..., float]
+def test_guarded_stack_comes_up_tells_an_alert_and_leaves_nothing(
+    engine: Engine, eventually: Callable[..., float], monkeypatch, capsys, scheme: str
 ):
+    secrets = engine.directory / scheme
+    monkeypatch.setitem(engine.environment, "SENTINEL_SECRETS", str(secrets))
+    monkeypatch.setitem(engine.environment, "SENTINEL_SCHEME", scheme)
+    tls = ("--tls",) if scheme == "https" else ()
+    said = engine.compose("run", "--rm", "credentials", *tls).stdout
+    assert f"SENTINEL_SECRETS={secrets}\nSENTINEL_SCHEME={scheme}\n" in said
+    assert_only_its_container_reads(secrets)
     try:
         engine.compose(*PROFILE, "up", "--wait", *SERVICES)
+        assert_nobody_gets_in_without_password(secrets, scheme)
+        prometheus = Asked(secrets, scheme, "reader")
 
         def targets() -> list[str]:
-            url = "http://127.0.0.1:9090/api/v1/targets"
-            found = requests.get(url, timeout=5).json()["data"]["activeTargets"]
+            found = prometheus.get(9090, "/api/v1/targets").json()["data"]["activeTargets"]
             return [t["labels"]["instance"] for t in found if t["health"] == "up"]
 
         wanted = {"exporter:9836", "alertmanager:9093", "127.0.0.1:9090"}
@@ -96,10 +121,48 @@ def test_stack_comes_up_tells_an_alert_and_leaves_nothing(
             lambda: "E-mail to operators@localhost: [CRITICAL] GPU 1" in caught(), 60, "mail"
         )
         assert "Webhook: firing: GPU 1 on localhost overheats" in caught()
+        login = ["--credentials-file", str(secrets / "credentials.yml")]
+        where = ["--alertmanager-url", f"{scheme}://127.0.0.1:9093"]
+        assert run(["alerts", "list", *where, *login]) == 0
+        assert "Watchdog" in capsys.readouterr().out
     finally:
         engine.compose(*PROFILE, "down", "--volumes", "--timeout", "5")
     assert engine.run("docker", "ps", "--all", "--quiet").stdout == ""
     assert engine.run("docker", "volume", "ls", "--quiet").stdout == ""
+
+
+class Asked:
+    """Asks the parts as a user, whose password the folder holds."""
+
+    def __init__(self, secrets: Path, scheme: str, user: str) -> None:
+        password = (secrets / "passwords" / user).read_text().strip()
+        self._login = (user, password)
+        self._scheme = scheme
+        self._ca = str(secrets / "tls" / "ca.pem") if scheme == "https" else True
+
+    def get(self, port: int, path: str, *, known: bool = True) -> requests.Response:
+        url = f"{self._scheme}://127.0.0.1:{port}{path}"
+        auth = self._login if known else None
+        return requests.get(url, auth=auth, verify=self._ca, timeout=10)
+
+
+def assert_nobody_gets_in_without_password(secrets: Path, scheme: str) -> None:
+    asked = Asked(secrets, scheme, "admin")
+    for port, path in ((9836, "/metrics"), (9090, "/api/v1/alerts"), (9093, "/api/v2/silences")):
+        assert asked.get(port, path).status_code == 200, port
+        assert asked.get(port, path, known=False).status_code == 401, port
+    assert Asked(secrets, scheme, "reader").get(9093, "/api/v2/silences").status_code == 401
+
+
+def assert_only_its_container_reads(secrets: Path) -> None:
+    assert secrets.stat().st_mode & 0o777 == 0o700
+    users = {"exporter": 65532, "prometheus": 65534, "alertmanager": 65534, "grafana": 472}
+    for part, user in users.items():
+        found = [p for p in (secrets / "containers" / part).rglob("*") if p.is_file()]
+        assert found
+        for path in found:
+            assert path.stat().st_uid == user, path
+            assert path.stat().st_mode & 0o777 == 0o400, path
 
 
 @pytest.mark.parametrize("profiles", [("--profile", "demo"), ("--profile", "gpu")])

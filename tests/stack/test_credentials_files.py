@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -88,14 +89,40 @@ def test_commands(tmp_path: Path, capsys):
     assert "gpu-sentinel credentials init" in errors[1]
 
 
-def test_for_containers(tmp_path: Path):
+def test_for_containers(tmp_path: Path, capsys):
+    folder = tmp_path / "secrets"
+    assert run(["credentials", "init", "--containers", "--tls", str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert told.endswith(f"SENTINEL_SECRETS={folder}\nSENTINEL_SCHEME=https\n")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    given = folder / "containers"
+    for path in given.rglob("*"):
+        wanted = 0o755 if path.is_dir() else 0o400 if os.geteuid() == 0 else 0o444
+        assert stat.S_IMODE(path.stat().st_mode) == wanted or path.parent == given, path
+    web = yaml.safe_load((given / "alertmanager/web/alertmanager.yml").read_text())
+    assert web["tls_server_config"]["cert_file"] == "/etc/gpu-sentinel/tls/server.pem"
+    assert set(web["basic_auth_users"]) == {"admin", "user", "prometheus", "grafana"}
+    config = yaml.safe_load((given / "prometheus/prometheus.yml").read_text())
+    asked = (*config["scrape_configs"], *config["alerting"]["alertmanagers"])
+    login = {"username": "prometheus", "password_file": "/etc/gpu-sentinel/passwords/prometheus"}
+    for client in asked:
+        assert client["scheme"] == "https"
+        assert client["tls_config"] == {"ca_file": "/etc/gpu-sentinel/tls/ca.pem"}
+        assert client["basic_auth"] == login
+        assert client["file_sd_configs"][0]["files"][0].startswith("/etc/prometheus/")
+    server = x509.load_pem_x509_certificate((folder / "tls/server.pem").read_bytes())
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    named = names.get_values_for_type(x509.DNSName)
+    assert {"exporter", "prometheus", "alertmanager", "grafana", "localhost"} <= set(named)
+
+
+def test_new_password_reaches_the_containers(tmp_path: Path):
     folder = tmp_path / "secrets"
     assert run(["credentials", "init", "--containers", str(folder)]) == 0
-    assert run(["credentials", "rotate", "--dir", str(folder), "admin"]) == 0
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for path in folder.rglob("*"):
-        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o444), path
-    assert run(["credentials", "init", "--tls", str(folder)]) == 2
+    given = folder / "containers" / "prometheus" / "passwords" / "prometheus"
+    before = given.read_text()
+    assert run(["credentials", "rotate", "--dir", str(folder), "prometheus"]) == 0
+    assert given.read_text() == (folder / "passwords" / "prometheus").read_text() != before
 
 
 def test_folder_that_cannot_be(capsys):

@@ -34,7 +34,7 @@ def credentials() -> None:
 @click.option(
     "--containers",
     is_flag=True,
-    help="Files that the users of containers can read, in a folder that nobody else can enter.",
+    help="With what docker-compose.yml needs. As root: in files of the users of its containers.",
 )
 def init(folder: Path, *, tls: bool, containers: bool) -> None:
     """Make what is missing in DIR: passwords, web configurations, roles; renew the certificate."""
@@ -49,15 +49,15 @@ def init(folder: Path, *, tls: bool, containers: bool) -> None:
         folder = folder.expanduser().resolve()
         before = existing(folder)
         found = Credentials(folder, tls or before.tls, containers or before.containers)
-        if found.tls and found.containers:
-            raise click.UsageError(
-                "--tls and --containers do not go together: see docs/security.md"
-            )
         made = found.prepare()
         for user in PEOPLE:
             if user in made:
                 say(f"{user:8} {found.login(user)[1]}  {MAY[user]}")
     say(f"Passwords are in {found.password_file('USER')}.")
+    if found.containers:
+        say("Into the file .env beside docker-compose.yml belongs:")
+        say(f"SENTINEL_SECRETS={found.folder}")
+        say(f"SENTINEL_SCHEME={found.scheme}")
 
 
 @credentials.command()
