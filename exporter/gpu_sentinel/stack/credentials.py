@@ -107,6 +107,11 @@ class Credentials:
         """The password of a user."""
         return self.folder / "passwords" / user
 
+    @property
+    def grafana_token_file(self) -> Path:
+        """The token of a service account, as Grafana made it."""
+        return self.folder / "passwords" / "grafana-api-token"
+
     def login(self, user: str) -> tuple[str, str]:
         """User and password.
 
