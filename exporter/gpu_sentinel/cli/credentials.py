@@ -93,7 +93,7 @@ def rotate(folder: Path, users: tuple[str, ...]) -> None:
 @click.option(
     "--admin-password-file",
     type=Path,
-    help="Password of Grafana's user admin. Default: passwords/admin there.",
+    help="Password of Grafana's user admin. Default: that of `up`, else passwords/admin there.",
 )
 @click.option("--timeout", type=TIMEOUT, default=10, show_default=True, help="Seconds to wait.")
 def grafana(folder: Path, url: str, admin_password_file: Path | None, timeout: float) -> None:
@@ -109,7 +109,7 @@ def grafana(folder: Path, url: str, admin_password_file: Path | None, timeout: f
         raise click.BadParameter("is no URL of http or https", param_hint="--url")
     with _one_line():
         found = _existing(folder, ())
-        file = admin_password_file or found.password_file("admin")
+        file = admin_password_file or _of_admin(found)
         login = ("admin", read_line(file.expanduser()))
         ca = str(found.ca_file) if found.ca_file else None
         try:
@@ -117,6 +117,12 @@ def grafana(folder: Path, url: str, admin_password_file: Path | None, timeout: f
                 say(line)
         except ApiError as error:
             raise click.ClickException(str(error)) from None
+
+
+def _of_admin(credentials: Credentials) -> Path:
+    """`up` gives its Grafana a password of its own, beside the folder."""
+    own = credentials.folder.parent / "grafana-password"
+    return own if own.is_file() else credentials.password_file("admin")
 
 
 def _existing(folder: Path, users: tuple[str, ...]) -> Credentials:

@@ -4,7 +4,8 @@ The folder of the credentials gets `containers/PART/` for each part, which sees 
 
     web/PART.yml        its web configuration
     web/roles.yml       roles and tokens; the exporter alone
-    passwords/USER      Prometheus: whom it is at the others; Grafana: its first `admin`, and itself
+    passwords/USER      Prometheus: its own at the others; Grafana: its own, that of its `admin`, and
+                        Prometheus', which scrapes it
     tls/                certificate, key and CA; only with TLS
     prometheus.yml      Prometheus: its configuration, with whom it is and the CA
     datasources/        Grafana: data sources, with whom it is and the CA
@@ -31,7 +32,7 @@ INSIDE = Path("/etc/gpu-sentinel")
 _PROMETHEUS = Path("/etc/prometheus")
 #: The users of the images.
 _USERS = {"exporter": 65532, "prometheus": 65534, "alertmanager": 65534, "grafana": 472}
-_PASSWORDS = {"prometheus": ("prometheus",), "grafana": ("admin", "grafana")}
+_PASSWORDS = {"prometheus": ("prometheus",), "grafana": ("admin", "grafana", "prometheus")}
 _NOTE = "# Written by `gpu-sentinel credentials init`, which makes it anew.\n"
 
 
