@@ -4,8 +4,8 @@ The folder of the credentials gets `containers/PART/` for each part, which sees 
 
     web/PART.yml        its web configuration
     web/roles.yml       roles and tokens; the exporter alone
-    passwords/USER      Prometheus: its own at the others; Grafana: its own, that of its `admin`, and
-                        Prometheus', which scrapes it
+    passwords/USER      Prometheus: its own; Grafana: its own, that of its `admin`, and that of
+                        Prometheus, which scrapes it
     tls/                certificate, key and CA; only with TLS
     prometheus.yml      Prometheus: its configuration, with whom it is and the CA
     datasources/        Grafana: data sources, with whom it is and the CA
