@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -88,6 +89,39 @@ def test_without_passwords_it_tells_how_to_make_them(engine: Engine, monkeypatch
     assert f"{missing}/containers/" in said.stderr
     assert "does not exist" in said.stderr
     engine.compose(*PROFILE, "down", "--volumes")
+
+
+@pytest.mark.usefixtures("image")
+def test_another_user_makes_files_that_the_folder_guards(engine: Engine, monkeypatch):
+    secrets = engine.directory / "of-a-user"
+    secrets.mkdir(mode=0o700)
+    os.chown(secrets, 1000, 1000)
+    monkeypatch.setitem(engine.environment, "SENTINEL_SECRETS", str(secrets))
+    monkeypatch.setitem(engine.environment, "SENTINEL_USER", "1000:1000")
+    for _ in range(2):
+        engine.compose("run", "--rm", "credentials")
+    assert secrets.stat().st_mode & 0o777 == 0o700
+    for path in secrets.rglob("*"):
+        given = path.is_file() and "containers" in path.relative_to(secrets).parts
+        assert path.stat().st_uid == 1000, path
+        assert path.is_dir() or path.stat().st_mode & 0o777 == (0o444 if given else 0o600), path
+
+
+def test_settings_of_single_sign_on_are_the_same_in_a_shell_and_in_compose(
+    engine: Engine, repository: Path, tmp_path: Path, monkeypatch
+):
+    example = (repository / "grafana" / "auth.env.example").read_text()
+    settings = [line[1:] for line in example.splitlines() if line.startswith("#GF_")]
+    (tmp_path / "auth.env").write_text("\n".join(settings))
+    names = [line.partition("=")[0] for line in settings]
+    show = "".join(f'printf "%s\\n" "${name}";' for name in names)
+    shell = engine.run("sh", "-c", f". {tmp_path}/auth.env; {show}").stdout.splitlines()
+    monkeypatch.setitem(engine.environment, "SENTINEL_GRAFANA_ENV", str(tmp_path / "auth.env"))
+    out = engine.compose("config", "--format", "json").stdout
+    found = json.loads(out)["services"]["grafana"]["environment"]
+    # In what `config` prints, a dollar is doubled.
+    assert [found[name].replace("$$", "$") for name in names] == shell
+    assert "$__file{/run/secrets/oauth}" in shell
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

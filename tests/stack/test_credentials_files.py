@@ -13,8 +13,9 @@ import yaml
 from cryptography import x509
 
 from gpu_sentinel.cli import run
-from gpu_sentinel.stack import certificates
+from gpu_sentinel.stack import certificates, programs
 from gpu_sentinel.stack.credentials import PEOPLE, SERVICES, USERS, Credentials
+from gpu_sentinel.stack.plan import Plan
 from gpu_sentinel.web.roles import read_roles
 
 
@@ -123,6 +124,20 @@ def test_new_password_reaches_the_containers(tmp_path: Path):
     before = given.read_text()
     assert run(["credentials", "rotate", "--dir", str(folder), "prometheus"]) == 0
     assert given.read_text() == (folder / "passwords" / "prometheus").read_text() != before
+
+
+def test_grafana_reads_passwords_from_files(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(programs, "grafana_program", lambda: ("grafana", tmp_path))
+    found = Credentials(tmp_path / "secrets")
+    found.prepare()
+    component = programs.grafana(Plan(data=tmp_path, simulate=None, credentials=found))
+    assert component is not None
+    given = component.environment
+    # The only way that works outside of its image, too: names that end in __FILE do not.
+    own, scraped = tmp_path / "grafana-password", found.password_file("prometheus")
+    assert given["GF_SECURITY_ADMIN_PASSWORD"] == f"$__file{{{own}}}"
+    assert given["GF_METRICS_BASIC_AUTH_PASSWORD"] == f"$__file{{{scraped}}}"
+    assert not [name for name in given if name.endswith("__FILE")]
 
 
 def test_folder_that_cannot_be(capsys):
