@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ def install(
             with tempfile.TemporaryDirectory() as folder:
                 services.rehearse(Path(folder), target, planned, chosen, click.echo)
         else:
-            services.install(target, planned, chosen, click.echo)
+            private = sys.stdout.isatty()
+            services.install(target, planned, chosen, click.echo, private=private)
     except ComponentError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

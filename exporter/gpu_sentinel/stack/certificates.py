@@ -24,11 +24,12 @@ class CertificateError(ComponentError):
     """One line: why there is no certificate."""
 
 
-def prepare(folder: Path) -> bool:
+def prepare(folder: Path, pair: Path | None = None) -> bool:
     """Make the CA where there is none, and a certificate where there is none that lasts.
 
     Args:
-        folder: gets `ca.pem`, `ca.key`, `server.pem` and `server.key`.
+        folder: gets `ca.pem` and `ca.key`.
+        pair: gets `server.pem` and `server.key`; default: the same folder.
 
     Returns:
         Whether the certificate is a new one; programs that read it again need no restart.
@@ -54,10 +55,11 @@ def prepare(folder: Path) -> bool:
             f"{folder}: the CA cannot be read: move the folder away, and a new one is made"
         ) from None
     names = _names()
-    server_file = folder / "server.pem"
-    if _lasts(server_file, folder / "server.key", ca, names):
+    pair = pair or folder
+    server_file, server_key = pair / "server.pem", pair / "server.key"
+    if _lasts(server_file, server_key, ca, names):
         return False
-    _make_server(server_file, folder / "server.key", ca, key, names)  # type: ignore[arg-type]
+    _make_server(server_file, server_key, ca, key, names)  # type: ignore[arg-type]
     return True
 
 

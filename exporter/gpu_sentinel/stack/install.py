@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import cast
 
 import gpu_sentinel
-from gpu_sentinel.stack import programs, units
+from gpu_sentinel.stack import INSTALLED, loaded, programs, units
+from gpu_sentinel.stack.credentials import of_data, told
 from gpu_sentinel.stack.plan import Plan
 from gpu_sentinel.stack.process import Component, ComponentError
 from gpu_sentinel.stack.units import SERVICES, Service
 
 #: Of a machine; the layout below is that of `up`.
-DATA = Path("/var/lib/gpu-sentinel")
+DATA = INSTALLED
 _UNITS = Path("etc/systemd/system")
 _SYSUSERS = Path("etc/sysusers.d/gpu-sentinel.conf")
 #: What services cannot see, since they are kept from home and temporary directories.
@@ -83,17 +84,21 @@ def target(root: Path | None) -> Target:
     return Target(Path("/"), live=True)
 
 
-def install(target: Target, plan: Plan, parts: Iterable[str], say: Say) -> None:
-    """Write units and configuration, and start them if the system runs.
+def install(
+    target: Target, plan: Plan, parts: Iterable[str], say: Say, *, private: bool = False
+) -> None:
+    """Write units, credentials and configuration, and start them if the system runs.
 
     Args:
         target: where to.
         plan: with the target's data directory.
         parts: names of the parts.
         say: takes a line for each part.
+        private: as with `up.run`.
 
     Raises:
-        ComponentError: a program is missing, or its port is taken; nothing is written then.
+        ComponentError: a program is missing, or its port is taken; nothing is written then. Or
+            there is no certificate.
         ConfigError: as with `up`.
         OSError: a file cannot be written.
     """
@@ -105,9 +110,11 @@ def install(target: Target, plan: Plan, parts: Iterable[str], say: Say) -> None:
     _run("systemd-sysusers", *where, str(_SYSUSERS.name))
     plan.data.mkdir(parents=True, exist_ok=True)
     plan.data.chmod(0o755)
+    made = plan.credentials.prepare() if plan.credentials else []
     for service in chosen:
-        component = _component(service, plan)
-        _write(target.units / service.unit, units.rendered(service, component, plan.data, DATA))
+        component, given = _component(service, plan)
+        text = units.rendered(service, component, given, plan.data, DATA)
+        _write(target.units / service.unit, text)
         if service.user:
             _give(target, plan.data / "config" / service.part, service.user)
     if any(service.part == "grafana" for service in chosen):
@@ -122,7 +129,9 @@ def install(target: Target, plan: Plan, parts: Iterable[str], say: Say) -> None:
     for service in chosen:
         port = getattr(plan, f"{service.part}_port")
         state = "runs" if target.live else "will start with the system"
-        say(f"{service.unit:34} {state}: http://127.0.0.1:{port}/")
+        say(f"{service.unit:34} {state}: {plan.url(port)}/")
+    for line in told(plan.credentials, made, private=private):
+        say(line)
 
 
 def remove(target: Target, say: Say, *, purge: bool) -> None:
@@ -166,7 +175,9 @@ def rehearse(folder: Path, target: Target, plan: Plan, parts: Iterable[str], say
     _check_programs(chosen)
     _check_units(target, plan, chosen)
     trial = Target(folder, live=False)
-    install(trial, dataclasses.replace(plan, data=trial.data), parts, lambda _: None)
+    credentials = plan.credentials and of_data(trial.data, tls=plan.credentials.tls)
+    elsewhere = dataclasses.replace(plan, data=trial.data, credentials=credentials)
+    install(trial, elsewhere, parts, lambda _: None)
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         # What systemd-sysusers and systemctl have made there is theirs.
@@ -233,7 +244,13 @@ def _default_port(service: Service) -> int:
     return cast("int", port)
 
 
-def _component(service: Service, plan: Plan) -> Component:
+def _component(service: Service, plan: Plan) -> tuple[Component, dict[str, Path]]:
+    """How the service is called, and which files it gets copies of."""
+    given: dict[str, Path] = {}
+    if plan.credentials is not None:
+        given = loaded.given(plan.credentials, service.part, service.unit)
+        there = loaded.loaded(plan.credentials, service.unit)
+        plan = dataclasses.replace(plan, credentials=there)
     builders: dict[str, Callable[[], Component | None]] = {
         "exporter": lambda: programs.exporter(plan),
         "alertmanager": lambda: programs.alertmanager(plan, ("", "")),
@@ -243,7 +260,7 @@ def _component(service: Service, plan: Plan) -> Component:
     component = builders[service.part]()
     if component is None:
         raise ComponentError(f"{service.part} is not installed")
-    return component
+    return component, given
 
 
 def _give(target: Target, path: Path, group: str) -> None:

@@ -14,7 +14,7 @@ from gpu_sentinel.signals import NextSignal
 from gpu_sentinel.stack import lock, programs, storage
 from gpu_sentinel.stack.auditor import Auditor
 from gpu_sentinel.stack.catcher import Catcher
-from gpu_sentinel.stack.credentials import MAY, PEOPLE, Credentials
+from gpu_sentinel.stack.credentials import Credentials, told
 from gpu_sentinel.stack.plan import Plan
 from gpu_sentinel.stack.privatefile import folder_of_ours
 from gpu_sentinel.stack.process import Component, ComponentError
@@ -92,7 +92,7 @@ def run(
                     supervisor.start(component, essential=component.name != "Grafana")
                 say(line)
             say(f"Data and logs are in {plan.data}. Stop with Ctrl-C.")
-            for line in _passwords(plan, made, private=private):
+            for line in told(plan.credentials, made, private=private):
                 say(line)
             watched = Storage(plan.data, _metrics(plan), ask, say)
             watched.start()
@@ -121,20 +121,6 @@ def _auditor(plan: Plan, say: Say) -> Auditor | None:
         ca = str(plan.credentials.ca_file) if plan.credentials.tls else None
         login = plan.credentials.login("prometheus")
     return Auditor(Alertmanager(plan.url(plan.alertmanager_port), 10, ca, login), say)
-
-
-def _passwords(plan: Plan, made: list[str], *, private: bool) -> Iterator[str]:
-    credentials = plan.credentials
-    if credentials is None:
-        return
-    people = [user for user in PEOPLE if user in made]
-    where = credentials.password_file("USER")
-    if not people or not private:
-        yield f"Users {', '.join(PEOPLE)}: passwords in {where}"
-        return
-    yield f"Passwords, shown this once; later they are in {where}:"
-    for user in people:
-        yield f"  {user:8} {credentials.login(user)[1]}  {MAY[user]}"
 
 
 def _metrics(plan: Plan) -> str:
