@@ -9,6 +9,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -145,7 +146,7 @@ def test_services_of_a_running_systemd(machine: Machine, eventually, tls: bool):
     assert machine.get(9093, alerts, "reader")[0] == 401
     code, said = machine.run("gpu-sentinel", "alerts", "list")
     assert code == 0, said
-    assert "Watchdog" in said
+    assert "Alerting works" in said
     _users_and_files(machine)
     before = {unit: machine.main(unit) for unit in UNITS}
     for pid in before.values():
@@ -155,6 +156,8 @@ def test_services_of_a_running_systemd(machine: Machine, eventually, tls: bool):
         60,
         "systemd starts them again",
     )
+    _new_secrets(machine, eventually)
+    _audited(machine, eventually)
     assert machine.run(*install, *hook)[0] == 0, "again, with what runs already"
     eventually(lambda: healthy() == ["up"] * 3, 60, "all three are scraped again")
     code, said = machine.run("gpu-sentinel", "install", "--remove", "--purge")
@@ -163,6 +166,46 @@ def test_services_of_a_running_systemd(machine: Machine, eventually, tls: bool):
     for left in ("/var/lib/gpu-sentinel", "/run/credentials/gpu-sentinel.service"):
         assert machine.run("ls", left)[0] != 0
     assert "gpu-sentinel" not in machine.run("ls", "/etc/systemd/system", "/etc/sysusers.d")[1]
+
+
+def _new_secrets(machine: Machine, eventually) -> None:
+    """New passwords and certificates are those of the services once the command has ended."""
+    old = machine.run("cat", f"{SECRETS}/passwords/admin")[1].strip()
+    code, said = machine.run("gpu-sentinel", "credentials", "rotate", "admin", "prometheus")
+    assert (code, said.count(f"{UNITS[0]}.service")) == (0, 1), said
+    for port in (9836, 9093):
+        answers = partial(machine.get, port, "/-/ready")
+        eventually(lambda answers=answers: answers()[0] == 200, 30, f"{port} answers")
+        assert machine.get(port, "/metrics")[0] == 200
+        assert machine.get(port, "/metrics", password=old)[0] == 401
+    if not machine.tls:
+        return
+    job = ("systemctl", "start", "gpu-sentinel-certificate.service")
+    before = machine.main("gpu-sentinel")
+    assert machine.run(*job)[0] == 0
+    assert machine.main("gpu-sentinel") == before, "the certificate lasts"
+    machine.run("rm", f"{SECRETS}/web/server.pem")
+    assert machine.run(*job)[0] == 0, machine.run("journalctl", "-u", job[-1])[1]
+    assert machine.run("ls", f"{SECRETS}/web/server.pem")[0] == 0
+    assert machine.main("gpu-sentinel") not in (0, before)
+    same = ("cmp", f"{SECRETS}/web/server.pem", "/run/credentials/gpu-sentinel.service/server.pem")
+    assert machine.run(*same)[0] == 0
+
+
+def _audited(machine: Machine, eventually) -> None:
+    """The timer's job, which has a password of its own, has Alertmanager tell of a silence."""
+    eventually(lambda: machine.get(9093, "/-/ready")[0] == 200, 30, "Alertmanager answers")
+    work = ("--host", "elsewhere", "--for", "40d", "--yes", "--unchecked", "--comment", "moved")
+    code, said = machine.run("gpu-sentinel", "maintenance", "start", *work)
+    assert code == 0, said
+    for unit, state in (("timer", "active"), ("service", "static")):
+        asked = "is-active" if unit == "timer" else "is-enabled"
+        assert machine.run("systemctl", asked, f"gpu-sentinel-audit.{unit}")[1].strip() == state
+    code, said = machine.run("systemctl", "start", "gpu-sentinel-audit.service")
+    said += machine.run("journalctl", "--no-pager", "-u", "gpu-sentinel-audit.service")[1]
+    assert code == 0, said
+    assert "SilenceTooLong" in machine.get(9093, "/api/v2/alerts")[1], said
+    assert "lasts 40 days" in said
 
 
 def _users_and_files(machine: Machine) -> None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpu_sentinel.stack.credentials import Credentials
+from gpu_sentinel.stack.credentials import USERS, Credentials
 
 _RUN = Path("/run/credentials")
 #: By part, the users whose passwords it shows to others.
-_SHOWN = {"prometheus": ("prometheus",), "grafana": ("grafana", "prometheus")}
-#: Parts that are asked by HTTP, with a file of who gets in.
-_GUARDED = ("exporter", "prometheus", "alertmanager")
+_SHOWN = {
+    "prometheus": ("prometheus",),
+    "grafana": ("grafana", "prometheus"),
+    "audit": ("prometheus",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,11 @@ def given(credentials: Credentials, part: str, unit: str) -> dict[str, Path]:
     there = loaded(credentials, unit)
     users = _SHOWN.get(part, ())
     pairs = [(there.password_file(user), credentials.password_file(user)) for user in users]
-    if part in _GUARDED:
+    if part in USERS:
         pairs.append((there.web_file(part), credentials.web_file(part)))
     if part == "exporter":
         pairs.append((there.roles_file, credentials.roles_file))
-    if credentials.tls:
+    if credentials.tls and part in (*USERS, "grafana"):
         pairs += zip(there.certificate, credentials.certificate, strict=True)
     if users and there.ca_file and credentials.ca_file:
         pairs.append((there.ca_file, credentials.ca_file))

@@ -52,6 +52,16 @@ SERVICES = (
     ),
 )
 
+#: Started by timers of the same name.
+AUDIT = Service("audit", "gpu-sentinel-audit.service")
+CERTIFICATE = Service("certificate", "gpu-sentinel-certificate.service")
+JOBS = (AUDIT, CERTIFICATE)
+
+
+def timer(job: Service) -> str:
+    """The unit of the timer of a job."""
+    return job.unit.replace(".service", ".timer")
+
 
 def templates() -> Path:
     """The folder with the units.
