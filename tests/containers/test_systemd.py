@@ -147,6 +147,8 @@ def test_services_of_a_running_systemd(machine: Machine, eventually, tls: bool):
     code, said = machine.run("gpu-sentinel", "alerts", "list")
     assert code == 0, said
     assert "Alerting works" in said
+    code, said = machine.run("gpu-sentinel", "status")
+    assert (code, "401" in said) == (0, False), said
     _users_and_files(machine)
     before = {unit: machine.main(unit) for unit in UNITS}
     for pid in before.values():

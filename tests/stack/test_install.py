@@ -126,6 +126,17 @@ def test_secrets_stay_with_root_and_are_named_to_the_service_they_are_for(root: 
             assert dict(files)["web.yml"].endswith(f"/secrets/web/{part}.yml")
 
 
+def test_passwords_are_shown_once_and_on_a_terminal_alone(root: Path, told, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    passwords = root / "var/lib/gpu-sentinel/secrets/passwords"
+    said = told("--root", str(root), *HOOK)[1]
+    assert f"  admin    {(passwords / 'admin').read_text().strip()}  may do everything\n" in said
+    assert (passwords / "prometheus").read_text().strip() not in said
+    said = told("--root", str(root), *HOOK)[1]
+    assert (passwords / "admin").read_text().strip() not in said
+    assert f"passwords in {passwords}/USER\n" in said
+
+
 def test_again_keeps_passwords_and_takes_tls_off(root: Path, told):
     password = root / "var/lib/gpu-sentinel/secrets/passwords/admin"
     timer = root / "etc/systemd/system/gpu-sentinel-certificate.timer"
