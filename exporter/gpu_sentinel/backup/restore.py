@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import glob
 import os
 import secrets
 import shutil
@@ -157,8 +156,15 @@ class _Stage:
                 undo.enter_context(inuse.locked(folder))
             parent = folder.resolve().parent
             stage = f"{_STAGE}{folder.resolve().name}-"
-            for left in (*folder.glob(f"{_STAGE}*"), *parent.glob(f"{glob.escape(stage)}????????")):
-                shutil.rmtree(left, ignore_errors=True)
+            left = [path for path in folder.iterdir() if path.name.startswith(_STAGE)]
+            # What follows is of a fixed length: the folder `a` has no part in those of `a-b`.
+            left += [
+                path
+                for path in parent.iterdir()
+                if path.name.startswith(stage) and len(path.name) == len(stage) + 8
+            ]
+            for path in left:
+                shutil.rmtree(path, ignore_errors=True)
             self._full = any(path.name not in _NOTHING for path in folder.iterdir())
             self._owner = folder.stat()
         except OSError as error:

@@ -82,7 +82,7 @@ def show(folder: Path, user: str) -> None:
     """Print the password of USER."""
     with _one_line():
         found = _existing(folder, (user,))
-        click.echo(found.login(user)[1])
+        say(found.login(user)[1])
 
 
 @credentials.command()

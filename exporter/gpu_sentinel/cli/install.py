@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from gpu_sentinel.cli.output import say
 from gpu_sentinel.cli.stackoptions import plan, stack_options
 
 PARTS = ("exporter", "alertmanager", "prometheus", "grafana")
@@ -55,7 +56,7 @@ def install(
         if remove:
             if dry_run:
                 raise click.UsageError("--dry-run does not go with --remove")
-            services.remove(target, click.echo, purge=purge)
+            services.remove(target, say, purge=purge)
             return
         planned = plan(target.data, **options)
         chosen = parts or services.there()
@@ -65,10 +66,10 @@ def install(
             )
         if dry_run:
             with tempfile.TemporaryDirectory() as folder:
-                services.rehearse(Path(folder), target, planned, chosen, click.echo)
+                services.rehearse(Path(folder), target, planned, chosen, say)
         else:
             private = sys.stdout.isatty()
-            services.install(target, planned, chosen, click.echo, private=private)
+            services.install(target, planned, chosen, say, private=private)
     except ComponentError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +19,6 @@ STOP_SECONDS = 8.0
 LOG_BYTES = 10 * 2**20
 #: How much of the end of a log is looked through for the reason of an end.
 _WORDS_BYTES = 64 * 2**10
-_REASON = re.compile(r"^(?:panic|fatal error): |\blevel=error\b.*\berr=|\blevel=ERROR\b.*\berr=")
 
 
 class ComponentError(Exception):
@@ -173,5 +171,12 @@ class Component:
                 lines = file.read().decode(errors="replace").strip().splitlines()
         except OSError as error:
             lines = [f"its log cannot be read: {error.strerror}"]
-        reasons = [line for line in lines if _REASON.search(line)]
+        reasons = [line for line in lines if _tells_why(line)]
         return (reasons or lines or ["it said nothing"])[-1]
+
+
+def _tells_why(line: str) -> bool:
+    """Whether a program of Go says in this line of its log why it ends."""
+    if line.startswith(("panic: ", "fatal error: ")):
+        return True
+    return " err=" in line.lower().partition("level=error")[2]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -171,10 +171,12 @@ class Storage:
 
 def _counter(page: str, name: str) -> float:
     """The sum over its labels; newer versions of Prometheus have more of them."""
-    found = re.findall(
-        rf"^{name}(?:\{{[^}}\n]*\}})? (\d+(?:\.\d+)?(?:e[+-]\d+)?)$", page, re.MULTILINE
-    )
-    return sum(map(float, found))
+    total = 0.0
+    for line in page.splitlines():
+        if line.startswith((f"{name} ", f"{name}{{")):
+            with contextlib.suppress(ValueError):
+                total += float(line.rpartition(" ")[2])
+    return total
 
 
 def _span(seconds: float) -> str:
