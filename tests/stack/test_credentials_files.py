@@ -102,3 +102,15 @@ def test_folder_that_cannot_be(capsys):
     assert run(["credentials", "init", "a\0b"]) in (1, 2)
     (line,) = capsys.readouterr().err.splitlines()
     assert "defect" not in line
+
+
+@pytest.mark.parametrize("text", ["a: [", "", "- list", "\x00"])
+def test_file_that_cannot_be_understood_is_one_line(tmp_path: Path, capsys, text: str):
+    assert run(["credentials", "init", str(tmp_path / "secrets")]) == 0
+    (tmp_path / "secrets" / "credentials.yml").write_text(text)
+    capsys.readouterr()
+    assert run(["credentials", "rotate", "--dir", str(tmp_path / "secrets"), "admin"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "credentials.yml" in said
+    assert "remove it" in said

@@ -22,7 +22,9 @@ from typing import Any
 
 import yaml
 
+from gpu_sentinel import yamlfile
 from gpu_sentinel.stack.privatefile import folder_of_ours, read_line, write
+from gpu_sentinel.stack.process import ComponentError
 
 #: Who logs in, and as what; `api` has a token at the exporter, and is a user at Prometheus.
 PEOPLE = ("admin", "user", "reader", "api")
@@ -221,10 +223,17 @@ def existing(folder: Path) -> Credentials:
 
     Raises:
         OSError: the folder cannot be looked into.
+        ComponentError: what it holds cannot be understood.
     """
     file = folder / "credentials.yml"
     if not file.exists():
         return Credentials(folder)
     # A CA may lie there from a time with TLS: what counts is how the last files were made.
-    tls = "ca_file" in (yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+    try:
+        content = yamlfile.read(file)
+    except yamlfile.YamlError as error:
+        raise ComponentError(f"{error}: remove it, and start again what wrote it") from None
+    if not isinstance(content, dict):
+        raise ComponentError(f"{file}: expected keys: remove it, and start again what wrote it")
+    tls = "ca_file" in content
     return Credentials(folder, tls, bool(file.stat().st_mode & 0o004))
