@@ -167,7 +167,8 @@ def test_services_of_a_running_systemd(machine: Machine, eventually, tls: bool):
     assert all(machine.main(unit) == 0 for unit in UNITS)
     for left in ("/var/lib/gpu-sentinel", "/run/credentials/gpu-sentinel.service"):
         assert machine.run("ls", left)[0] != 0
-    assert "gpu-sentinel" not in machine.run("ls", "/etc/systemd/system", "/etc/sysusers.d")[1]
+    folders = ("/etc/systemd/system", "/etc/sysusers.d", "/var/lib/systemd/timers")
+    assert "gpu-sentinel" not in machine.run("ls", *folders)[1]
 
 
 def _new_secrets(machine: Machine, eventually) -> None:

@@ -24,6 +24,7 @@ from gpu_sentinel.stack.units import CERTIFICATE, JOBS, SERVICES, Service, timer
 #: Of a machine; the layout below is that of `up`.
 DATA = INSTALLED
 _UNITS = Path("etc/systemd/system")
+_STAMPS = Path("var/lib/systemd/timers")
 _SYSUSERS = Path("etc/sysusers.d/gpu-sentinel.conf")
 #: What services cannot see, since they are kept from home and temporary directories.
 _HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108
@@ -195,6 +196,8 @@ def _disable(target: Target, names: list[str]) -> None:
     target.systemctl("disable", *now, *names)
     for name in names:
         (target.units / name).unlink()
+        # When a timer was last due, where it makes up for what it missed.
+        (target.root / _STAMPS / f"stamp-{name}").unlink(missing_ok=True)
 
 
 def _write_jobs(target: Target, plan: Plan, parts: Collection[str]) -> list[str]:
