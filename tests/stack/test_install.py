@@ -19,7 +19,7 @@ import requests
 
 from gpu_sentinel import cli
 from gpu_sentinel.cli import credentials, logins
-from gpu_sentinel.stack import install
+from gpu_sentinel.stack import install, programs
 from gpu_sentinel.stack.install import Target
 from gpu_sentinel.stack.units import JOBS, SERVICES, templates
 
@@ -135,6 +135,25 @@ def test_passwords_are_shown_once_and_on_a_terminal_alone(root: Path, told, monk
     said = told("--root", str(root), *HOOK)[1]
     assert (passwords / "admin").read_text().strip() not in said
     assert f"passwords in {passwords}/USER\n" in said
+
+
+def test_grafana_is_given_what_its_files_name(root: Path, told, monkeypatch):
+    """No Grafana is run: one is said to be there."""
+    monkeypatch.setattr(programs, "grafana_program", lambda: ("/usr/bin/true", root))
+    code, said = told("--root", str(root), "--part", "grafana", "--tls")
+    assert code == 0, said
+    unit = "gpu-sentinel-grafana.service"
+    text = (root / "etc/systemd/system" / unit).read_text()
+    given = dict(re.findall(r"^LoadCredential=([^:]+):(.*)$", text, re.MULTILINE))
+    for file in given.values():
+        assert (root / file.lstrip("/")).is_file()
+    config = root / "var/lib/gpu-sentinel/config/grafana/provisioning/datasources/sentinel.yml"
+    named = re.findall(rf"/run/credentials/{unit}/([\w.-]+)", text + config.read_text())
+    assert sorted(set(named)) == sorted(given)
+    assert sorted(given) == [
+        *("ca.pem", "password-grafana", "password-prometheus", "server.key", "server.pem")
+    ]
+    assert not (root / "etc/systemd/system/gpu-sentinel-audit.timer").exists(), "no Alertmanager"
 
 
 def test_again_keeps_passwords_and_takes_tls_off(root: Path, told):
