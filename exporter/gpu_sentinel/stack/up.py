@@ -76,7 +76,8 @@ def run(
         ComponentError: another `up` runs here, a component did not start, or ends all the time.
         OSError: the data directory cannot be written to.
     """
-    plan.data.mkdir(parents=True, exist_ok=True)
+    # What Prometheus and Alertmanager store is readable to all who can enter.
+    plan.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     ask = ask or _asking(plan.credentials)
     with lock.held(plan.data):
         # Alertmanager writes whole addresses of webhooks into its log, which may be secret.
