@@ -39,9 +39,9 @@ def _asking(credentials: Credentials | None) -> Ask:
     """Asks as the user who scrapes, for whom every part opens."""
 
     def ask(url: str) -> str | None:
-        login = credentials.login("prometheus") if credentials else None
         trust = str(credentials.ca_file) if credentials and credentials.tls else True
         try:
+            login = credentials.login("prometheus") if credentials else None
             answer = requests.get(
                 url, timeout=_ANSWER_SECONDS, auth=login, verify=trust, proxies=proxies(url)
             )
