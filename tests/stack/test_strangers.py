@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import resource
 import smtplib
 import socket
@@ -19,9 +20,10 @@ from gpu_sentinel.addresses import proxies
 from gpu_sentinel.stack import catcher
 from gpu_sentinel.stack.catcher import Catcher
 from gpu_sentinel.stack.credentials import Credentials
+from gpu_sentinel.stack.plan import Plan
 from gpu_sentinel.stack.process import Component
 from gpu_sentinel.stack.supervisor import _Prober
-from gpu_sentinel.stack.up import _asking
+from gpu_sentinel.stack.up import _asking, _auditor
 
 
 class Eavesdropper:
@@ -159,3 +161,18 @@ def test_part_is_not_blamed_for_descriptors_that_we_lack(tmp_path: Path, eventua
     eventually(lambda: prober.failures > 0, 20, "nobody answers there")
     prober.stop()
     prober.join(20)
+
+
+def test_auditor_has_the_password_of_the_day(tool, tmp_path: Path, eavesdropper: Eavesdropper):
+    tool("alertmanager", "prometheus-alertmanager")
+    credentials = Credentials(tmp_path)
+    credentials.prepare()
+    plan = Plan(tmp_path, None, alertmanager_port=eavesdropper.port, credentials=credentials)
+    auditor = _auditor(plan, pytest.fail)
+    assert auditor is not None
+    for _ in range(2):
+        eavesdropper.heard.clear()
+        auditor.look()
+        login = ":".join(credentials.login("prometheus"))
+        assert base64.b64encode(login.encode()) in eavesdropper.heard[0]
+        credentials.rotate(["prometheus"])

@@ -119,11 +119,14 @@ def run(
 def _auditor(plan: Plan, say: Say) -> Auditor | None:
     if programs.alertmanager_program() is None:
         return None
-    ca, login = None, None
-    if plan.credentials is not None:
-        ca = str(plan.credentials.ca_file) if plan.credentials.tls else None
-        login = plan.credentials.login("prometheus")
-    return Auditor(Alertmanager(plan.url(plan.alertmanager_port), 10, ca, login), say)
+    credentials = plan.credentials
+    ca = str(credentials.ca_file) if credentials and credentials.tls else None
+
+    def alertmanager() -> Alertmanager:
+        login = credentials.login("prometheus") if credentials else None
+        return Alertmanager(plan.url(plan.alertmanager_port), 10, ca, login)
+
+    return Auditor(alertmanager, say)
 
 
 def _passwords(plan: Plan, made: list[str], *, private: bool) -> Iterator[str]:
