@@ -51,8 +51,8 @@ class _Client:
             login = held.login("prometheus") if held else None
             trust = str(held.ca_file) if held and held.tls else True
             return fetch("GET", url, timeout=_ANSWER_SECONDS, auth=login, verify=trust)
-        except (requests.RequestException, ValueError, OSError):
-            return None
+        except (requests.RequestException, ValueError, OSError, RuntimeError):
+            return None  # RuntimeError: there is no thread to ask in
 
     def text(self, url: str) -> str | None:
         """The body of a URL that answers 200."""
@@ -97,7 +97,8 @@ def run(
         ComponentError: another `up` runs here, a component did not start, or ends all the time.
         OSError: the data directory cannot be written to.
     """
-    plan.data.mkdir(parents=True, exist_ok=True)
+    # What Prometheus and Alertmanager store is readable to all who can enter.
+    plan.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     client = _Client(plan.credentials)
     with lock.held(plan.data):
         # Alertmanager writes whole addresses of webhooks into its log, which may be secret.
