@@ -26,17 +26,14 @@ class HeldError(Exception):
 
 
 @contextmanager
-def held(path: Path, mode: int = 0o600) -> Iterator[int]:
+def held(path: Path) -> Iterator[int]:
     """Lock a folder, or a file that is made if need be; gives its open number.
-
-    Root locks folders of services: a file that it makes belongs to whom the folder belongs, who
-    could not open it later otherwise; and it follows no link.
 
     Raises:
         HeldError: another process holds it.
-        OSError: it cannot be made or opened.
+        OSError: it cannot be made or opened, or is a link.
     """
-    number = _open(path, mode)
+    number = _folder(path) if path.is_dir() else _file(path)
     try:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,21 +44,29 @@ def held(path: Path, mode: int = 0o600) -> Iterator[int]:
         os.close(number)
 
 
-def _open(path: Path, mode: int) -> int:
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW
-    if path.is_dir():
-        # Some folder may be named by a link.
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _folder(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _file(path: Path) -> int:
+    # Whatever a link leads to would be written to.
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        number = os.open(path, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+        number = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        # Without O_CREAT: Linux lets nobody, not even root, open a file of another user with it
-        # where everybody may write (fs.protected_regular).
-        return os.open(path, flags | os.O_RDWR)
+        # Without O_CREAT, with which Linux refuses files of others where everybody may write.
+        number, made = os.open(path, flags), False
+    else:
+        made = True
     try:
-        if os.geteuid() == 0:
-            owner = path.parent.stat()
+        owner = path.parent.stat()
+        if made and os.geteuid() == 0:
+            # The folder's owner, for whom root does this, could not open it later otherwise.
             os.fchown(number, owner.st_uid, owner.st_gid)
+        if os.fstat(number).st_uid == owner.st_uid:
+            # Whoever can read it can hold it, and so keep everybody from starting. It may be
+            # another name of a file of somebody else, which stays as it is.
+            os.fchmod(number, 0o600)
     except BaseException:
         os.close(number)
         raise

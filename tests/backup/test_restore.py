@@ -121,7 +121,7 @@ class TestRestored:
             os.chown(folder, 1234, 1235)
         before = folder.stat()
         assert command("restore", copy, "--data-dir", folder, *force).returncode == 0
-        assert (folder / "up.lock").stat().st_mode & 0o777 == 0o644
+        assert (folder / "up.lock").stat().st_mode & 0o777 == 0o600
         assert {(p.stat().st_uid, p.stat().st_gid) for p in (folder, *folder.rglob("*"))} == {
             (before.st_uid, before.st_gid)
         }

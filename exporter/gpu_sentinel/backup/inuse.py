@@ -22,7 +22,7 @@ def locked(folder: Path) -> Iterator[None]:
         OSError: the lock cannot be made.
     """
     try:
-        with filelock.held(folder / filelock.UP_LOCK, 0o644):
+        with filelock.held(folder / filelock.UP_LOCK):
             yield
     except filelock.HeldError:
         raise BackupError(f"{shown(folder)}: it is in use: stop the stack first") from None
