@@ -94,8 +94,8 @@ def show(folder: Path, user: str) -> None:
 def rotate(folder: Path, users: tuple[str, ...]) -> None:
     """Give USERS new passwords.
 
-    Services of `gpu-sentinel install` are restarted. Else the exporter knows them after a restart
-    or SIGHUP.
+    Services of `gpu-sentinel install` are restarted. The parts of `up` know them at once, but for
+    Grafana.
     """
     with _one_line():
         found = _existing(folder, users)
@@ -105,8 +105,8 @@ def rotate(folder: Path, users: tuple[str, ...]) -> None:
         say(f"New passwords are in {found.password_file('USER')}. Restarted: {restarted}.")
         return
     say(
-        f"New passwords are in {found.password_file('USER')}. Restart `gpu-sentinel up`, or send "
-        "the exporter SIGHUP; Prometheus and Alertmanager know them at once."
+        f"New passwords are in {found.password_file('USER')}. The parts know them at once, but for "
+        "Grafana, which has to be restarted with `gpu-sentinel up`."
     )
 
 
