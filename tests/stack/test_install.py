@@ -303,7 +303,7 @@ def test_port_that_is_taken_and_unit_of_a_distribution(
 WRONG = {
     "nobody-told": ([], "nobody would be told of alerts: name --email-to"),
     "purge-alone": (["--purge"], "--purge goes with --remove"),
-    "no-root": (["--root", "/nowhere", *HOOK], "/nowhere is no directory"),
+    "no-root": (["--root", "/proc/nowhere", *HOOK], "/proc/nowhere is no directory"),
     "wrong-part": (["--part", "loki"], "'loki' is not one of"),
 }
 
