@@ -41,9 +41,6 @@ LOOKS = {
     "findall": "findall", "finditer": "findall", "split": "split",
 }  # fmt: skip
 
-#: Of the HTTP parser that is about to be replaced.
-TO_BE_REPLACED = {("web/wire.py", "_HEADER")}
-
 
 @dataclass(frozen=True)
 class Found:
@@ -288,9 +285,7 @@ def test_patterns_are_found():
 
 
 @pytest.mark.parametrize("found", ALL, ids=str)
-def test_every_pattern_is_linear(found: Found, request: pytest.FixtureRequest):
-    if (found.file, found.name) in TO_BE_REPLACED:
-        request.applymarker(pytest.mark.xfail(reason="is replaced with the HTTP parser"))
+def test_every_pattern_is_linear(found: Found):
     for look in found.looks:
         took, size, given = slowest(found.pattern, found.flags, look)
         budget = LONG_BUDGET if size == LONG else SHORT_BUDGET

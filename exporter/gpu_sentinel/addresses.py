@@ -31,6 +31,15 @@ def is_here(url: str) -> bool:
         return False
 
 
+def proxies(url: str) -> dict[str, str] | None:
+    """What `requests` is told about proxies: to this machine, there is none on the way.
+
+    The environment names one for all addresses that its `no_proxy` leaves out. It would be shown
+    the password, and cannot reach this machine's loopback.
+    """
+    return {"http": "", "https": ""} if is_here(url) else None
+
+
 def host(url: str) -> str:
     """Scheme, host and port alone: what follows may be a secret, too."""
     parts = urlsplit(without_password(url))

@@ -85,7 +85,7 @@ def test_everything_mutes_the_watchdog_too(alertmanager: str, eventually):
     eventually(lambda: _told(alertmanager) == {"Watchdog": "active"}, 20, "it fires")
     _make(alertmanager, 1, "alertname", ".+")
     said: list[str] = []
-    auditor = Auditor(Alertmanager(alertmanager), said.append)
+    auditor = Auditor(lambda: Alertmanager(alertmanager), said.append)
     auditor.look()
     auditor.look()
     states = {"Watchdog": "suppressed", "SilenceTooBroad": "suppressed"}
@@ -95,6 +95,6 @@ def test_everything_mutes_the_watchdog_too(alertmanager: str, eventually):
 
 
 def test_auditor_survives_an_alertmanager_that_is_away(free_port):
-    auditor = Auditor(Alertmanager(f"http://127.0.0.1:{free_port()}"), pytest.fail)
+    auditor = Auditor(lambda: Alertmanager(f"http://127.0.0.1:{free_port()}"), pytest.fail)
     auditor.look()
     auditor.stop()

@@ -267,6 +267,18 @@ class TestRefused:
         assert result.returncode == 1
         assert "x.json: a link to a file of another user: name that file" in result.stderr
 
+    @pytest.mark.parametrize("name", ["grafana/grafana.db", "dashboards", "prometheus/wal"])
+    def test_link_of_another_user_in_place_of_a_part(self, data: Path, tmp_path: Path, name: str):
+        if os.geteuid() != 0:
+            pytest.skip("only root can give files away")
+        (data / name).rename(tmp_path / "moved")
+        (data / name).symlink_to(tmp_path / "moved")
+        assert backup("--data-dir", data).returncode == 0
+        os.chown(data / name, 1234, 1234, follow_symlinks=False)
+        result = backup("--data-dir", data)
+        assert result.returncode == 1
+        assert f"{name}: a link to a folder or file of another user" in result.stderr
+
     def test_files_of_somebody_else(self, fill):
         with tempfile.TemporaryDirectory() as folder:
             data = Path(folder) / "data"

@@ -14,13 +14,16 @@ import yaml
 from answers import CONTROL, PAGE
 
 from gpu_sentinel import config
+from gpu_sentinel.cli import logins
 from gpu_sentinel.exposition.reader import parse_status
 from gpu_sentinel.host.kernellog import KernelLog
 from gpu_sentinel.rules import thresholds
 from gpu_sentinel.simulator import ScenarioError, load_scenario
-from gpu_sentinel.stack import plan, receivers, targets
+from gpu_sentinel.stack import credentials, plan, receivers, targets
 from gpu_sentinel.stack.catcher import mail_lines, webhook_line
+from gpu_sentinel.stack.process import ComponentError
 from gpu_sentinel.web.access import WebConfigError, load_access
+from gpu_sentinel.web.roles import read_roles
 
 REPOSITORY = Path(__file__).parents[2]
 LONG_RUN, SHORT_RUN = 10_000, 40
@@ -41,6 +44,17 @@ tls_server_config: {cert_file: a.pem, key_file: b.pem, client_auth_type: Request
 http_server_config: {http2: true, headers: {X-Frame-Options: deny}}
 basic_auth_users:
   ann: $2y$10$abcdefghijklmnopqrstuuv0MnZvYxvuQzXyX5XnGqUQG1234567a
+"""
+ROLES = """\
+users: {admin: [ann], user: [bob], reader: [cy]}
+tokens:
+  - {name: prometheus, role: api, sha256: a5fc9aec5c1ad1e6dfcd5ef1bc0b8a0b1e3f4ad4d8a9ea3ffbe1d2f1f4c9f1aa}
+  - {name: backup, sha256: "0000000000000000000000000000000000000000000000000000000000000001"}
+"""
+CREDENTIALS = """\
+user: admin
+password_file: secret
+ca_file: tls/ca.pem
 """
 NOTIFICATIONS = """\
 email-to: ops@example.com
@@ -113,6 +127,15 @@ def receivers_(path: Path) -> None:
         found.add_to(alertmanager, version)
 
 
+def credentials_(path: Path) -> None:
+    """As the commands read them, and as what renews them does."""
+    (path.parent / "credentials.yml").write_bytes(path.read_bytes())
+    try:
+        logins.find(path)
+    finally:
+        credentials.existing(path.parent)
+
+
 def text_of(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "replace")
 
@@ -123,6 +146,10 @@ KINDS: dict[str, tuple[Reader, tuple[type[Exception], ...], Callable[[], str]]] 
     "settings": (settings, (config.ConfigError,), lambda: SETTINGS),
     "scenario": (lambda path: load_scenario(str(path)), (ScenarioError,), scenario_text),
     "web": (load_access, (WebConfigError,), lambda: WEB),
+    "roles": (
+        lambda path: read_roles(path, ("ann", "bob", "cy")), (WebConfigError,), lambda: ROLES,
+    ),
+    "credentials": (credentials_, (config.ConfigError, ComponentError), lambda: CREDENTIALS),
     "notifications": (
         lambda path: plan.notifications({}, path), (config.ConfigError,), lambda: NOTIFICATIONS,
     ),

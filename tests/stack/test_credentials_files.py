@@ -48,6 +48,39 @@ def test_rotated(tmp_path: Path):
     assert not bcrypt.checkpw(before["reader"].encode(), hashed)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty: remove it to get a new one"),
+        (b"\xff\xfe", "holds no password"),
+        (b"two\nlines\n", "holds more than a line of text"),
+        (b"a\x00b\n", "holds more than a line of text"),
+        (b"x" * 73, "is longer than 72 bytes"),
+        (b"x" * 5000, "holds no password"),
+        (None, "is no regular file"),
+    ],
+)
+def test_file_that_holds_no_password(tmp_path: Path, capsys, content: bytes | None, said: str):
+    """One line says so, and the passwords of others stay what they are."""
+    found = Credentials(tmp_path)
+    found.prepare()
+    before = found.login("admin")
+    bad = found.password_file("user")
+    bad.unlink()
+    if content is None:
+        os.mkfifo(bad)
+    else:
+        bad.write_bytes(content)
+    assert run(["credentials", "rotate", "--dir", str(tmp_path), "admin"]) == 1
+    errors = capsys.readouterr().err
+    assert f"{bad}: " in errors
+    assert said in errors
+    assert len(errors.splitlines()) == 1
+    assert found.login("admin") == before
+    assert run(["credentials", "rotate", "--dir", str(tmp_path), "user"]) == 0
+    assert found.login("user")[1] != content
+
+
 def test_certificate_is_renewed_before_it_ends(tmp_path: Path, monkeypatch):
     assert certificates.prepare(tmp_path)
     assert not certificates.prepare(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,37 @@ def test_data_directory_that_cannot_be_written(up, tmp_path: Path):
     _, errors = stack.process.communicate(timeout=60)
     assert stack.process.returncode in (1, 2)
     assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["up.lock", "logs"])
+def test_link_that_somebody_has_put_into_the_data_directory(up, tmp_path: Path, name: str):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    data, target = tmp_path / "data", tmp_path / "precious"
+    data.mkdir()
+    if name == "logs":
+        target.mkdir(mode=0o755)
+    else:
+        target.write_text("precious")
+    (data / name).symlink_to(target)
+    os.chown(data / name, 1234, 1234, follow_symlinks=False)
+    stack = up()
+    _, errors = stack.process.communicate(timeout=60)
+    assert stack.process.returncode == 1
+    assert len(errors.splitlines()) == 1
+    assert stat.S_IMODE(target.stat().st_mode) in (0o755, 0o644)
+    assert target.is_dir() or target.read_text() == "precious"
+
+
+def test_root_uses_no_data_directory_of_another_user(up, tmp_path: Path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    (tmp_path / "data").mkdir()
+    os.chown(tmp_path / "data", 1234, 1234)
+    stack = up()
+    _, errors = stack.process.communicate(timeout=60)
+    assert stack.process.returncode == 1
+    assert "belongs to user 1234, and this is root: run it as that user" in errors
 
 
 def test_prometheus_that_is_too_old(up, tmp_path: Path, monkeypatch):

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from http import HTTPStatus
+from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import bcrypt
@@ -195,6 +196,25 @@ def test_attempts_run_out(start, web_file):
     assert [answer.status_code for answer in ask[:BURST]] == [401] * BURST
     assert ask[-1].status_code == 429
     assert 1 <= int(ask[-1].headers["Retry-After"]) <= EACH_SECONDS
+
+
+def test_password_that_somebody_else_is_right_with_is_not_guessed_faster(start, web_file):
+    server = start(config=web_file(f"basic_auth_users: {{bob: '{HASHED}'}}\n"))
+    port = int(server.urls[0].rpartition(":")[2])
+
+    def ask(source: str, password: str) -> int:
+        connection = HTTPConnection("127.0.0.1", port, timeout=5, source_address=(source, 0))
+        said = base64.b64encode(f"bob:{password}".encode()).decode()
+        connection.request("GET", "/", headers={"Authorization": f"Basic {said}"})
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    assert ask("127.0.0.1", PASSWORD) == 200
+    for source in ("127.0.0.1", "127.0.0.2"):
+        assert [ask(source, f"x{n}") for n in range(BURST)] == [401] * BURST
+    assert ask("127.0.0.2", PASSWORD) == 429, "guessed at last, and not told"
+    assert ask("127.0.0.1", PASSWORD) == 200, "whatever others guess from there"
 
 
 def test_without_threads_the_answer_is_503_and_one_line(start, monkeypatch, caplog):

@@ -10,6 +10,8 @@ from typing import Any
 
 import requests
 
+from gpu_sentinel.addresses import proxies
+
 #: Bytes of an answer, unpacked. Ten thousand alerts are 20 MiB.
 LONGEST = 64 * 2**20
 #: An answer that has begun may take this many times the timeout until it is complete.
@@ -95,7 +97,7 @@ def fetch(
     # thread that is left in such a read ends with the command.
     threading.Thread(
         target=exchange.run,
-        args=(method, url, {"timeout": timeout, **arguments}),
+        args=(method, url, {"timeout": timeout, "proxies": proxies(url), **arguments}),
         name="fetch",
         daemon=True,
     ).start()

@@ -73,6 +73,19 @@ def _open(source: Path) -> int:
     return number
 
 
+def check_link(folder: Path) -> None:
+    """Refuse a folder that is a link to one of another user, for the same reason as with files.
+
+    Raises:
+        BackupError: it is.
+        OSError: it cannot be looked at.
+    """
+    if folder.is_symlink() and folder.lstat().st_uid != folder.stat().st_uid:
+        raise BackupError(
+            f"{shown(folder)}: a link to a folder or file of another user: name that one itself"
+        )
+
+
 class Copier:
     """Files under one folder, and what the manifest says of them.
 

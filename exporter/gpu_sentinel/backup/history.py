@@ -23,7 +23,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpu_sentinel.backup.copier import Copier
+from gpu_sentinel.backup.copier import Copier, check_link
 from gpu_sentinel.backup.errors import BackupError, shown
 
 _BLOCK = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
@@ -60,6 +60,7 @@ class _Log:
 
 def _names(folder: Path) -> list[str]:
     try:
+        check_link(folder)
         return sorted(path.name for path in folder.iterdir())
     except FileNotFoundError:
         return []

@@ -22,6 +22,8 @@ from gpu_sentinel.backup.manifest import PARTS, Entry
 _UNDER_DATA = {part: part for part in PARTS} | {"settings": ".", "secrets": "."}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _STAGE = ".gpu-sentinel-restore-"
+#: Hexadecimal digits at the end of its name.
+_RANDOM = 8
 
 #: What may be in a folder that counts as empty.
 _NOTHING = {inuse.UP_LOCK, "lost+found"}
@@ -156,15 +158,8 @@ class _Stage:
                 undo.enter_context(inuse.locked(folder))
             parent = folder.resolve().parent
             stage = f"{_STAGE}{folder.resolve().name}-"
-            left = [path for path in folder.iterdir() if path.name.startswith(_STAGE)]
-            # What follows is of a fixed length: the folder `a` has no part in those of `a-b`.
-            left += [
-                path
-                for path in parent.iterdir()
-                if path.name.startswith(stage) and len(path.name) == len(stage) + 8
-            ]
-            for path in left:
-                shutil.rmtree(path, ignore_errors=True)
+            for left in (*folder.glob(f"{_STAGE}*"), *_left_beside(parent, stage)):
+                shutil.rmtree(left, ignore_errors=True)
             self._full = any(path.name not in _NOTHING for path in folder.iterdir())
             self._owner = folder.stat()
         except OSError as error:
@@ -177,7 +172,9 @@ class _Stage:
         if self._full:
             inuse.check_unused(folder)
         # What is moved aside takes all of its folder along, and so cannot hold the new files.
-        self._stage = (parent if self._full else folder) / f"{stage}{secrets.token_hex(4)}"
+        self._stage = (
+            parent if self._full else folder
+        ) / f"{stage}{secrets.token_hex(_RANDOM // 2)}"
         with _written(self._stage):
             self._stage.mkdir(mode=0o700)
             undo.callback(shutil.rmtree, self._stage, ignore_errors=True)
@@ -314,6 +311,15 @@ def _written(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise unwritable(path, error) from None
+
+
+def _left_beside(parent: Path, stage: str) -> list[Path]:
+    """What a restore that was killed has left beside its folder, whose name may be a pattern."""
+    try:
+        found = list(parent.iterdir())
+    except PermissionError:
+        return []
+    return [p for p in found if p.name.startswith(stage) and len(p.name) == len(stage) + _RANDOM]
 
 
 def _remove_if_empty(folder: Path) -> None:

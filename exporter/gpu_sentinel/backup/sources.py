@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gpu_sentinel.backup import history
-from gpu_sentinel.backup.copier import Copier
+from gpu_sentinel.backup.copier import Copier, check_link
 from gpu_sentinel.backup.errors import BackupError, shown
 from gpu_sentinel.backup.manifest import SECRETS, SETTINGS
 
@@ -50,6 +50,8 @@ class Sources:
         Raises:
             BackupError: something cannot be read, or the target not be written.
         """
+        for folder in self.folders():
+            _check(folder, copier)
         # The silences first: they change the least, and history takes the longest.
         if self.alertmanager:
             for name in ("silences", "nflog"):
@@ -78,6 +80,15 @@ class Sources:
             _tree(data / name, copier, f"secrets/{name}")
 
 
+def _check(folder: Path, copier: Copier) -> None:
+    try:
+        check_link(folder)
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        copier.unreadable.append(folder)
+
+
 def _try(copier: Copier, source: Path, path: str) -> None:
     """Copy a file that may be missing, or go at any time."""
     try:
@@ -95,6 +106,7 @@ def _tree(source: Path, copier: Copier, path: str) -> None:
         if not source.is_dir():
             _try(copier, source, path)
             return
+        check_link(source)
         for child in sorted(source.iterdir()):
             if child.is_symlink() and child.is_dir():
                 continue
@@ -108,6 +120,7 @@ def _tree(source: Path, copier: Copier, path: str) -> None:
 def _database(source: Path, copier: Copier, path: str) -> None:
     """Copy a SQLite database as it was at one moment, while others write to it."""
     try:
+        check_link(source)
         found = source.stat()
         with source.open("rb"):
             pass

@@ -103,14 +103,14 @@ def grafana(folder: Path, url: str, admin_password_file: Path | None, timeout: f
     """
     from gpu_sentinel.alerting.api import ApiError  # noqa: PLC0415 - as above
     from gpu_sentinel.stack.grafanausers import Grafana, set_up  # noqa: PLC0415
-    from gpu_sentinel.stack.privatefile import read_line  # noqa: PLC0415
+    from gpu_sentinel.stack.privatefile import read_password  # noqa: PLC0415
 
     if not is_url(url):
         raise click.BadParameter("is no URL of http or https", param_hint="--url")
     with _one_line():
         found = _existing(folder, ())
         file = admin_password_file or _of_admin(found)
-        login = ("admin", read_line(file.expanduser()))
+        login = ("admin", read_password(file.expanduser()))
         ca = str(found.ca_file) if found.ca_file else None
         try:
             for line in set_up(Grafana(url, timeout, ca, login), found):

@@ -13,10 +13,14 @@ class Auditor(threading.Thread):
     """Says each such silence once, and has Alertmanager tell of it as long as it is there."""
 
     def __init__(
-        self, alertmanager: Alertmanager, say: Callable[[str], None], seconds: float = 60.0
+        self,
+        connect: Callable[[], Alertmanager],
+        say: Callable[[str], None],
+        seconds: float = 60.0,
     ) -> None:
+        """`connect` gives a client with the password as it is now."""
         super().__init__(name="auditor", daemon=True)
-        self._alertmanager, self._say, self._seconds = alertmanager, say, seconds
+        self._connect, self._say, self._seconds = connect, say, seconds
         self._told: set[tuple[str, str]] = set()
         self._end = threading.Event()
 
@@ -28,9 +32,10 @@ class Auditor(threading.Thread):
     def look(self) -> None:
         """One look; that Alertmanager is away the supervisor tells."""
         try:
-            found = audit(self._alertmanager)
-            tell(self._alertmanager, found)
-        except ApiError:
+            alertmanager = self._connect()
+            found = audit(alertmanager)
+            tell(alertmanager, found)
+        except (ApiError, OSError):
             return
         now = {(offence.name, offence.silence.id) for offence in found}
         for offence in found:

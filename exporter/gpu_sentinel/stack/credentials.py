@@ -22,7 +22,9 @@ from typing import Any
 
 import yaml
 
-from gpu_sentinel.stack.privatefile import folder_of_ours, read_line, write
+from gpu_sentinel import yamlfile
+from gpu_sentinel.stack.privatefile import folder_of_ours, read_password, write
+from gpu_sentinel.stack.process import ComponentError
 
 #: Who logs in, and as what; `api` has a token at the exporter, and is a user at Prometheus.
 PEOPLE = ("admin", "user", "reader", "api")
@@ -116,9 +118,9 @@ class Credentials:
         """User and password.
 
         Raises:
-            OSError: its file cannot be read.
+            OSError: its file cannot be read, or holds no password.
         """
-        return user, read_line(self.password_file(user))
+        return user, read_password(self.password_file(user))
 
     def client(self, user: str) -> dict[str, Any]:
         """What Prometheus' configuration says about a server that it asks as this user."""
@@ -157,9 +159,14 @@ class Credentials:
         """Give these users new passwords.
 
         Raises:
-            OSError: a file cannot be written.
+            OSError: a file cannot be written, or that of another user holds no password: then
+                nothing has changed.
         """
-        self._replace(users)
+        replaced = set(users)
+        for user in (*PEOPLE, *SERVICES):
+            if user not in replaced:
+                self.login(user)
+        self._replace(replaced)
         self._derive()
 
     def _replace(self, users: Iterable[str]) -> None:
@@ -200,10 +207,16 @@ def existing(folder: Path) -> Credentials:
 
     Raises:
         OSError: the folder cannot be looked into.
+        ComponentError: its `credentials.yml` is not as it was written.
     """
     file = folder / "credentials.yml"
     if not file.exists():
         return Credentials(folder)
+    try:
+        content = yamlfile.read(file)
+    except yamlfile.YamlError as error:
+        raise ComponentError(str(error)) from None
+    if content is not None and not isinstance(content, dict):
+        raise ComponentError(f"{file}: expected keys with values, not {yamlfile.kind(content)}")
     # A CA may lie there from a time with TLS: what counts is how the last files were made.
-    tls = "ca_file" in (yaml.safe_load(file.read_text(encoding="utf-8")) or {})
-    return Credentials(folder, tls, (folder / "containers").is_dir())
+    return Credentials(folder, "ca_file" in (content or {}), (folder / "containers").is_dir())

@@ -16,11 +16,14 @@ def held(data: Path) -> Iterator[None]:
     """Hold the directory; the kernel lets go of it with the end of this process, however it ends.
 
     Raises:
-        ComponentError: another process holds it.
+        ComponentError: another process holds it, or root would write into what is another user's.
         OSError: the directory cannot be written to.
     """
     path = data / "up.lock"
-    number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    _refuse_for_root(data)
+    # Whatever a link leads to would be emptied.
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    number = os.open(path, flags, 0o644)
     try:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,3 +38,13 @@ def held(data: Path) -> Iterator[None]:
         yield
     finally:
         os.close(number)
+
+
+def _refuse_for_root(data: Path) -> None:
+    """Whose folder it is can have root write to any other place, by links."""
+    owner = data.stat().st_uid
+    if os.geteuid() == 0 and owner != 0:
+        raise ComponentError(
+            f"{data}: belongs to user {owner}, and this is root: run it as that user, or name "
+            "another --data-dir"
+        )

@@ -7,6 +7,12 @@ import os
 import secrets
 from pathlib import Path
 
+from gpu_sentinel import regularfile
+from gpu_sentinel.web.auth import PASSWORD_BYTES
+
+#: Bytes that are read: what is longer is no password.
+_LONGEST = 4096
+
 
 def folder_of_ours(path: Path) -> None:
     """Make a folder of mode 0700, or give it that mode.
@@ -15,7 +21,8 @@ def folder_of_ours(path: Path) -> None:
         OSError: it cannot be made, or belongs to somebody else.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.stat().st_uid != os.geteuid():
+    # A link of somebody else leads to a folder of ours that others may have to enter.
+    if any(found.st_uid != os.geteuid() for found in (path.lstat(), path.stat())):
         raise PermissionError(errno.EACCES, "belongs to another user", str(path))
     path.chmod(0o700)
 
@@ -48,13 +55,27 @@ def write(path: Path, text: str, mode: int = 0o600, owner: int | None = None) ->
         raise
 
 
-def read_line(path: Path) -> str:
-    """The first line of a file, without its end.
+def read_password(path: Path) -> str:
+    """The password in a file, without the end of its line.
 
     Raises:
-        OSError: it cannot be read, or is empty.
+        OSError: it cannot be read, or holds what not every part reads as the same password.
     """
-    text = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
+    try:
+        content = regularfile.read_bytes(path, _LONGEST)
+        text = content.decode().strip()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    except ValueError:
+        raise _wrong(path, "holds no password") from None
     if not text:
-        raise OSError(errno.EINVAL, "is empty: remove it to get a new one", str(path))
+        raise _wrong(path, "is empty")
+    if not text.isprintable():
+        raise _wrong(path, "holds more than a line of text")
+    if len(text.encode()) > PASSWORD_BYTES:
+        raise _wrong(path, f"is longer than {PASSWORD_BYTES} bytes")
     return text
+
+
+def _wrong(path: Path, why: str) -> OSError:
+    return OSError(errno.EINVAL, f"{why}: remove it to get a new one", str(path))

@@ -129,11 +129,19 @@ class Component:
         except ValueError:
             return f"signal {-code}"
 
-    def kill(self) -> None:
-        """End it at once, even where it is stopped."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+    def kill(self, seconds: float = STOP_SECONDS) -> bool:
+        """End it at once, even where it is stopped; whether it has ended within `seconds`.
+
+        A process that waits in the kernel, as for a driver that hangs, does not end before that.
+        """
+        if self._process is None:
+            return True
+        self._process.kill()
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def stop(self) -> None:
         """Ask the program to end, and end it if it does not."""

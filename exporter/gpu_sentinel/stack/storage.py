@@ -18,6 +18,7 @@ Ask = Callable[[str], str | None]
 LOW_BYTES, LOW_RATIO = 512 * 2**20, 0.05
 _MIB = 2**20
 _STORED = "prometheus_tsdb_head_samples_appended_total"
+#: What follows the name of a counter on its line.
 #: Why samples are refused.
 NEWER = "it has newer samples, so that the clock must have been set back"
 #: Counters that tell why nothing is stored.

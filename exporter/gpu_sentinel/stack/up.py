@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import requests
 
 from gpu_sentinel.addresses import host
 from gpu_sentinel.alerting import Alertmanager
+from gpu_sentinel.alerting.fetch import Fetched, fetch
 from gpu_sentinel.host import count_gpus
 from gpu_sentinel.signals import NextSignal
 from gpu_sentinel.stack import lock, programs, storage
@@ -18,7 +21,7 @@ from gpu_sentinel.stack.credentials import MAY, PEOPLE, Credentials
 from gpu_sentinel.stack.plan import Plan
 from gpu_sentinel.stack.privatefile import folder_of_ours
 from gpu_sentinel.stack.process import Component, ComponentError
-from gpu_sentinel.stack.storage import Ask, Storage
+from gpu_sentinel.stack.storage import Storage
 from gpu_sentinel.stack.supervisor import Pace, StoppedError, Supervisor
 
 _PACE = Pace()
@@ -35,26 +38,47 @@ def has_gpu() -> bool:
     return bool(counted and counted[0]) or any(node.exists() for node in _GPU_NODES)
 
 
-def _asking(credentials: Credentials | None) -> Ask:
+@dataclass(frozen=True, slots=True)
+class _Client:
     """Asks as the user who scrapes, for whom every part opens."""
 
-    def ask(url: str) -> str | None:
-        login = credentials.login("prometheus") if credentials else None
-        trust = str(credentials.ca_file) if credentials and credentials.tls else True
-        try:
-            answer = requests.get(url, timeout=_ANSWER_SECONDS, auth=login, verify=trust)
-        except (requests.RequestException, OSError):
-            return None
-        return answer.text if answer.ok else None
+    credentials: Credentials | None
 
-    return ask
+    def fetch(self, url: str) -> Fetched | None:
+        """What a part answers; None where there is no answer."""
+        held = self.credentials
+        try:
+            login = held.login("prometheus") if held else None
+            trust = str(held.ca_file) if held and held.tls else True
+            return fetch("GET", url, timeout=_ANSWER_SECONDS, auth=login, verify=trust)
+        except (requests.RequestException, ValueError, OSError):
+            return None
+
+    def text(self, url: str) -> str | None:
+        """The body of a URL that answers 200."""
+        answer = self.fetch(url)
+        return answer.text if answer and answer.ok else None
+
+    def answers(self, url: str) -> bool:
+        """Whether a part is at work: that it does not know our password yet is an answer, too."""
+        answer = self.fetch(url)
+        return answer is not None and answer.status < 500
+
+    def alertmanager(self, url: str) -> Alertmanager:
+        """A client of Alertmanager with the password as it is now.
+
+        Raises:
+            OSError: the password cannot be read.
+        """
+        held = self.credentials
+        ca = str(held.ca_file) if held and held.tls else None
+        return Alertmanager(url, 10, ca, held.login("prometheus") if held else None)
 
 
 def run(
     plan: Plan,
     say: Say,
     next_signal: NextSignal,
-    ask: Ask | None = None,
     pace: Pace = _PACE,
     *,
     private: bool = False,
@@ -65,7 +89,6 @@ def run(
         plan: what to start.
         say: takes the lines that tell where it is, and what happened to it; from any thread.
         next_signal: TERM, INT, HUP, or SIGCHLD, after which the components are looked at.
-        ask: gives the body of a URL that answers 200 within a few seconds, else None.
         private: whether a person reads the lines and nobody keeps them: then new passwords are
             shown in them.
         pace: when parts are looked at and started again.
@@ -75,7 +98,7 @@ def run(
         OSError: the data directory cannot be written to.
     """
     plan.data.mkdir(parents=True, exist_ok=True)
-    ask = ask or _asking(plan.credentials)
+    client = _Client(plan.credentials)
     with lock.held(plan.data):
         # Alertmanager writes whole addresses of webhooks into its log, which may be secret.
         folder_of_ours(plan.data / "logs")
@@ -83,9 +106,9 @@ def run(
         if warning := storage.full(plan.data):
             say(f"Warning: {warning}.")
         catcher = Catcher(say)
-        supervisor = Supervisor(lambda url: ask(url) is not None, say, next_signal, pace)
+        supervisor = Supervisor(client.answers, say, next_signal, pace)
         watched: Storage | None = None
-        auditor = _auditor(plan, say)
+        auditor = _auditor(plan, client, say)
         try:
             for component, line in _components(plan, catcher):
                 if component is not None:
@@ -94,7 +117,7 @@ def run(
             say(f"Data and logs are in {plan.data}. Stop with Ctrl-C.")
             for line in _passwords(plan, made, private=private):
                 say(line)
-            watched = Storage(plan.data, _metrics(plan), ask, say)
+            watched = Storage(plan.data, _metrics(plan), client.text, say)
             watched.start()
             if auditor is not None:
                 auditor.start()
@@ -113,14 +136,10 @@ def run(
             catcher.stop()
 
 
-def _auditor(plan: Plan, say: Say) -> Auditor | None:
+def _auditor(plan: Plan, client: _Client, say: Say) -> Auditor | None:
     if programs.alertmanager_program() is None:
         return None
-    ca, login = None, None
-    if plan.credentials is not None:
-        ca = str(plan.credentials.ca_file) if plan.credentials.tls else None
-        login = plan.credentials.login("prometheus")
-    return Auditor(Alertmanager(plan.url(plan.alertmanager_port), 10, ca, login), say)
+    return Auditor(partial(client.alertmanager, plan.url(plan.alertmanager_port)), say)
 
 
 def _passwords(plan: Plan, made: list[str], *, private: bool) -> Iterator[str]:

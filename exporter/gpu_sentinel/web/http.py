@@ -13,7 +13,7 @@ from typing import Any
 
 from gpu_sentinel.web.access import Access, Guard, Role
 from gpu_sentinel.web.connections import Connection, State
-from gpu_sentinel.web.throttle import Throttle
+from gpu_sentinel.web.throttle import Familiar, Throttle
 from gpu_sentinel.web.wire import Head, Request, Response
 from gpu_sentinel.web.workers import Workers
 
@@ -60,6 +60,7 @@ class Handler:
         self._checks = Workers("web-password", _CHECKS)
         self._checking: Counter[str] = Counter()
         self._throttle = Throttle()
+        self._familiar = Familiar()
 
     def begin(self, connection: Connection, head: Head) -> Response | Later:
         """The answer to a request; ends the connection of who is wrong about himself."""
@@ -70,16 +71,18 @@ class Handler:
         authorization = head.headers.get("authorization")
         if authorization is None:
             return _unauthorized(guard)
-        # Who was right before is answered without a look at all who guess.
-        role = guard.known(authorization)
-        if role is not None:
+        # Who was right before is answered without a look at all who guess. A password that somebody
+        # else was right with may still be guessed; a token is too long for that.
+        role, guessable = guard.known(authorization), guard.takes_time(authorization)
+        familiar = not guessable or self._familiar.has(connection.address, authorization)
+        if role is not None and familiar:
             return self._ask(connection, head, role)
         connection.keep = False
         if wait := self._throttle.take(connection.address):
             return _too_many(wait)
-        if not guard.takes_time(authorization):
-            return _unauthorized(guard)
-        return self._look_at(guard, connection, head, authorization)
+        if role is None and guessable:
+            return self._look_at(guard, connection, head, authorization)
+        return self._judged(guard, connection, head, role)
 
     def _look_at(
         self, guard: Guard, connection: Connection, head: Head, authorization: str
@@ -94,16 +97,27 @@ class Handler:
             self._checks,
             partial(_check, guard, connection, authorization),
             partial(self._checked, guard, connection, head),
-            partial(self._unchecked, address),
+            partial(self._not_checked, address),
         )
 
     def _checked(
+        self, guard: Guard, connection: Connection, head: Head, result: tuple[bool, Role | None]
+    ) -> Response | Later:
+        checked, role = result
+        if not checked or (role is not None and connection.closed):
+            self._not_checked(connection.address)
+            return _unauthorized(guard)  # which nobody reads
+        self._unchecked(connection.address)
+        return self._judged(guard, connection, head, role)
+
+    def _judged(
         self, guard: Guard, connection: Connection, head: Head, role: Role | None
     ) -> Response | Later:
-        self._unchecked(connection.address)
-        if role is None or connection.closed:
+        """What comes of an attempt."""
+        if role is None:
             return _unauthorized(guard)
         self._throttle.give_back(connection.address)
+        self._familiar.add(connection.address, head.headers["authorization"])
         connection.keep = head.keep
         return self._ask(connection, head, role)
 
@@ -111,6 +125,11 @@ class Handler:
         self._checking[address] -= 1
         if not self._checking[address]:
             del self._checking[address]
+
+    def _not_checked(self, address: str) -> None:
+        """The attempt was not wrong: it does not count."""
+        self._unchecked(address)
+        self._throttle.give_back(address)
 
     def _ask(self, connection: Connection, head: Head, role: Role | None) -> Response | Later:
         connection.allowed = True
@@ -128,14 +147,15 @@ class Handler:
             return Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error\n")
 
 
-def _check(guard: Guard, connection: Connection, authorization: str) -> Role | None:
-    if connection.closed:  # it has given way: nobody waits for the answer
-        return None
+def _check(guard: Guard, connection: Connection, authorization: str) -> tuple[bool, Role | None]:
+    """Whether the password was checked at all, and the role where it is right."""
+    if connection.closed:  # nobody waits for the answer
+        return False, None
     try:
-        return guard.check(authorization)
+        return True, guard.check(authorization)
     except Exception:
         log.exception("password not checked")
-        return None
+        return False, None
 
 
 def _unauthorized(guard: Guard) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -49,3 +51,25 @@ class Throttle:
         """The attempt was right."""
         if address in self._full:
             self._full[address] -= EACH_SECONDS
+
+
+class Familiar:
+    """Which address was right with which header, as digests under a key of this process."""
+
+    def __init__(self) -> None:
+        self._key = os.urandom(32)
+        self._digests: dict[bytes, None] = {}
+
+    def has(self, address: str, authorization: str) -> bool:
+        """Whether this was right before."""
+        return self._digest(address, authorization) in self._digests
+
+    def add(self, address: str, authorization: str) -> None:
+        """It is right."""
+        self._digests[self._digest(address, authorization)] = None
+        if len(self._digests) > _REMEMBERED:
+            self._digests.pop(next(iter(self._digests)))
+
+    def _digest(self, address: str, authorization: str) -> bytes:
+        said = f"{address}\n{authorization}".encode()
+        return hashlib.blake2b(said, key=self._key, digest_size=16).digest()
