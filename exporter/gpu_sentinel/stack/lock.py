@@ -23,8 +23,10 @@ def held(data: Path) -> Iterator[None]:
     _refuse_for_root(data)
     # Whatever a link leads to would be emptied.
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    number = os.open(path, flags, 0o644)
+    number = os.open(path, flags, 0o600)
     try:
+        # Whoever can read it can hold it, and so keep everybody from starting.
+        os.fchmod(number, 0o600)
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
