@@ -174,6 +174,8 @@ def test_grafana_reads_passwords_from_files(tmp_path: Path, monkeypatch):
 
 
 def test_folder_that_cannot_be(capsys):
+    assert run(["credentials", "init", "~no-such-user/a"]) == 1
+    assert "begins with a user who is not known" in capsys.readouterr().err
     assert run(["credentials", "init", "a\0b"]) in (1, 2)
     (line,) = capsys.readouterr().err.splitlines()
     assert "defect" not in line

@@ -201,3 +201,5 @@ def _one_line() -> Iterator[None]:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     except ValueError as error:  # a NUL in the path
         raise click.ClickException(f"the folder cannot be used: {error}") from None
+    except RuntimeError:  # of `expanduser`
+        raise click.ClickException("the path begins with a user who is not known here") from None
