@@ -58,7 +58,7 @@ class Credentials:
 
     Attributes:
         folder: where all files are.
-        tls: whether every part speaks HTTPS.
+        tls: whether every part serves HTTPS.
         containers: whether files have mode 0444, for the users of containers to whom single
             files are given; the folder keeps everybody else out.
     """

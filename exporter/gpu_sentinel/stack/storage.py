@@ -77,7 +77,7 @@ def full(data: Path) -> str:
 
 @dataclass(slots=True)
 class Storage:
-    """Looks after the data directory, and after what Prometheus stores.
+    """Watches the data directory, its certificate, and what Prometheus stores.
 
     Attributes:
         metrics: URL of Prometheus' own page of metrics; empty where there is no Prometheus.
