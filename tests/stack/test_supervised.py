@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import time
 from pathlib import Path
@@ -98,6 +99,9 @@ def test_part_ends_where_its_parent_has_gone_before(tmp_path: Path):
 def test_second_up_on_the_same_data_is_refused(up):
     first = up()
     first.lines()
+    # What Prometheus stores is readable, and so is the lock's file, to whoever can get there.
+    assert stat.S_IMODE(first.data.stat().st_mode) == 0o700
+    assert stat.S_IMODE((first.data / "up.lock").stat().st_mode) == 0o600
     second = up()
     _, errors = second.process.communicate(timeout=20)
     assert second.process.returncode == 1

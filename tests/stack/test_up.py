@@ -14,6 +14,7 @@ import requests
 import yaml
 
 from gpu_sentinel.config import ConfigError
+from gpu_sentinel.stack import lock
 from gpu_sentinel.stack.plan import notifications
 
 
@@ -82,6 +83,15 @@ def test_link_that_somebody_has_put_into_the_data_directory(up, tmp_path: Path, 
     assert len(errors.splitlines()) == 1
     assert stat.S_IMODE(target.stat().st_mode) in (0o755, 0o644)
     assert target.is_dir() or target.read_text() == "precious"
+
+
+def test_lock_of_an_older_version_is_closed_to_others(tmp_path: Path):
+    """Whoever can open it, though only to read, can hold it and keep everybody from starting."""
+    path = tmp_path / "up.lock"
+    path.touch()
+    path.chmod(0o644)
+    with lock.held(tmp_path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_root_uses_no_data_directory_of_another_user(up, tmp_path: Path):

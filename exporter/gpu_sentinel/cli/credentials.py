@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,17 +10,34 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpu_sentinel.addresses import is_url
 from gpu_sentinel.cli.output import say
+from gpu_sentinel.cli.servers import TIMEOUT
 from gpu_sentinel.cli.up import DEFAULT_DATA
+from gpu_sentinel.stack import INSTALLED
 
 if TYPE_CHECKING:
     from gpu_sentinel.stack.credentials import Credentials
 
-_DEFAULT = DEFAULT_DATA / "secrets"
+GRAFANA = "http://127.0.0.1:3000"
+_OF_SERVICES, _OF_UP = INSTALLED / "secrets", DEFAULT_DATA / "secrets"
 # Not of click.Path, which fails at a NUL: see `_one_line`.
 _FOLDER = Path
+
+
+def _default() -> Path:
+    """For root those of the services, if there are any; as `alerts` finds them."""
+    found = os.access(_OF_SERVICES / "credentials.yml", os.R_OK)
+    return _OF_SERVICES if found else _OF_UP
+
+
 _folder = click.option(
-    "--dir", "folder", type=_FOLDER, default=_DEFAULT, show_default=True, help="Where they are."
+    "--dir",
+    "folder",
+    type=_FOLDER,
+    default=_default,
+    show_default=f"{_OF_SERVICES} where root has installed services, else {_OF_UP}",
+    help="Where they are.",
 )
 
 
@@ -34,7 +52,7 @@ def credentials() -> None:
 @click.option(
     "--containers",
     is_flag=True,
-    help="Files that the users of containers can read, in a folder that nobody else can enter.",
+    help="With what docker-compose.yml needs. As root: in files of the users of its containers.",
 )
 def init(folder: Path, *, tls: bool, containers: bool) -> None:
     """Make what is missing in DIR: passwords, web configurations, roles; renew the certificate."""
@@ -49,15 +67,15 @@ def init(folder: Path, *, tls: bool, containers: bool) -> None:
         folder = folder.expanduser().resolve()
         before = existing(folder)
         found = Credentials(folder, tls or before.tls, containers or before.containers)
-        if found.tls and found.containers:
-            raise click.UsageError(
-                "--tls and --containers do not go together: see docs/security.md"
-            )
         made = found.prepare()
         for user in PEOPLE:
             if user in made:
                 say(f"{user:8} {found.login(user)[1]}  {MAY[user]}")
     say(f"Passwords are in {found.password_file('USER')}.")
+    if found.containers:
+        say("Into the file .env beside docker-compose.yml belongs:")
+        say(f"SENTINEL_SECRETS={found.folder}")
+        say(f"SENTINEL_SCHEME={found.scheme}")
 
 
 @credentials.command()
@@ -74,14 +92,85 @@ def show(folder: Path, user: str) -> None:
 @_folder
 @click.argument("users", nargs=-1, required=True)
 def rotate(folder: Path, users: tuple[str, ...]) -> None:
-    """Give USERS new passwords. The exporter knows them after a restart or SIGHUP."""
+    """Give USERS new passwords.
+
+    Services of `gpu-sentinel install` are restarted. The parts of `up` know them at once, but for
+    Grafana.
+    """
     with _one_line():
         found = _existing(folder, users)
         found.rotate(users)
+        restarted = _restart(found)
+    if restarted:
+        say(f"New passwords are in {found.password_file('USER')}. Restarted: {restarted}.")
+        return
     say(
-        f"New passwords are in {found.password_file('USER')}. Restart `gpu-sentinel up`, or send "
-        "the exporter SIGHUP; Prometheus and Alertmanager know them at once."
+        f"New passwords are in {found.password_file('USER')}. The parts know them at once, but for "
+        "Grafana, which has to be restarted with `gpu-sentinel up`."
     )
+
+
+@credentials.command()
+@_folder
+@click.option("--url", default=GRAFANA, show_default=True, help="Where Grafana is.")
+@click.option(
+    "--admin-password-file",
+    type=Path,
+    help="Password of Grafana's user admin. Default: that of `up`, else passwords/admin there.",
+)
+@click.option("--timeout", type=TIMEOUT, default=10, show_default=True, help="Seconds to wait.")
+def grafana(folder: Path, url: str, admin_password_file: Path | None, timeout: float) -> None:
+    """Make Grafana's users `reader` and `user`, a team of each, and a token for programs.
+
+    What is there is put right; so this can be done again, and is, after `rotate`.
+    """
+    from gpu_sentinel.alerting.api import ApiError  # noqa: PLC0415 - as above
+    from gpu_sentinel.stack.grafanausers import Grafana, set_up  # noqa: PLC0415
+    from gpu_sentinel.stack.privatefile import read_password  # noqa: PLC0415
+
+    if not is_url(url):
+        raise click.BadParameter("is no URL of http or https", param_hint="--url")
+    with _one_line():
+        found = _existing(folder, ())
+        file = admin_password_file or _of_admin(found)
+        login = ("admin", read_password(file.expanduser()))
+        ca = str(found.ca_file) if found.ca_file else None
+        try:
+            for line in set_up(Grafana(url, timeout, ca, login), found):
+                say(line)
+        except ApiError as error:
+            raise click.ClickException(str(error)) from None
+
+
+def _of_admin(credentials: Credentials) -> Path:
+    """`up` gives its Grafana a password of its own, beside the folder."""
+    own = credentials.folder.parent / "grafana-password"
+    return own if own.is_file() else credentials.password_file("admin")
+
+
+@credentials.command()
+@_folder
+def renew(folder: Path) -> None:
+    """Replace the certificate if it has less than 30 days left, or is for another host.
+
+    Services of `gpu-sentinel install` are restarted then; they look every day by themselves.
+    """
+    with _one_line():
+        found = _existing(folder, ())
+        if not found.tls:
+            raise click.ClickException(f"{folder}: holds no certificate: it was made without --tls")
+        renewed = found.renew()
+        restarted = _restart(found) if renewed else ""
+    say("The certificate is a new one." if renewed else "The certificate lasts.")
+    if restarted:
+        say(f"Restarted: {restarted}.")
+
+
+def _restart(found: Credentials) -> str:
+    """The services to which these belong, if there are any; their names."""
+    from gpu_sentinel.stack import install  # noqa: PLC0415 - as above
+
+    return ", ".join(install.restart(found.folder))
 
 
 def _existing(folder: Path, users: tuple[str, ...]) -> Credentials:

@@ -35,7 +35,7 @@ class Auditor(threading.Thread):
             alertmanager = self._connect()
             found = audit(alertmanager)
             tell(alertmanager, found)
-        except (ApiError, OSError):
+        except (ApiError, OSError, RuntimeError):  # the latter without a thread to ask in
             return
         now = {(offence.name, offence.silence.id) for offence in found}
         for offence in found:

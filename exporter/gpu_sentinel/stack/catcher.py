@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -18,6 +19,45 @@ Say = Callable[[str], None]
 
 #: Bytes of a notification.
 _LONGEST = 16 * 2**20
+#: Connections of a port at a time. Any user of this machine can open them, and each takes a
+#: descriptor of the process that looks after all parts: beyond, the oldest gives way.
+_CONNECTIONS = 16
+#: Seconds for which a connection may be silent.
+_SILENT_SECONDS = 10.0
+
+
+class _Server(ThreadingHTTPServer):
+    """With so many connections at a time."""
+
+    # Nobody waits at the end for who says nothing.
+    block_on_close = False
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", port), handler)
+        self._open: dict[socket.socket, None] = {}
+        self._lock = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In a thread of its own."""
+        with self._lock:
+            self._open[request] = None
+            if len(self._open) > _CONNECTIONS:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """It is answered, or gone."""
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who goes away in the middle of a request is no news."""
 
 
 class Catcher:
@@ -36,7 +76,8 @@ class Catcher:
             ComponentError: the library for the mail server is missing, or a port is taken.
         """
         try:
-            from aiosmtpd.controller import Controller  # noqa: PLC0415 - `up` alone needs it
+            # `up` alone needs the library.
+            from gpu_sentinel.stack.mailcatcher import LimitedController  # noqa: PLC0415
         except ImportError:
             raise ComponentError(
                 "notifications: name --email-to or --webhook-url, or install the local catcher: "
@@ -46,10 +87,17 @@ class Catcher:
         # The controller connects to itself once, so it has to be told a port that is free.
         smtp_port = smtp_port or _free_port()
         # A busy machine may need longer than the five seconds that are the default.
-        self._mail = Controller(handler, hostname="127.0.0.1", port=smtp_port, ready_timeout=30.0)
+        self._mail = LimitedController(
+            _CONNECTIONS,
+            _SILENT_SECONDS,
+            handler,
+            hostname="127.0.0.1",
+            port=smtp_port,
+            ready_timeout=30.0,
+        )
         try:
             self._mail.start()
-            self._web = ThreadingHTTPServer(("127.0.0.1", http_port), self._web_handler())
+            self._web = _Server(http_port, self._web_handler())
         except OSError as error:
             raise ComponentError(f"catcher: cannot listen: {error.strerror}") from None
         self._thread = threading.Thread(
@@ -76,6 +124,8 @@ class Catcher:
         say = self._say
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = _SILENT_SECONDS
+
             def do_POST(self) -> None:
                 length = self.headers.get("Content-Length") or ""
                 # What is longer, or of a length that is no number, is no notification.

@@ -6,7 +6,9 @@ A folder holds all of it, of mode 0700, with files of mode 0600:
     passwords/USER          one a user, and `api`, which is a bearer token at the exporter
     web/PART.yml            web configuration of each part, in the format of exporter-toolkit
     web/roles.yml           roles and tokens at the exporter
-    tls/                    CA and certificate, see `certificates`; only with TLS
+    web/server.pem, .key    the certificate of all parts; only with TLS
+    tls/                    the CA, see `certificates`; only with TLS
+    containers/             what docker-compose.yml needs, see `containers`; where it was asked for
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,8 @@ USERS = {
     "prometheus": ("admin", "user", "reader", "api", "prometheus", "grafana"),
     "alertmanager": ("admin", "user", "prometheus", "grafana"),
 }
+#: Of the services of docker-compose.yml, which find each other by them.
+NAMES = ("exporter", "prometheus", "alertmanager", "grafana")
 #: At the exporter; a user who is not named is a reader.
 _EXPORTER_ROLES = {"admin": ["admin"], "user": ["user"], "reader": ["reader", "prometheus"]}
 #: Bytes of a password. With so many, nobody guesses: the cost of a hash (2**8 rounds) need not
@@ -59,8 +63,7 @@ class Credentials:
     Attributes:
         folder: where all files are.
         tls: whether every part serves HTTPS.
-        containers: whether files have mode 0444, for the users of containers to whom single
-            files are given; the folder keeps everybody else out.
+        containers: whether docker-compose.yml is to run with them.
     """
 
     folder: Path
@@ -90,7 +93,15 @@ class Credentials:
     @property
     def certificate(self) -> tuple[Path, Path]:
         """The certificate of all parts, and its key."""
-        return self.folder / "tls" / "server.pem", self.folder / "tls" / "server.key"
+        return self.folder / "web" / "server.pem", self.folder / "web" / "server.key"
+
+    def serving(self) -> dict[str, Any]:
+        """What a web configuration says about the certificate that a part shows."""
+        if not self.tls:
+            return {}
+        # Beside the file, wherever a service or a container gets its copies.
+        certificate, key = (path.name for path in self.certificate)
+        return {"tls_server_config": {"cert_file": certificate, "key_file": key}}
 
     def web_file(self, part: str) -> Path:
         """The web configuration of `exporter`, `prometheus` or `alertmanager`."""
@@ -99,6 +110,11 @@ class Credentials:
     def password_file(self, user: str) -> Path:
         """The password of a user."""
         return self.folder / "passwords" / user
+
+    @property
+    def grafana_token_file(self) -> Path:
+        """The token of a service account, as Grafana made it."""
+        return self.folder / "passwords" / "grafana-api-token"
 
     def login(self, user: str) -> tuple[str, str]:
         """User and password.
@@ -133,12 +149,25 @@ class Credentials:
             folder_of_ours(path)
         made = [u for u in (*PEOPLE, *SERVICES) if not self.password_file(u).exists()]
         self._replace(made)
-        if self.tls:
-            from gpu_sentinel.stack import certificates  # noqa: PLC0415 - a library of its own
-
-            certificates.prepare(self.folder / "tls")
+        self.renew()
         self._derive()
         return made
+
+    def renew(self) -> bool:
+        """Make a certificate where there is none that lasts; nothing without TLS.
+
+        Returns:
+            Whether it is a new one.
+
+        Raises:
+            OSError, CertificateError: as `prepare`.
+        """
+        if not self.tls:
+            return False
+        from gpu_sentinel.stack import certificates  # noqa: PLC0415 - a library of its own
+
+        names = NAMES if self.containers else ()
+        return certificates.prepare(self.folder / "tls", self.folder / "web", names)
 
     def rotate(self, users: Iterable[str]) -> None:
         """Give these users new passwords.
@@ -154,12 +183,9 @@ class Credentials:
         self._replace(replaced)
         self._derive()
 
-    def _write(self, path: Path, text: str) -> None:
-        write(path, text, 0o444 if self.containers else 0o600)
-
     def _replace(self, users: Iterable[str]) -> None:
         for user in users:
-            self._write(self.password_file(user), secrets.token_urlsafe(_BYTES) + "\n")
+            write(self.password_file(user), secrets.token_urlsafe(_BYTES) + "\n")
 
     def _derive(self) -> None:
         import bcrypt  # noqa: PLC0415 - nothing else of the stack needs it
@@ -170,18 +196,39 @@ class Credentials:
             for user, password in passwords.items()
         }
         for part, users in USERS.items():
-            content: dict[str, Any] = {"basic_auth_users": {user: hashes[user] for user in users}}
-            if self.tls:
-                certificate, key = map(str, self.certificate)
-                content["tls_server_config"] = {"cert_file": certificate, "key_file": key}
-            self._write(self.web_file(part), yaml.safe_dump(content))
+            content = {"basic_auth_users": {user: hashes[user] for user in users}}
+            write(self.web_file(part), yaml.safe_dump(content | self.serving()))
         digest = hashlib.sha256(passwords["api"].encode()).hexdigest()
         token = {"name": "api", "role": "api", "sha256": digest}
-        self._write(self.roles_file, yaml.safe_dump({"users": _EXPORTER_ROLES, "tokens": [token]}))
+        write(self.roles_file, yaml.safe_dump({"users": _EXPORTER_ROLES, "tokens": [token]}))
         client = {"user": "admin", "password_file": "passwords/admin"}
         if self.tls:
             client["ca_file"] = "tls/ca.pem"
-        self._write(self.file, yaml.safe_dump(client, sort_keys=False))
+        write(self.file, yaml.safe_dump(client, sort_keys=False))
+        if self.containers:
+            from gpu_sentinel.stack import containers  # noqa: PLC0415 - it builds on this module
+
+            containers.prepare(self)
+
+
+def told(credentials: Credentials | None, made: list[str], *, private: bool) -> Iterator[str]:
+    """Lines that tell the passwords which were made just now, or where they are.
+
+    Args:
+        credentials: where they are; None for a stack without, of which nothing is told.
+        made: what `prepare` gave.
+        private: whether a person reads the lines and nobody keeps them.
+    """
+    if credentials is None:
+        return
+    people = [user for user in PEOPLE if user in made]
+    where = credentials.password_file("USER")
+    if not people or not private:
+        yield f"Users {', '.join(PEOPLE)}: passwords in {where}"
+        return
+    yield f"Passwords, shown this once; later they are in {where}:"
+    for user in people:
+        yield f"  {user:8} {credentials.login(user)[1]}  {MAY[user]}"
 
 
 def of_data(data: Path, *, tls: bool) -> Credentials:
@@ -194,7 +241,7 @@ def existing(folder: Path) -> Credentials:
 
     Raises:
         OSError: the folder cannot be looked into.
-        ComponentError: its `credentials.yml` is not as it was written.
+        ComponentError: what it holds cannot be understood.
     """
     file = folder / "credentials.yml"
     if not file.exists():
@@ -206,4 +253,4 @@ def existing(folder: Path) -> Credentials:
     if content is not None and not isinstance(content, dict):
         raise ComponentError(f"{file}: expected keys with values, not {yamlfile.kind(content)}")
     # A CA may lie there from a time with TLS: what counts is how the last files were made.
-    return Credentials(folder, "ca_file" in (content or {}), bool(file.stat().st_mode & 0o004))
+    return Credentials(folder, "ca_file" in (content or {}), (folder / "containers").is_dir())

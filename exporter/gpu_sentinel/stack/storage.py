@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gpu_sentinel.stack import certificates, credentials
+from gpu_sentinel.stack import credentials
 from gpu_sentinel.stack.process import ComponentError
 
 Say = Callable[[str], None]
@@ -167,7 +167,7 @@ class Storage:
         self._certificate_seen = now
         try:
             found = credentials.existing(credentials.of_data(self.data, tls=True).folder)
-            if found.tls and certificates.prepare(found.certificate[0].parent):
+            if found.renew():
                 self.say("The certificate was renewed: all parts take it up without a restart.")
         except ComponentError as error:
             self.say(f"The certificate cannot be renewed: {error}")

@@ -72,7 +72,7 @@ class _Prober(threading.Thread):
             begun = time.monotonic()
             if self._answers(self._url):
                 self.answered, self.failures = True, 0
-            else:
+            elif _can_ask():
                 self.failures += 1
 
     def begin_anew(self) -> None:
@@ -264,6 +264,15 @@ class Supervisor:
         for line in lines:
             self.say(line)
         return bool(lines)
+
+
+def _can_ask() -> bool:
+    """Whether it is the part that does not answer, and not we who lack a descriptor to ask."""
+    try:
+        socket.socket().close()
+    except OSError:
+        return False
+    return True
 
 
 def _taken(url: str) -> bool:
