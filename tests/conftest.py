@@ -113,7 +113,7 @@ def eventually(condition: Callable[[], object], timeout: float, what: str) -> fl
     return time.monotonic() - start
 
 
-@pytest.fixture(name="eventually")
+@pytest.fixture(scope="session", name="eventually")
 def _eventually() -> Callable[..., float]:
     return eventually
 

@@ -1,4 +1,4 @@
-r"""Text of strangers made safe for a terminal and for a log.
+r"""Text of others made safe for a terminal and for a log.
 
 Labels, annotations, names of GPUs and what a server answers may hold control characters: escape
 sequences that steer the terminal, ends of lines that forge other lines, and marks that reverse

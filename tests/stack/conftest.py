@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -15,23 +17,31 @@ import requests
 
 
 class Up:
-    """`gpu-sentinel up` on free ports."""
+    """`gpu-sentinel up` on free ports.
 
-    def __init__(self, data: Path, ports: list[int], *arguments: str) -> None:
+    Args:
+        output: a file that takes all that it says; without, that can be read once, from pipes.
+    """
+
+    def __init__(
+        self, data: Path, ports: list[int], *arguments: str, output: Path | None = None
+    ) -> None:
         self.data = data
         self.tls = "--tls" in arguments
         self.ports = dict(zip(("exporter", "prometheus", "alertmanager"), ports, strict=True))
         options = [f"--{name}-port={port}" for name, port in self.ports.items()]
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "gpu_sentinel", "up", "--simulate", "steady"),
-                *("--data-dir", str(data), *options, *arguments),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(output.open("wb")) if output else None
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "gpu_sentinel", "up", "--simulate", "steady"),
+                    *("--data-dir", str(data), *options, *arguments),
+                ],
+                stdout=file or subprocess.PIPE,
+                stderr=subprocess.STDOUT if file else subprocess.PIPE,
+                text=True,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            )
 
     def lines(self) -> list[str]:
         """One a component, and where the data is."""
@@ -78,23 +88,36 @@ class Up:
         return all(refuses(port) for port in self.ports.values())
 
 
-@pytest.fixture
-def up(tool, free_port, tmp_path: Path) -> Iterator[Callable[..., Up]]:
+@contextlib.contextmanager
+def _starting(tool, free_port) -> Iterator[Callable[..., Up]]:
     tool("prometheus")
     tool("alertmanager", "prometheus-alertmanager")
     started: list[Up] = []
 
-    def start(*arguments: str, **ports: int) -> Up:
+    def start(data: Path, *arguments: str, output: Path | None = None, **ports: int) -> Up:
         chosen = [ports.get(n) or free_port() for n in ("exporter", "prometheus", "alertmanager")]
-        started.append(Up(tmp_path / "data", chosen, *arguments))
+        started.append(Up(data, chosen, *arguments, output=output))
         return started[-1]
 
     yield start
     for running in started:
         if running.process.poll() is None:
             running.process.terminate()
-            running.process.wait(30)
+            running.process.wait(60)
         running.process.communicate()
+
+
+@pytest.fixture
+def up(tool, free_port, tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    with _starting(tool, free_port) as start:
+        yield functools.partial(start, tmp_path / "data")
+
+
+@pytest.fixture(scope="module")
+def shared_up(tool, free_port) -> Iterator[Callable[..., Up]]:
+    """Starts what all tests of a file use, in a data directory that is named."""
+    with _starting(tool, free_port) as start:
+        yield start
 
 
 def refuses(port: int) -> bool:

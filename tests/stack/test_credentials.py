@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
-import socket
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -29,11 +23,10 @@ PAGES = {
 
 
 class Running:
-    """`gpu-sentinel up --tls` as one process, with its output in a file."""
+    """`gpu-sentinel up --tls`, with its output in a file."""
 
-    def __init__(self, folder: Path, ports: list[int]) -> None:
+    def __init__(self, start, folder: Path) -> None:
         self.data = folder / "data"
-        self.ports = dict(zip(PAGES, ports, strict=True))
         self.credentials = of_data(self.data, tls=True)
         self.output = folder / "output"
         mail = folder / "mail-password"
@@ -43,55 +36,31 @@ class Running:
             "email-to: ops@example.org\nsmtp-smarthost: 127.0.0.1:9\nsmtp-username: ops\n"
             f"smtp-password-file: {mail}\nwebhook-url: http://127.0.0.1:9/{HOOK_SECRET}\n"
         )
-        options = [f"--{name}-port={port}" for name, port in self.ports.items()]
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "gpu_sentinel", "up", "--tls", "--simulate", "steady"),
-                    *("--data-dir", str(self.data), "--notifications", str(notifications)),
-                    *options,
-                ],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            )
+        arguments = ("--tls", "--notifications", str(notifications))
+        self._up = start(self.data, *arguments, output=self.output)
+        self.ports = self._up.ports
 
     def ask(self, part: str, path: str = "", method: str = "GET", **more) -> requests.Response:
-        url = f"https://127.0.0.1:{self.ports[part]}{path or PAGES[part]}"
+        url = f"{self._up.shown(part)}{path or PAGES[part]}"
         trust = str(self.credentials.ca_file)
         return requests.request(method, url, verify=trust, timeout=30, **more)
 
     def started(self) -> bool:
-        assert self.process.poll() is None, self.output.read_text()
+        assert self._up.process.poll() is None, self.output.read_text()
         return "Data and logs are in" in self.output.read_text()
 
-    def children(self) -> list[Path]:
-        pid = self.process.pid
+    def processes(self) -> list[Path]:
+        """It and its children, under /proc."""
+        pid = self._up.process.pid
         found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return [Path(f"/proc/{child}") for child in (str(pid), *found)]
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory) -> Iterator[Running]:
-    for names in (("prometheus",), ("alertmanager", "prometheus-alertmanager")):
-        if not any(map(shutil.which, names)):
-            pytest.skip(f"{names[0]} is not installed")
-    ports = []
-    with contextlib.ExitStack() as open_ones:
-        for _ in PAGES:
-            sock = open_ones.enter_context(socket.socket())
-            sock.bind(("127.0.0.1", 0))
-            ports.append(sock.getsockname()[1])
-    stack = Running(tmp_path_factory.mktemp("secured"), ports)
-    try:
-        deadline = time.monotonic() + 120
-        while not stack.started():
-            assert time.monotonic() < deadline, stack.output.read_text()
-            time.sleep(0.1)
-        yield stack
-    finally:
-        stack.process.terminate()
-        stack.process.wait(60)
+def running(shared_up, tmp_path_factory, eventually) -> Running:
+    stack = Running(shared_up, tmp_path_factory.mktemp("secured"))
+    eventually(stack.started, 120, "it has started")
+    return stack
 
 
 @pytest.mark.parametrize("part", PAGES)
@@ -222,7 +191,7 @@ def test_no_secret_is_told(running, eventually):
     log = running.data / "logs" / "alertmanager.log"
     eventually(lambda: "err=" in log.read_text(), 90, "Alertmanager has failed to notify")
     told = {"the commands": printed, "up": running.output.read_text()}
-    for process in running.children():
+    for process in running.processes():
         for name in ("cmdline", "environ"):
             told[str(process / name)] = (process / name).read_text(errors="replace")
     for path in (running.data / "logs").iterdir():

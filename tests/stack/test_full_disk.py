@@ -199,29 +199,28 @@ def test_clock_that_is_set_is_told(seen: Seen, monkeypatch):
     ]
 
 
-def _ends(folder: Path) -> datetime:
-    return x509.load_pem_x509_certificate((folder / "server.pem").read_bytes()).not_valid_after_utc
+def _ends(certificate: Path) -> datetime:
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
 
 
 def test_certificate_is_renewed_while_up_runs(seen: Seen, monkeypatch):
     monkeypatch.setattr("gpu_sentinel.stack.storage.full", lambda _data: "")
     found = credentials.of_data(seen.storage.data, tls=True)
-    tls = found.certificate[0].parent
     with monkeypatch.context() as short:
         short.setattr(certificates, "_SERVER_DAYS", 20)
         found.prepare()
-    first = _ends(tls)
+    first = _ends(found.certificate[0])
     seen.pass_time(60, appended=1)
     seen.ahead += 86300
     seen.pass_time(5, appended=1)
-    assert _ends(tls) == first, "it is looked at once a day"
+    assert _ends(found.certificate[0]) == first, "it is looked at once a day"
     seen.ahead += 100
     renewed = "The certificate was renewed: all parts take it up without a restart."
     assert renewed in seen.pass_time(60, appended=1)
-    assert _ends(tls) - first > timedelta(days=340)
+    assert _ends(found.certificate[0]) - first > timedelta(days=340)
     seen.ahead += 86400
     assert renewed not in seen.pass_time(60, appended=1), "it lasts"
-    (tls / "ca.pem").write_text("nothing")
+    found.ca_file.write_text("nothing")
     seen.ahead += 86400
     assert (
         "The certificate cannot be renewed: DATA/secrets/tls: the CA cannot be read: move the "

@@ -155,7 +155,7 @@ class _Stage:
             if not folder.is_dir():
                 folder.mkdir(parents=True)
                 undo.callback(_remove_if_empty, folder)
-            undo.enter_context(_alone(folder))
+            undo.enter_context(_locked(folder))
             if place.is_data:
                 undo.enter_context(inuse.locked(folder))
             parent = folder.resolve().parent
@@ -299,7 +299,7 @@ class _Stage:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Keep other restores out; so what a restore that was killed has left can be removed.
 
     Raises:

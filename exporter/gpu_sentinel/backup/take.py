@@ -74,7 +74,7 @@ def take(
                 f"{shown(target)}: it is inside of {shown(folder)}, which is to be copied: "
                 "choose a folder elsewhere"
             )
-    with _alone(target):
+    with _locked(target):
         before = _before(target) if link else None
         began = datetime.now(timezone.utc)
         name = f"gpu-sentinel-{began:%Y%m%dT%H%M%S}.{began.microsecond // 1000:03}Z"
@@ -126,7 +126,7 @@ def _check(copier: Copier, sources: Sources) -> None:
 
 
 @contextmanager
-def _alone(target: Path) -> Iterator[None]:
+def _locked(target: Path) -> Iterator[None]:
     """Keep other backups out, and remove what one that was killed has left."""
     with ExitStack() as stack:
         with written(target):

@@ -1,4 +1,4 @@
-"""Reads a copy as if a stranger had made it."""
+"""Reads a copy, of which nothing is trusted: anybody may have made or changed it."""
 
 from __future__ import annotations
 

@@ -21,13 +21,13 @@ def catcher(smtp_port: int, http_port: int) -> None:
     from gpu_sentinel.stack.catcher import Catcher  # noqa: PLC0415 - the other commands start faster
     from gpu_sentinel.stack.process import ComponentError  # noqa: PLC0415
 
-    taker = Catcher(say_text)
+    local = Catcher(say_text)
     try:
         with caught(signal.SIGTERM, signal.SIGINT) as next_signal:
-            smarthost, url = taker.start(smtp_port, http_port)
+            smarthost, url = local.start(smtp_port, http_port)
             say(f"Taking mail at {smarthost} and webhooks at {url}. Stop with Ctrl-C.")
             next_signal()
     except ComponentError as error:
         raise click.ClickException(str(error)) from None
     finally:
-        taker.stop()
+        local.stop()

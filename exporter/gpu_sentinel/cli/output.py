@@ -1,4 +1,4 @@
-"""The one way to the terminal: what strangers wrote goes there without control characters."""
+"""The one way to the terminal: text of others goes there without control characters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def styled(text: str, **style: Any) -> Styled:
 
 
 def say(*parts: str) -> None:
-    """Print one line; an end of a line in it is written out, as it can only be a stranger's."""
+    """Print one line; an end of a line in it is written out, as no text of ours holds one."""
     safe = (part if isinstance(part, Styled) else printable.line(part) for part in parts)
     click.echo("".join(safe))
 

@@ -78,7 +78,7 @@ class Servers:
 
 
 def with_scheme(url: str, default: str, login: Login) -> str:
-    """Nobody named an address: a stack with a CA speaks HTTPS."""
+    """Nobody named an address: a stack with a CA serves HTTPS."""
     return url.replace("http:", "https:", 1) if login.ca_file and url == default else url
 
 

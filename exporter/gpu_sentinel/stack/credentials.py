@@ -62,7 +62,7 @@ class Credentials:
 
     Attributes:
         folder: where all files are.
-        tls: whether every part speaks HTTPS.
+        tls: whether every part serves HTTPS.
         containers: whether docker-compose.yml is to run with them.
     """
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gpu_sentinel.stack import certificates, credentials
+from gpu_sentinel.stack import credentials
 from gpu_sentinel.stack.process import ComponentError
 
 Say = Callable[[str], None]
@@ -77,7 +77,7 @@ def full(data: Path) -> str:
 
 @dataclass(slots=True)
 class Storage:
-    """Looks after the data directory, and after what Prometheus stores.
+    """Watches the data directory, its certificate, and what Prometheus stores.
 
     Attributes:
         metrics: URL of Prometheus' own page of metrics; empty where there is no Prometheus.
@@ -167,7 +167,7 @@ class Storage:
         self._certificate_seen = now
         try:
             found = credentials.existing(credentials.of_data(self.data, tls=True).folder)
-            if found.tls and certificates.prepare(found.certificate[0].parent):
+            if found.renew():
                 self.say("The certificate was renewed: all parts take it up without a restart.")
         except ComponentError as error:
             self.say(f"The certificate cannot be renewed: {error}")
