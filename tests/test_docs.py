@@ -72,3 +72,13 @@ def told_after(group: dict[str, Any], rule: dict[str, Any]) -> str:
     interval = seconds(group.get("interval", "5s"))
     total = 5 + interval + math.ceil(seconds(rule["for"]) / interval) * interval + wait
     return f"{total:g} s" if total < 120 else f"{total / 60:.0f} min"
+
+
+def test_tests_that_the_documentation_names_exist():
+    text = "\n".join(page.read_text() for page in PAGES)
+    named = re.findall(r"`(tests/[\w/]+\.py)((?:::\w+)*)`", text)
+    assert len(named) > 50
+    for path, names in named:
+        source = (ROOT / path).read_text()
+        for name in filter(None, names.split("::")):
+            assert re.search(rf"^ *(?:def|class) {name}\b", source, re.MULTILINE), path + names

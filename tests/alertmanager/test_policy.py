@@ -55,6 +55,26 @@ def test_info_and_the_watchdog_are_told_to_nobody(run_alertmanager, delivered, i
     assert running.states()["GpuIdle", ""] == "active", "but listed"
 
 
+def test_metric_tells_that_all_is_silenced(run_alertmanager, delivered, eventually):
+    """What the alert AlertmanagerAllSilenced relies on."""
+    config = quick(delivered())
+    for route in (config["route"], *config["route"]["routes"]):
+        route["group_interval"] = "1s"
+    running = run_alertmanager(config)
+    running.fire("Watchdog", "none")
+    running.fire("GpuLost", "critical", host="node-a", uuid="GPU-1")
+
+    def counted() -> tuple[float, float]:
+        metric = "alertmanager_alerts"
+        return running.metric(metric, state="active"), running.metric(metric, state="suppressed")
+
+    eventually(lambda: counted() == (2, 0), 20, "both are active")
+    running.silence("alertname", "GpuLost")
+    eventually(lambda: counted() == (1, 1), 20, "one is silenced, the Watchdog is not")
+    running.silence("alertname", ".+")
+    eventually(lambda: counted() == (0, 2), 20, "all are silenced")
+
+
 @pytest.mark.parametrize("now", [True, False])
 def test_mute_times_hold_warnings_back_and_nothing_else(
     run_alertmanager, delivered, inbox, eventually, *, now: bool

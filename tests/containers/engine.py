@@ -18,7 +18,13 @@ from pathlib import Path
 
 import yaml
 
-PACKAGES = "ca-certificates,python3,python3-pip,python3-venv,prometheus,prometheus-alertmanager"
+PACKAGES = ",".join(
+    # busybox has the wget of Prometheus' images.
+    [
+        *("ca-certificates", "python3", "python3-pip", "python3-venv", "busybox", "openssl"),
+        *("prometheus", "prometheus-alertmanager"),
+    ]
+)
 MIRROR = "http://deb.debian.org/debian"
 DIGEST = re.compile(r"@sha256:[0-9a-f]{64}")
 ENTRYPOINTS = {"prometheus": "/usr/bin/prometheus", "alertmanager": "/usr/bin/alertmanager"}
@@ -47,7 +53,8 @@ class Engine:
         self.repository = repository
         self.environment = os.environ | {
             "DOCKER_HOST": f"unix://{directory / 'docker.sock'}",
-            "SENTINEL_SECRETS": str(directory),  # Grafana alone needs what is there
+            "SENTINEL_SECRETS": str(directory / "secrets"),
+            "SENTINEL_SCHEME": "http",
             "DOCKER_BUILDKIT": "0",  # Debian's engine has no buildx
             "COMPOSE_PROFILES": "",
         }
@@ -138,7 +145,7 @@ class Engine:
 
     def _root_file_system(self) -> Path:
         """Kept between runs under .cache, because it takes most of the time."""
-        archive = self.repository / ".cache" / "containers" / "bookworm.tar"
+        archive = self.repository / ".cache" / "containers" / "bookworm-busybox.tar"
         if archive.is_file():
             return archive
         root = self.directory / "root"
@@ -152,6 +159,7 @@ class Engine:
         shutil.copy("/etc/ssl/certs/ca-certificates.crt", root / "etc/ssl/certs/")
         for link, target in (("python", "python3"), ("alertmanager", "prometheus-alertmanager")):
             (root / "usr/bin" / link).symlink_to(target)
+        (root / "usr/bin/wget").symlink_to("/bin/busybox")
         for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
             marker.unlink()
         for volume in ENTRYPOINTS:

@@ -51,7 +51,7 @@ def harmless(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise SystemExit(code)
 
     monkeypatch.setattr(daemon.Daemon, "run", lambda _self: None)
-    monkeypatch.setattr(up, "run", lambda *_: None)
+    monkeypatch.setattr(up, "run", lambda *_, **__: None)
     monkeypatch.setattr(catcher.Catcher, "start", start)
     monkeypatch.setattr(os, "_exit", leave)
     # As `serve` does at its start; it is put back for the tests after this one.

@@ -233,6 +233,7 @@ NOT_PROVOKED = {
     "AlertmanagerDown": _STACK,
     "AlertmanagerConfigReloadFailed": _STACK,
     "AlertmanagerNotificationsFailing": _STACK,
+    "AlertmanagerAllSilenced": _STACK,
     "AlertmanagerClusterIncomplete": _STACK,
     "GrafanaDown": _STACK,
     "GrafanaFailing": _STACK,

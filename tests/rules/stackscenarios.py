@@ -11,6 +11,7 @@ from timelines import (
     simple,
 )
 
+ALERTS = 'alertmanager_alerts{state="%s"}'
 UP = "up"
 GIB = 2.0**30
 
@@ -89,6 +90,15 @@ STACK = {
         fires=400,
         quiet=290,
         clears=330,
+        level="alertmanager",
+        step=15,
+    ),
+    "AlertmanagerAllSilenced": Scenario(
+        {ALERTS % "active": gauge(3), ALERTS % "suppressed": gauge(0)},
+        {ALERTS % "active": gauge(0), ALERTS % "suppressed": gauge(3)},
+        {ALERTS % "active": gauge(1), ALERTS % "suppressed": gauge(2)},
+        fires=330,
+        quiet=290,
         level="alertmanager",
         step=15,
     ),

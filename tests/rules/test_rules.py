@@ -48,6 +48,8 @@ OTHERS: dict[str, set[str]] = {
     "prometheus_tsdb_compactions_failed_total": set(),
     "prometheus_tsdb_wal_corruptions_total": set(),
     "prometheus_tsdb_wal_writes_failed_total": set(),
+    "ALERTS": {"alertname", "alertstate"},
+    "alertmanager_alerts": {"state"},
     "alertmanager_cluster_members": set(),
     "alertmanager_config_last_reload_successful": set(),
     "alertmanager_notifications_failed_total": {"integration"},
@@ -202,7 +204,7 @@ def asked(expr: str) -> tuple[set[str], set[str]]:
     bare = re.sub(r"\{[^}]*\}|\[[^]]*\]", "", bare)
     bare = re.sub(r"\b(?:by|on|without|ignoring|group_left|group_right) \([^)]*\)", "", bare)
     bare = re.sub(r"offset \w+", "", bare)
-    names = set(re.findall(r"\b[a-z_][a-z0-9_:]*\b(?!\s*\()", bare))
+    names = set(re.findall(r"\b(?:ALERTS|[a-z_][a-z0-9_:]*)\b(?!\s*\()", bare))
     return names - WORDS - {"sum", "max", "min", "count"}, labels
 
 

@@ -248,10 +248,18 @@ def test_texts_of_any_alphabet_stay_texts(tool, tmp_path: Path):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_huge_number_is_out_of_range(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (f"1{'0' * 90}", r"retired_pages: 1000.* is out of range"),
+        (f"1{'0' * 400}", r"line 1, column 29: a number has more than 100 digits"),
+    ],
+    ids=["huge", "absurd"],
+)
+def test_huge_number_is_out_of_range(tmp_path: Path, number: str, said: str):
     path = tmp_path / "thresholds.yml"
-    path.write_text(f"thresholds: {{retired_pages: 1{'0' * 400}}}\n")
-    with pytest.raises(ConfigError, match=r"retired_pages: 1000.* is out of range"):
+    path.write_text(f"thresholds: {{retired_pages: {number}}}\n")
+    with pytest.raises(ConfigError, match=said):
         read(path)
 
 

@@ -13,8 +13,9 @@ import yaml
 from cryptography import x509
 
 from gpu_sentinel.cli import run
-from gpu_sentinel.stack import certificates
+from gpu_sentinel.stack import certificates, programs
 from gpu_sentinel.stack.credentials import PEOPLE, SERVICES, USERS, Credentials
+from gpu_sentinel.stack.plan import Plan
 from gpu_sentinel.web.roles import read_roles
 
 
@@ -122,14 +123,54 @@ def test_commands(tmp_path: Path, capsys):
     assert "gpu-sentinel credentials init" in errors[1]
 
 
-def test_for_containers(tmp_path: Path):
+def test_for_containers(tmp_path: Path, capsys):
+    folder = tmp_path / "secrets"
+    assert run(["credentials", "init", "--containers", "--tls", str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert told.endswith(f"SENTINEL_SECRETS={folder}\nSENTINEL_SCHEME=https\n")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    given = folder / "containers"
+    for path in given.rglob("*"):
+        wanted = 0o755 if path.is_dir() else 0o400 if os.geteuid() == 0 else 0o444
+        assert stat.S_IMODE(path.stat().st_mode) == wanted or path.parent == given, path
+    web = yaml.safe_load((given / "alertmanager/web/alertmanager.yml").read_text())
+    assert web["tls_server_config"]["cert_file"] == "/etc/gpu-sentinel/tls/server.pem"
+    assert set(web["basic_auth_users"]) == {"admin", "user", "prometheus", "grafana"}
+    config = yaml.safe_load((given / "prometheus/prometheus.yml").read_text())
+    asked = (*config["scrape_configs"], *config["alerting"]["alertmanagers"])
+    login = {"username": "prometheus", "password_file": "/etc/gpu-sentinel/passwords/prometheus"}
+    for client in asked:
+        assert client["scheme"] == "https"
+        assert client["tls_config"] == {"ca_file": "/etc/gpu-sentinel/tls/ca.pem"}
+        assert client["basic_auth"] == login
+        assert client["file_sd_configs"][0]["files"][0].startswith("/etc/prometheus/")
+    server = x509.load_pem_x509_certificate((folder / "tls/server.pem").read_bytes())
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    named = names.get_values_for_type(x509.DNSName)
+    assert {"exporter", "prometheus", "alertmanager", "grafana", "localhost"} <= set(named)
+
+
+def test_new_password_reaches_the_containers(tmp_path: Path):
     folder = tmp_path / "secrets"
     assert run(["credentials", "init", "--containers", str(folder)]) == 0
-    assert run(["credentials", "rotate", "--dir", str(folder), "admin"]) == 0
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for path in folder.rglob("*"):
-        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o444), path
-    assert run(["credentials", "init", "--tls", str(folder)]) == 2
+    given = folder / "containers" / "prometheus" / "passwords" / "prometheus"
+    before = given.read_text()
+    assert run(["credentials", "rotate", "--dir", str(folder), "prometheus"]) == 0
+    assert given.read_text() == (folder / "passwords" / "prometheus").read_text() != before
+
+
+def test_grafana_reads_passwords_from_files(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(programs, "grafana_program", lambda: ("grafana", tmp_path))
+    found = Credentials(tmp_path / "secrets")
+    found.prepare()
+    component = programs.grafana(Plan(data=tmp_path, simulate=None, credentials=found))
+    assert component is not None
+    given = component.environment
+    # The only way that works outside of its image, too: names that end in __FILE do not.
+    own, scraped = tmp_path / "grafana-password", found.password_file("prometheus")
+    assert given["GF_SECURITY_ADMIN_PASSWORD"] == f"$__file{{{own}}}"
+    assert given["GF_METRICS_BASIC_AUTH_PASSWORD"] == f"$__file{{{scraped}}}"
+    assert not [name for name in given if name.endswith("__FILE")]
 
 
 def test_folder_that_cannot_be(capsys):

@@ -23,7 +23,7 @@ from gpu_sentinel.stack.credentials import Credentials
 from gpu_sentinel.stack.plan import Plan
 from gpu_sentinel.stack.process import Component
 from gpu_sentinel.stack.supervisor import _Prober
-from gpu_sentinel.stack.up import _asking, _auditor
+from gpu_sentinel.stack.up import _auditor, _Client
 
 
 class Eavesdropper:
@@ -141,12 +141,12 @@ def test_part_is_not_blamed_for_descriptors_that_we_lack(tmp_path: Path, eventua
     """Nor does it end the thread that asks."""
     credentials = Credentials(tmp_path)
     credentials.prepare()
-    ask = _asking(credentials)
+    ask = _Client(credentials).answers
     asked = []
 
     def answers(url: str) -> bool:
         asked.append(url)
-        return ask(url) is not None
+        return ask(url)
 
     part = Component("Part", [], tmp_path / "log", "http://127.0.0.1:9/")
     prober = _Prober(part, answers, 0.01)
@@ -168,7 +168,7 @@ def test_auditor_has_the_password_of_the_day(tool, tmp_path: Path, eavesdropper:
     credentials = Credentials(tmp_path)
     credentials.prepare()
     plan = Plan(tmp_path, None, alertmanager_port=eavesdropper.port, credentials=credentials)
-    auditor = _auditor(plan, pytest.fail)
+    auditor = _auditor(plan, _Client(credentials), pytest.fail)
     assert auditor is not None
     for _ in range(2):
         eavesdropper.heard.clear()

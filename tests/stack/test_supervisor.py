@@ -118,6 +118,36 @@ def test_part_that_hangs_is_ended_and_started_again(running: Running, free_port,
     assert not running.said("Other")
 
 
+class Unkillable(Component):
+    """As a program that waits in a driver that hangs: SIGKILL ends it later."""
+
+    __slots__ = ()
+
+    def kill(self, seconds: float = 0.0) -> bool:  # noqa: ARG002
+        return False
+
+
+def test_part_that_cannot_be_ended_is_told_once_and_holds_nobody_up(
+    running: Running, free_port, eventually
+):
+    port = free_port()
+    command = [sys.executable, "-c", SERVER, str(port)]
+    url = f"http://127.0.0.1:{port}/"
+    part = Unkillable("Part", command, running.folder / "part.log", url)
+    other = running.part("Other", free_port())
+
+    def then() -> None:
+        os.kill(part._process.pid, signal.SIGSTOP)
+        eventually(lambda: running.said("cannot be ended"), 30, "it is told")
+        os.kill(other._process.pid, signal.SIGTERM)
+        eventually(lambda: running.said("Other answers again"), 30, "the other is looked after")
+        os.kill(part._process.pid, signal.SIGKILL)  # the driver has let go of it
+        eventually(lambda: running.said("Part answers again"), 30, "it is back")
+
+    running.run(part, other, then=then)
+    assert sum("cannot be ended" in line for line in running.lines) == 1
+
+
 CRASH = """
 import pathlib, sys
 marker = pathlib.Path(sys.argv[2])
@@ -150,8 +180,8 @@ def test_crash_loop_gives_up_with_last_words(
         running.run(part, then=then, essential=False)
         line = running.lines[-1]
     assert line.startswith(
-        "Part has ended 4 times in a row and is given up; the last time with exit code 3: "
-        'level=error err="the disk is on fire" (log: '
+        "Part has ended 4 times in a row and is given up; the last time it has ended with "
+        'exit code 3: level=error err="the disk is on fire" (log: '
     )
     ends = [line for line in running.lines if "It is started again" in line]
     assert [end.rpartition(" in ")[2] for end in ends] == ["0.05 s.", "0.1 s.", "0.2 s."]

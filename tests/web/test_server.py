@@ -93,6 +93,9 @@ PROPER = {
     "upgrade-offered": GET + b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n\r\n",
     "spaces": GET + b"A: " + b" " * 30_000 + b"b \r\nConnection:  close  \r\n\r\n",
     "a-hundred-headers": GET + b"A: b\r\n" * 98 + b"Connection: close\r\n\r\n",
+    "length-with-thousands-of-zeros": (
+        GET + b"Content-Length: " + b"0" * 5000 + b"3\r\nConnection: close\r\n\r\nabc"
+    ),
     "latin-1": GET + b"A: \xff\r\nConnection: close\r\n\r\n",
 }
 

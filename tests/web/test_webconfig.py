@@ -7,7 +7,7 @@ import pytest
 from credentials import HASHED, PASSWORD
 
 from gpu_sentinel.web import webconfig
-from gpu_sentinel.web.access import WebConfigError, load_access
+from gpu_sentinel.web.access import Role, WebConfigError, load_access
 
 TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key%s}\n"
 EXPENSIVE = HASHED.replace("$04$", "$20$")
@@ -180,6 +180,22 @@ class TestReload:
         assert config.context() is not None
         assert not allows(config, None)
         assert allows(config, basic("bob", PASSWORD))
+
+
+def test_replaced_files_are_taken_up_and_bad_ones_are_not(web_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(webconfig, "LOOK_SECONDS", 0.0)
+    roles = tmp_path / "roles.yml"
+    roles.write_text("users: {admin: [bob]}\n")
+    config = load_access(web_file(f"basic_auth_users: {{bob: '{HASHED}'}}\n"), roles)
+    assert config.guard.check(basic("bob", PASSWORD)) is Role.ADMIN
+    roles.write_text("users: {user: [bob]}\n")
+    assert config.guard.check(basic("bob", PASSWORD)) is Role.USER
+    roles.write_text("users: {user: [ann]}\n")  # who is no user
+    assert config.guard.check(basic("bob", PASSWORD)) is Role.USER
+    roles.write_text("")
+    web_file(f"basic_auth_users: {{ann: '{HASHED}'}}\n")
+    assert not allows(config, basic("bob", PASSWORD))
+    assert allows(config, basic("ann", PASSWORD))
 
 
 def test_replaced_certificate_is_taken_up_and_a_broken_one_is_not(

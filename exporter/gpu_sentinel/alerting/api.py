@@ -17,10 +17,12 @@ class Api:
     Attributes:
         name: what the server is called in messages.
         option: how a person names another one.
+        login_option: how a person names another user or password.
     """
 
     name = "server"
     option = "--url"
+    login_option = "--credentials-file"
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class Api:
 
     def _refused(self, path: str, answer: Fetched) -> str:
         if answer.status == requests.codes.unauthorized:
-            return f"{self._shown} answers 401: name the right ones with --credentials-file"
+            return f"{self._shown} answers 401: name the right ones with {self.login_option}"
         said = " ".join(answer.text[:1000].split())[:200]
         return f"{self.name} answers {answer.status} to {path}: {said}"
 

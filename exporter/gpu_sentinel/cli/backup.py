@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from gpu_sentinel.cli.output import complain, say
 from gpu_sentinel.cli.up import DEFAULT_DATA
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -135,9 +136,9 @@ def backup(
         taken = take(sources, target, keep=keep, link=not full, progress=progress)
     shared = f", {size(taken.linked)} of them shared with the copy before" if taken.linked else ""
     content = taken.manifest
-    click.echo(f"{taken.folder}: {len(content.files)} files, {size(content.size)}{shared}")
+    say(f"{taken.folder}: {len(content.files)} files, {size(content.size)}{shared}")
     for old in taken.removed:
-        click.echo(f"removed: {old}")
+        say(f"removed: {old}")
 
 
 def _sources(
@@ -192,9 +193,9 @@ def verified(copy: Path) -> int:
         with progress_bar("Reading") as progress:
             found = faults(copy, content, progress)
     for fault in found:
-        click.echo(f"gpu-sentinel: {fault}", err=True)
+        complain(fault)
     if not found:
-        click.echo(
+        say(
             f"{copy}: complete: {len(content.files)} files, {size(content.size)}, "
             f"taken {content.created} on {content.host}"
         )
@@ -215,6 +216,6 @@ def list_(to: Path | None) -> None:
         try:
             content = manifest.read(folder)
         except BackupError as error:
-            click.echo(f"gpu-sentinel: {error}", err=True)
+            complain(error)
         else:
-            click.echo(f"{folder}: {len(content.files)} files, {size(content.size)}")
+            say(f"{folder}: {len(content.files)} files, {size(content.size)}")

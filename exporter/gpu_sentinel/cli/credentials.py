@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpu_sentinel.addresses import is_url
 from gpu_sentinel.cli.output import say
+from gpu_sentinel.cli.servers import TIMEOUT
 from gpu_sentinel.cli.up import DEFAULT_DATA
 
 if TYPE_CHECKING:
     from gpu_sentinel.stack.credentials import Credentials
 
+GRAFANA = "http://127.0.0.1:3000"
 _DEFAULT = DEFAULT_DATA / "secrets"
 # Not of click.Path, which fails at a NUL: see `_one_line`.
 _FOLDER = Path
@@ -34,7 +37,7 @@ def credentials() -> None:
 @click.option(
     "--containers",
     is_flag=True,
-    help="Files that the users of containers can read, in a folder that nobody else can enter.",
+    help="With what docker-compose.yml needs. As root: in files of the users of its containers.",
 )
 def init(folder: Path, *, tls: bool, containers: bool) -> None:
     """Make what is missing in DIR: passwords, web configurations, roles; renew the certificate."""
@@ -49,15 +52,15 @@ def init(folder: Path, *, tls: bool, containers: bool) -> None:
         folder = folder.expanduser().resolve()
         before = existing(folder)
         found = Credentials(folder, tls or before.tls, containers or before.containers)
-        if found.tls and found.containers:
-            raise click.UsageError(
-                "--tls and --containers do not go together: see docs/security.md"
-            )
         made = found.prepare()
         for user in PEOPLE:
             if user in made:
                 say(f"{user:8} {found.login(user)[1]}  {MAY[user]}")
     say(f"Passwords are in {found.password_file('USER')}.")
+    if found.containers:
+        say("Into the file .env beside docker-compose.yml belongs:")
+        say(f"SENTINEL_SECRETS={found.folder}")
+        say(f"SENTINEL_SCHEME={found.scheme}")
 
 
 @credentials.command()
@@ -67,7 +70,7 @@ def show(folder: Path, user: str) -> None:
     """Print the password of USER."""
     with _one_line():
         found = _existing(folder, (user,))
-        click.echo(found.login(user)[1])
+        say(found.login(user)[1])
 
 
 @credentials.command()
@@ -82,6 +85,44 @@ def rotate(folder: Path, users: tuple[str, ...]) -> None:
         f"New passwords are in {found.password_file('USER')}. Restart `gpu-sentinel up`, or send "
         "the exporter SIGHUP; Prometheus and Alertmanager know them at once."
     )
+
+
+@credentials.command()
+@_folder
+@click.option("--url", default=GRAFANA, show_default=True, help="Where Grafana is.")
+@click.option(
+    "--admin-password-file",
+    type=Path,
+    help="Password of Grafana's user admin. Default: that of `up`, else passwords/admin there.",
+)
+@click.option("--timeout", type=TIMEOUT, default=10, show_default=True, help="Seconds to wait.")
+def grafana(folder: Path, url: str, admin_password_file: Path | None, timeout: float) -> None:
+    """Make Grafana's users `reader` and `user`, a team of each, and a token for programs.
+
+    What is there is put right; so this can be done again, and is, after `rotate`.
+    """
+    from gpu_sentinel.alerting.api import ApiError  # noqa: PLC0415 - as above
+    from gpu_sentinel.stack.grafanausers import Grafana, set_up  # noqa: PLC0415
+    from gpu_sentinel.stack.privatefile import read_line  # noqa: PLC0415
+
+    if not is_url(url):
+        raise click.BadParameter("is no URL of http or https", param_hint="--url")
+    with _one_line():
+        found = _existing(folder, ())
+        file = admin_password_file or _of_admin(found)
+        login = ("admin", read_line(file.expanduser()))
+        ca = str(found.ca_file) if found.ca_file else None
+        try:
+            for line in set_up(Grafana(url, timeout, ca, login), found):
+                say(line)
+        except ApiError as error:
+            raise click.ClickException(str(error)) from None
+
+
+def _of_admin(credentials: Credentials) -> Path:
+    """`up` gives its Grafana a password of its own, beside the folder."""
+    own = credentials.folder.parent / "grafana-password"
+    return own if own.is_file() else credentials.password_file("admin")
 
 
 def _existing(folder: Path, users: tuple[str, ...]) -> Credentials:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from gpu_sentinel.cli.output import say
 from gpu_sentinel.cli.stackoptions import plan, stack_options
 
 PARTS = ("exporter", "alertmanager", "prometheus", "grafana")
@@ -54,7 +55,7 @@ def install(
         if remove:
             if dry_run:
                 raise click.UsageError("--dry-run does not go with --remove")
-            services.remove(target, click.echo, purge=purge)
+            services.remove(target, say, purge=purge)
             return
         planned = plan(target.data, **options)
         chosen = parts or services.there()
@@ -64,9 +65,9 @@ def install(
             )
         if dry_run:
             with tempfile.TemporaryDirectory() as folder:
-                services.rehearse(Path(folder), target, planned, chosen, click.echo)
+                services.rehearse(Path(folder), target, planned, chosen, say)
         else:
-            services.install(target, planned, chosen, click.echo)
+            services.install(target, planned, chosen, say)
     except ComponentError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

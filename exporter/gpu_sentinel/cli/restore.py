@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gpu_sentinel.cli.backup import given_parts, one_line, part_options, progress_bar, verified
+from gpu_sentinel.cli.output import say
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -44,8 +45,8 @@ def restore(
     with one_line(), progress_bar("Restoring") as progress:
         done = back.restore(copy, back.places(data, folders), force=force, progress=progress)
     for path in done.aside:
-        click.echo(f"moved aside: {path}")
+        say(f"moved aside: {path}")
     for part in done.left:
-        click.echo(f"left out: {part}: no folder was named for it")
-    click.echo(f"restored {done.files} files from {copy}")
+        say(f"left out: {part}: no folder was named for it")
+    say(f"restored {done.files} files from {copy}")
     return 0

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 #: Between two looks at the clock.
 PERIOD_SECONDS = 0.5
-#: A wait that is longer by less is what a busy machine does.
+#: A wait that is too long by more than this is a stall; less is normal on a busy machine.
 LATE_SECONDS = 1.0
 #: At least between two lines about it; meanwhile they are added up.
 QUIET_SECONDS = 10.0
@@ -53,6 +53,7 @@ class Stalls:
         self._past: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
         self._untold = 0.0
         self._told_at: float | None = None
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -72,25 +73,28 @@ class Stalls:
 
         A stall that has just ended counts, although its thread has not come to note it.
         """
-        beat, now = self._beat, self._clock()
-        found = sum(end - max(start, moment) for start, end in self._past.copy() if end > moment)
-        if beat is not None and now - beat > PERIOD_SECONDS + LATE_SECONDS:
-            found += now - max(beat, moment)
-        return found
+        # All threads wake up together after a stall: it must not be counted twice.
+        with self._lock:
+            beat, now = self._beat, self._clock()
+            found = sum(end - max(start, moment) for start, end in self._past if end > moment)
+            if beat is not None and now - beat > PERIOD_SECONDS + LATE_SECONDS:
+                found += now - max(beat, moment)
+            return found
 
     def look(self) -> None:
         """Note that the thread runs, and for how long it did not."""
-        now, boot_now = self._clock(), self._boot_clock()
-        last, boot_last = self._beat, self._boot_beat
-        if last is not None:
-            late = boot_now - boot_last - PERIOD_SECONDS
-            if now - last > PERIOD_SECONDS + LATE_SECONDS:
-                self._past.append((last, now))
-            if late > LATE_SECONDS:
-                self.count += 1
-                self.seconds += late
-                self._untold += late
-        self._beat, self._boot_beat = now, boot_now
+        with self._lock:
+            now, boot_now = self._clock(), self._boot_clock()
+            last, boot_last = self._beat, self._boot_beat
+            if last is not None:
+                late = boot_now - boot_last - PERIOD_SECONDS
+                if now - last > PERIOD_SECONDS + LATE_SECONDS:
+                    self._past.append((last, now))
+                if late > LATE_SECONDS:
+                    self.count += 1
+                    self.seconds += late
+                    self._untold += late
+            self._beat, self._boot_beat = now, boot_now
         if self._untold and (self._told_at is None or now - self._told_at >= QUIET_SECONDS):
             log.warning(
                 "the exporter stood still for %.1f s",

@@ -14,13 +14,13 @@ class Auditor(threading.Thread):
 
     def __init__(
         self,
-        alertmanager: Callable[[], Alertmanager],
+        connect: Callable[[], Alertmanager],
         say: Callable[[str], None],
         seconds: float = 60.0,
     ) -> None:
-        """`alertmanager` is asked for before each look: the password may be a new one by then."""
+        """`connect` gives a client with the password as it is now."""
         super().__init__(name="auditor", daemon=True)
-        self._alertmanager, self._say, self._seconds = alertmanager, say, seconds
+        self._connect, self._say, self._seconds = connect, say, seconds
         self._told: set[tuple[str, str]] = set()
         self._end = threading.Event()
 
@@ -32,7 +32,7 @@ class Auditor(threading.Thread):
     def look(self) -> None:
         """One look; that Alertmanager is away the supervisor tells."""
         try:
-            alertmanager = self._alertmanager()
+            alertmanager = self._connect()
             found = audit(alertmanager)
             tell(alertmanager, found)
         except (ApiError, OSError, RuntimeError):  # the latter without a thread to ask in

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,12 @@ class CertificateError(ComponentError):
     """One line: why there is no certificate."""
 
 
-def prepare(folder: Path) -> bool:
+def prepare(folder: Path, more: Iterable[str] = ()) -> bool:
     """Make the CA where there is none, and a certificate where there is none that lasts.
 
     Args:
         folder: gets `ca.pem`, `ca.key`, `server.pem` and `server.key`.
+        more: names beside `localhost` and that of the host.
 
     Returns:
         Whether the certificate is a new one; programs that read it again need no restart.
@@ -53,16 +55,12 @@ def prepare(folder: Path) -> bool:
         raise CertificateError(
             f"{folder}: the CA cannot be read: move the folder away, and a new one is made"
         ) from None
-    names = _names()
+    names = sorted({"localhost", socket.gethostname(), *more})
     server_file = folder / "server.pem"
     if _lasts(server_file, folder / "server.key", ca, names):
         return False
     _make_server(server_file, folder / "server.key", ca, key, names)  # type: ignore[arg-type]
     return True
-
-
-def _names() -> list[str]:
-    return sorted({"localhost", socket.gethostname()})
 
 
 def _alternatives(names: list[str]) -> list[x509.GeneralName]:

@@ -7,6 +7,7 @@ A folder holds all of it, of mode 0700, with files of mode 0600:
     web/PART.yml            web configuration of each part, in the format of exporter-toolkit
     web/roles.yml           roles and tokens at the exporter
     tls/                    CA and certificate, see `certificates`; only with TLS
+    containers/             what docker-compose.yml needs, see `containers`; where it was asked for
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 import yaml
 
 from gpu_sentinel import yamlfile
-from gpu_sentinel.stack.privatefile import folder_of_ours, read_password, write
+from gpu_sentinel.stack.privatefile import folder_of_ours, read_line, write
 from gpu_sentinel.stack.process import ComponentError
 
 #: Who logs in, and as what; `api` has a token at the exporter, and is a user at Prometheus.
@@ -44,6 +45,8 @@ USERS = {
     "prometheus": ("admin", "user", "reader", "api", "prometheus", "grafana"),
     "alertmanager": ("admin", "user", "prometheus", "grafana"),
 }
+#: Of the services of docker-compose.yml, which find each other by them.
+NAMES = ("exporter", "prometheus", "alertmanager", "grafana")
 #: At the exporter; a user who is not named is a reader.
 _EXPORTER_ROLES = {"admin": ["admin"], "user": ["user"], "reader": ["reader", "prometheus"]}
 #: Bytes of a password. With so many, nobody guesses: the cost of a hash (2**8 rounds) need not
@@ -59,8 +62,7 @@ class Credentials:
     Attributes:
         folder: where all files are.
         tls: whether every part speaks HTTPS.
-        containers: whether files have mode 0444, for the users of containers to whom single
-            files are given; the folder keeps everybody else out.
+        containers: whether docker-compose.yml is to run with them.
     """
 
     folder: Path
@@ -92,6 +94,13 @@ class Credentials:
         """The certificate of all parts, and its key."""
         return self.folder / "tls" / "server.pem", self.folder / "tls" / "server.key"
 
+    def serving(self) -> dict[str, Any]:
+        """What a web configuration says about the certificate that a part shows."""
+        if not self.tls:
+            return {}
+        certificate, key = map(str, self.certificate)
+        return {"tls_server_config": {"cert_file": certificate, "key_file": key}}
+
     def web_file(self, part: str) -> Path:
         """The web configuration of `exporter`, `prometheus` or `alertmanager`."""
         return self.folder / "web" / f"{part}.yml"
@@ -100,13 +109,18 @@ class Credentials:
         """The password of a user."""
         return self.folder / "passwords" / user
 
+    @property
+    def grafana_token_file(self) -> Path:
+        """The token of a service account, as Grafana made it."""
+        return self.folder / "passwords" / "grafana-api-token"
+
     def login(self, user: str) -> tuple[str, str]:
         """User and password.
 
         Raises:
             OSError: its file cannot be read, or holds no password.
         """
-        return user, read_password(self.password_file(user))
+        return user, read_line(self.password_file(user))
 
     def client(self, user: str) -> dict[str, Any]:
         """What Prometheus' configuration says about a server that it asks as this user."""
@@ -136,7 +150,8 @@ class Credentials:
         if self.tls:
             from gpu_sentinel.stack import certificates  # noqa: PLC0415 - a library of its own
 
-            certificates.prepare(self.folder / "tls")
+            names = NAMES if self.containers else ()
+            certificates.prepare(self.folder / "tls", names)
         self._derive()
         return made
 
@@ -154,12 +169,9 @@ class Credentials:
         self._replace(replaced)
         self._derive()
 
-    def _write(self, path: Path, text: str) -> None:
-        write(path, text, 0o444 if self.containers else 0o600)
-
     def _replace(self, users: Iterable[str]) -> None:
         for user in users:
-            self._write(self.password_file(user), secrets.token_urlsafe(_BYTES) + "\n")
+            write(self.password_file(user), secrets.token_urlsafe(_BYTES) + "\n")
 
     def _derive(self) -> None:
         import bcrypt  # noqa: PLC0415 - nothing else of the stack needs it
@@ -170,18 +182,19 @@ class Credentials:
             for user, password in passwords.items()
         }
         for part, users in USERS.items():
-            content: dict[str, Any] = {"basic_auth_users": {user: hashes[user] for user in users}}
-            if self.tls:
-                certificate, key = map(str, self.certificate)
-                content["tls_server_config"] = {"cert_file": certificate, "key_file": key}
-            self._write(self.web_file(part), yaml.safe_dump(content))
+            content = {"basic_auth_users": {user: hashes[user] for user in users}}
+            write(self.web_file(part), yaml.safe_dump(content | self.serving()))
         digest = hashlib.sha256(passwords["api"].encode()).hexdigest()
         token = {"name": "api", "role": "api", "sha256": digest}
-        self._write(self.roles_file, yaml.safe_dump({"users": _EXPORTER_ROLES, "tokens": [token]}))
+        write(self.roles_file, yaml.safe_dump({"users": _EXPORTER_ROLES, "tokens": [token]}))
         client = {"user": "admin", "password_file": "passwords/admin"}
         if self.tls:
             client["ca_file"] = "tls/ca.pem"
-        self._write(self.file, yaml.safe_dump(client, sort_keys=False))
+        write(self.file, yaml.safe_dump(client, sort_keys=False))
+        if self.containers:
+            from gpu_sentinel.stack import containers  # noqa: PLC0415 - it builds on this module
+
+            containers.prepare(self)
 
 
 def of_data(data: Path, *, tls: bool) -> Credentials:
@@ -206,4 +219,4 @@ def existing(folder: Path) -> Credentials:
     if content is not None and not isinstance(content, dict):
         raise ComponentError(f"{file}: expected keys with values, not {yamlfile.kind(content)}")
     # A CA may lie there from a time with TLS: what counts is how the last files were made.
-    return Credentials(folder, "ca_file" in (content or {}), bool(file.stat().st_mode & 0o004))
+    return Credentials(folder, "ca_file" in (content or {}), (folder / "containers").is_dir())

@@ -86,7 +86,7 @@ def prometheus_file(plan: Plan, *, alertmanager: bool, grafana: bool) -> Path:
     path = folder / "prometheus.yml"
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     if plan.credentials is not None:
-        _guard(config, plan.credentials)
+        guard(config, plan.credentials)
     if plan.targets is not None:
         # Where it is: Prometheus follows its changes.
         config["scrape_configs"].append(_elsewhere(plan.targets))
@@ -94,7 +94,7 @@ def prometheus_file(plan: Plan, *, alertmanager: bool, grafana: bool) -> Path:
     return path
 
 
-def _guard(config: dict[str, Any], credentials: Credentials) -> None:
+def guard(config: dict[str, Any], credentials: Credentials) -> None:
     """Prometheus shows its password to the parts on this machine, and to no other."""
     client = credentials.client("prometheus")
     for asked in (*config["scrape_configs"], *config["alerting"]["alertmanagers"]):
@@ -171,12 +171,13 @@ def grafana_folder(plan: Plan) -> Path:
         path = folder / "provisioning" / "datasources" / "sentinel.yml"
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         for datasource in config["datasources"]:
-            _log_in(datasource, plan.credentials)
+            log_in(datasource, plan.credentials)
         _write(path, config, mode=0o600)
     return folder
 
 
-def _log_in(datasource: dict[str, Any], credentials: Credentials) -> None:
+def log_in(datasource: dict[str, Any], credentials: Credentials) -> None:
+    """Grafana asks a data source as user `grafana`."""
     password = credentials.password_file("grafana")
     datasource |= {"editable": False, "basicAuth": True, "basicAuthUser": "grafana"}
     secure = {"basicAuthPassword": f"$__file{{{password}}}"}

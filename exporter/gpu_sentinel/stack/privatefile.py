@@ -27,8 +27,14 @@ def folder_of_ours(path: Path) -> None:
     path.chmod(0o700)
 
 
-def write(path: Path, text: str, mode: int = 0o600) -> None:
+def write(path: Path, text: str, mode: int = 0o600, owner: int | None = None) -> None:
     """Write a file of this mode; whoever reads meanwhile gets the old or the new one.
+
+    Args:
+        path: where it is to be.
+        text: all of it.
+        mode: who may read and write it.
+        owner: the number of the user to whom it is given, which root alone can; None keeps it.
 
     Raises:
         OSError: it cannot be written; the old one is still there.
@@ -37,6 +43,8 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.fchmod(handle, mode)
+        if owner is not None:
+            os.fchown(handle, owner, -1)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -47,7 +55,7 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
         raise
 
 
-def read_password(path: Path) -> str:
+def read_line(path: Path) -> str:
     """The password in a file, without the end of its line.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -20,10 +19,6 @@ STOP_SECONDS = 8.0
 LOG_BYTES = 10 * 2**20
 #: How much of the end of a log is looked through for the reason of an end.
 _WORDS_BYTES = 64 * 2**10
-_ENDS = ("panic: ", "fatal error: ")
-# Two patterns, each linear: as one with anything in between they are not.
-_LEVEL = re.compile(r"\blevel=(?:error|ERROR)\b")
-_ERROR = re.compile(r"\berr=")
 
 
 class ComponentError(Exception):
@@ -134,11 +129,19 @@ class Component:
         except ValueError:
             return f"signal {-code}"
 
-    def kill(self) -> None:
-        """End it at once, even where it is stopped."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+    def kill(self, seconds: float = STOP_SECONDS) -> bool:
+        """End it at once, even where it is stopped; whether it has ended within `seconds`.
+
+        A process that waits in the kernel, as for a driver that hangs, does not end before that.
+        """
+        if self._process is None:
+            return True
+        self._process.kill()
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def stop(self) -> None:
         """Ask the program to end, and end it if it does not."""
@@ -181,5 +184,7 @@ class Component:
 
 
 def _tells_why(line: str) -> bool:
-    level = _LEVEL.search(line)
-    return line.startswith(_ENDS) or (level is not None and bool(_ERROR.search(line, level.end())))
+    """Whether a program of Go says in this line of its log why it ends."""
+    if line.startswith(("panic: ", "fatal error: ")):
+        return True
+    return " err=" in line.lower().partition("level=error")[2]

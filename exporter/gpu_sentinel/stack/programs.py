@@ -173,7 +173,7 @@ def grafana(plan: Plan) -> Component | None:
         "GF_SERVER_HTTP_PORT": str(plan.grafana_port),
         "GF_PATHS_DATA": str(plan.data / "grafana"),
         "GF_PATHS_PROVISIONING": str(folder / "provisioning"),
-        "GF_SECURITY_ADMIN_PASSWORD__FILE": str(grafana_password(plan)),
+        "GF_SECURITY_ADMIN_PASSWORD": _of_file(grafana_password(plan)),
         "GF_AUTH_ANONYMOUS_ENABLED": "false",
         "GF_ANALYTICS_REPORTING_ENABLED": "false",
         "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
@@ -199,7 +199,7 @@ def _grafana_guard(credentials: Credentials) -> dict[str, str]:
     """Paths alone: the environment of a process is no place for a secret."""
     settings = {
         "GF_METRICS_BASIC_AUTH_USERNAME": "prometheus",
-        "GF_METRICS_BASIC_AUTH_PASSWORD__FILE": str(credentials.password_file("prometheus")),
+        "GF_METRICS_BASIC_AUTH_PASSWORD": _of_file(credentials.password_file("prometheus")),
     }
     if credentials.tls:
         certificate, key = map(str, credentials.certificate)
@@ -210,6 +210,11 @@ def _grafana_guard(credentials: Credentials) -> dict[str, str]:
             "GF_SECURITY_COOKIE_SECURE": "true",
         }
     return settings
+
+
+def _of_file(path: Path) -> str:
+    """How Grafana reads a setting from a file; names that end in __FILE work in its image alone."""
+    return f"$__file{{{path}}}"
 
 
 def grafana_password(plan: Plan) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +19,6 @@ LOW_BYTES, LOW_RATIO = 512 * 2**20, 0.05
 _MIB = 2**20
 _STORED = "prometheus_tsdb_head_samples_appended_total"
 #: What follows the name of a counter on its line.
-_VALUE = re.compile(r"(?:\{[^}]*\})? (\d+(?:\.\d+)?(?:e[+-]\d+)?)")
 #: Why samples are refused.
 NEWER = "it has newer samples, so that the clock must have been set back"
 #: Counters that tell why nothing is stored.
@@ -173,10 +172,12 @@ class Storage:
 
 def _counter(page: str, name: str) -> float:
     """The sum over its labels; newer versions of Prometheus have more of them."""
-    values = (
-        _VALUE.fullmatch(line, len(name)) for line in page.splitlines() if line.startswith(name)
-    )
-    return sum(float(value[1]) for value in values if value)
+    total = 0.0
+    for line in page.splitlines():
+        if line.startswith((f"{name} ", f"{name}{{")):
+            with contextlib.suppress(ValueError):
+                total += float(line.rpartition(" ")[2])
+    return total
 
 
 def _span(seconds: float) -> str:

@@ -18,6 +18,10 @@ Say = Callable[[str], None]
 Answers = Callable[[str], bool]
 
 
+#: A process that does not end by SIGKILL in this time waits in the kernel.
+_KILL_SECONDS = 2.0
+
+
 class StoppedError(Exception):
     """A signal has asked for the end."""
 
@@ -93,6 +97,8 @@ class _Part:
     #: When it ended, until it answers again.
     away_since: float | None = None
     given_up: bool = False
+    #: Whether it was told that it does not even end by SIGKILL.
+    stuck: bool = False
 
 
 @dataclass(slots=True)
@@ -177,13 +183,25 @@ class Supervisor:
             if now >= part.due:
                 self._start_again(part, now)
         elif how := part.component.how_ended():
-            self._ended(part, now, how)
+            self._ended(part, now, f"has ended with {how}", words=how.startswith("exit"))
         elif self._hangs(part, now):
-            silent = self.pace.probe * part.prober.failures
-            part.component.kill()
-            self._ended(part, now, f"does not answer for {silent:.0f} s and was ended")
+            self._end_hanging(part, now)
         else:
             self._runs(part, now)
+
+    def _end_hanging(self, part: _Part, now: float) -> None:
+        if part.stuck:
+            return
+        silent = self.pace.probe * part.prober.failures
+        what = f"does not answer for {silent:.0f} s"
+        if part.component.kill(_KILL_SECONDS):
+            self._ended(part, now, f"{what} and was ended")
+        else:
+            part.stuck = True
+            self.say(
+                f"{part.component.name} {what} and cannot be ended: it waits in the kernel, as "
+                "for a driver that hangs. It is started again when it has ended."
+            )
 
     def _hangs(self, part: _Part, now: float) -> bool:
         if part.prober.failures < self.pace.failures:
@@ -200,27 +218,26 @@ class Supervisor:
         with suppress(OSError):
             part.component.limit_log()
 
-    def _ended(self, part: _Part, now: float, how: str) -> None:
+    def _ended(self, part: _Part, now: float, what: str, *, words: bool = False) -> None:
+        """Start it again later; `words`: whether it ended by itself, and has said why."""
         component = part.component
-        words = component.last_words()
-        repaired = self._repair(component, words)
+        last = component.last_words()
+        repaired = self._repair(component, last)
         part.ends += 1
         part.away_since = now if part.away_since is None else part.away_since
         if part.ends >= self.pace.attempts and not repaired:
-            self._give_up(part, how, words)
+            self._give_up(part, what, last)
             return
         delay = min(self.pace.delay * 2 ** (part.ends - 1), self.pace.longest)
         part.due = now + delay
-        # Who was ended from outside has no words about it.
-        why = f": {words}" if how.startswith("exit") else ""
-        what = how if how.startswith(("does not", "cannot")) else f"has ended with {how}"
+        why = f": {last}" if words else ""
         self.say(f"{component.name} {what}{why}. It is started again in {delay:g} s.")
 
-    def _give_up(self, part: _Part, how: str, words: str) -> None:
+    def _give_up(self, part: _Part, what: str, words: str) -> None:
         component = part.component
         line = (
             f"{component.name} has ended {part.ends} times in a row and is given up; the last time "
-            f"with {how}: {words} (log: {component.log})"
+            f"it {what}: {words} (log: {component.log})"
         )
         if part.essential:
             raise ComponentError(line)
@@ -230,6 +247,7 @@ class Supervisor:
     def _start_again(self, part: _Part, now: float) -> None:
         part.due = None
         part.started = now
+        part.stuck = False
         part.prober.begin_anew()
         try:
             part.component.start()
@@ -238,7 +256,11 @@ class Supervisor:
             self._ended(part, now, f"cannot be started: {error}")
 
     def _repair(self, component: Component, words: str = "") -> bool:
-        lines = component.repair(words or component.last_words())
+        try:
+            lines = component.repair(words or component.last_words())
+        except OSError as error:
+            self.say(f"{component.name}: {error.filename}: {error.strerror}")
+            return False
         for line in lines:
             self.say(line)
         return bool(lines)

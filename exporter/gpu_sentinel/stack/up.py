@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import requests
 
-from gpu_sentinel.addresses import host, proxies
+from gpu_sentinel.addresses import host
 from gpu_sentinel.alerting import Alertmanager
+from gpu_sentinel.alerting.fetch import Fetched, fetch
 from gpu_sentinel.host import count_gpus
 from gpu_sentinel.signals import NextSignal
 from gpu_sentinel.stack import lock, programs, storage
@@ -18,7 +21,7 @@ from gpu_sentinel.stack.credentials import MAY, PEOPLE, Credentials
 from gpu_sentinel.stack.plan import Plan
 from gpu_sentinel.stack.privatefile import folder_of_ours
 from gpu_sentinel.stack.process import Component, ComponentError
-from gpu_sentinel.stack.storage import Ask, Storage
+from gpu_sentinel.stack.storage import Storage
 from gpu_sentinel.stack.supervisor import Pace, StoppedError, Supervisor
 
 _PACE = Pace()
@@ -35,28 +38,47 @@ def has_gpu() -> bool:
     return bool(counted and counted[0]) or any(node.exists() for node in _GPU_NODES)
 
 
-def _asking(credentials: Credentials | None) -> Ask:
+@dataclass(frozen=True, slots=True)
+class _Client:
     """Asks as the user who scrapes, for whom every part opens."""
 
-    def ask(url: str) -> str | None:
-        trust = str(credentials.ca_file) if credentials and credentials.tls else True
-        try:
-            login = credentials.login("prometheus") if credentials else None
-            answer = requests.get(
-                url, timeout=_ANSWER_SECONDS, auth=login, verify=trust, proxies=proxies(url)
-            )
-        except (requests.RequestException, OSError):
-            return None
-        return answer.text if answer.ok else None
+    credentials: Credentials | None
 
-    return ask
+    def fetch(self, url: str) -> Fetched | None:
+        """What a part answers; None where there is no answer."""
+        held = self.credentials
+        try:
+            login = held.login("prometheus") if held else None
+            trust = str(held.ca_file) if held and held.tls else True
+            return fetch("GET", url, timeout=_ANSWER_SECONDS, auth=login, verify=trust)
+        except (requests.RequestException, ValueError, OSError):
+            return None
+
+    def text(self, url: str) -> str | None:
+        """The body of a URL that answers 200."""
+        answer = self.fetch(url)
+        return answer.text if answer and answer.ok else None
+
+    def answers(self, url: str) -> bool:
+        """Whether a part is at work: that it does not know our password yet is an answer, too."""
+        answer = self.fetch(url)
+        return answer is not None and answer.status < 500
+
+    def alertmanager(self, url: str) -> Alertmanager:
+        """A client of Alertmanager with the password as it is now.
+
+        Raises:
+            OSError: the password cannot be read.
+        """
+        held = self.credentials
+        ca = str(held.ca_file) if held and held.tls else None
+        return Alertmanager(url, 10, ca, held.login("prometheus") if held else None)
 
 
 def run(
     plan: Plan,
     say: Say,
     next_signal: NextSignal,
-    ask: Ask | None = None,
     pace: Pace = _PACE,
     *,
     private: bool = False,
@@ -67,7 +89,6 @@ def run(
         plan: what to start.
         say: takes the lines that tell where it is, and what happened to it; from any thread.
         next_signal: TERM, INT, HUP, or SIGCHLD, after which the components are looked at.
-        ask: gives the body of a URL that answers 200 within a few seconds, else None.
         private: whether a person reads the lines and nobody keeps them: then new passwords are
             shown in them.
         pace: when parts are looked at and started again.
@@ -78,7 +99,7 @@ def run(
     """
     # What Prometheus and Alertmanager store is readable to all who can enter.
     plan.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ask = ask or _asking(plan.credentials)
+    client = _Client(plan.credentials)
     with lock.held(plan.data):
         # Alertmanager writes whole addresses of webhooks into its log, which may be secret.
         folder_of_ours(plan.data / "logs")
@@ -86,9 +107,9 @@ def run(
         if warning := storage.full(plan.data):
             say(f"Warning: {warning}.")
         catcher = Catcher(say)
-        supervisor = Supervisor(lambda url: ask(url) is not None, say, next_signal, pace)
+        supervisor = Supervisor(client.answers, say, next_signal, pace)
         watched: Storage | None = None
-        auditor = _auditor(plan, say)
+        auditor = _auditor(plan, client, say)
         try:
             for component, line in _components(plan, catcher):
                 if component is not None:
@@ -97,7 +118,7 @@ def run(
             say(f"Data and logs are in {plan.data}. Stop with Ctrl-C.")
             for line in _passwords(plan, made, private=private):
                 say(line)
-            watched = Storage(plan.data, _metrics(plan), ask, say)
+            watched = Storage(plan.data, _metrics(plan), client.text, say)
             watched.start()
             if auditor is not None:
                 auditor.start()
@@ -116,17 +137,10 @@ def run(
             catcher.stop()
 
 
-def _auditor(plan: Plan, say: Say) -> Auditor | None:
+def _auditor(plan: Plan, client: _Client, say: Say) -> Auditor | None:
     if programs.alertmanager_program() is None:
         return None
-    credentials = plan.credentials
-    ca = str(credentials.ca_file) if credentials and credentials.tls else None
-
-    def alertmanager() -> Alertmanager:
-        login = credentials.login("prometheus") if credentials else None
-        return Alertmanager(plan.url(plan.alertmanager_port), 10, ca, login)
-
-    return Auditor(alertmanager, say)
+    return Auditor(partial(client.alertmanager, plan.url(plan.alertmanager_port)), say)
 
 
 def _passwords(plan: Plan, made: list[str], *, private: bool) -> Iterator[str]:

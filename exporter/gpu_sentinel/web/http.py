@@ -97,14 +97,18 @@ class Handler:
             self._checks,
             partial(_check, guard, connection, authorization),
             partial(self._checked, guard, connection, head),
-            partial(self._unchecked, address),
+            partial(self._not_checked, address),
         )
 
     def _checked(
-        self, guard: Guard, connection: Connection, head: Head, role: Role | None
+        self, guard: Guard, connection: Connection, head: Head, result: tuple[bool, Role | None]
     ) -> Response | Later:
+        checked, role = result
+        if not checked or (role is not None and connection.closed):
+            self._not_checked(connection.address)
+            return _unauthorized(guard)  # which nobody reads
         self._unchecked(connection.address)
-        return self._judged(guard, connection, head, None if connection.closed else role)
+        return self._judged(guard, connection, head, role)
 
     def _judged(
         self, guard: Guard, connection: Connection, head: Head, role: Role | None
@@ -122,6 +126,11 @@ class Handler:
         if not self._checking[address]:
             del self._checking[address]
 
+    def _not_checked(self, address: str) -> None:
+        """The attempt was not wrong: it does not count."""
+        self._unchecked(address)
+        self._throttle.give_back(address)
+
     def _ask(self, connection: Connection, head: Head, role: Role | None) -> Response | Later:
         connection.allowed = True
         request = Request(head.method, head.path, head.headers, role, connection.local)
@@ -138,14 +147,15 @@ class Handler:
             return Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error\n")
 
 
-def _check(guard: Guard, connection: Connection, authorization: str) -> Role | None:
-    if connection.closed:  # it has given way: nobody waits for the answer
-        return None
+def _check(guard: Guard, connection: Connection, authorization: str) -> tuple[bool, Role | None]:
+    """Whether the password was checked at all, and the role where it is right."""
+    if connection.closed:  # nobody waits for the answer
+        return False, None
     try:
-        return guard.check(authorization)
+        return True, guard.check(authorization)
     except Exception:
         log.exception("password not checked")
-        return None
+        return False, None
 
 
 def _unauthorized(guard: Guard) -> Response:

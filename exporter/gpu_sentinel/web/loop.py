@@ -302,7 +302,6 @@ class Loop:
         connection.keep = connection.keep and self._stop_at is None
         head = written(response, self._access.headers, keep=connection.keep)
         asked = connection.head
-        self._connections.place(connection)
         body = b"" if asked is not None and asked.method == "HEAD" else response.body
         connection.answer(head, body)
         self._send(connection)
@@ -311,6 +310,7 @@ class Loop:
         if not connection.send():
             if connection.state is not State.SENDING:
                 connection.enter(State.SENDING)
+                self._connections.place(connection)
                 self._watch(connection, EVENT_WRITE)
                 self._limit_unsent()
             return
@@ -320,6 +320,7 @@ class Loop:
                 self._queue(connection)
         else:
             connection.leave()
+        self._connections.place(connection)
         self._watch(connection, EVENT_READ)
 
     def _queue(self, connection: Connection) -> None:

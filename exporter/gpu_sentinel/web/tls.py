@@ -50,6 +50,16 @@ CLIENT_AUTH: Mapping[str, ssl.VerifyMode] = {
 UNVERIFIED_CLIENT_AUTH = ("RequestClientCert", "RequireAnyClientCert")
 
 
+def stamp(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is replaced.
+
+    Raises:
+        OSError: it is not there.
+    """
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 class TlsError(ValueError):
     """Which key of the TLS settings is wrong, and why."""
 
@@ -76,8 +86,7 @@ class TlsSettings:
             OSError: one of them is not there.
         """
         files = (self.cert_file, self.key_file, self.client_ca_file)
-        found = [path.stat() for path in files if path is not None]
-        return tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in found)
+        return tuple(stamp(path) for path in files if path is not None)
 
     def context(self) -> ssl.SSLContext:
         """A server's context with the files as they are now.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import ssl
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from gpu_sentinel.web.section import Section, read_sections
 
 log = logging.getLogger(__name__)
 
-#: Between two looks at whether the certificate files were replaced.
+#: Between two looks at whether the files, or the certificates, were replaced.
 LOOK_SECONDS = 1.0
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -37,7 +38,8 @@ class _Content:
 class WebConfig:
     """What the files ask for, and what was made of them; without any plain HTTP for everyone.
 
-    `reload` replaces all of it or nothing; connections that are open keep what they have.
+    `reload` replaces all of it or nothing; connections that are open keep what they have. Files
+    that were replaced are taken up by themselves, as Prometheus and Alertmanager do.
     """
 
     def __init__(self, path: Path | None, roles: Path | None = None) -> None:
@@ -51,8 +53,10 @@ class WebConfig:
         self._content = _Content()
         self._context: ssl.SSLContext | None = None
         self._stamps: object = None
-        self._looked = 0.0
+        self._looked = self._looked_at_files = 0.0
+        self._files: object = None
         self._credentials: Credentials | None = None
+        self._lock = threading.Lock()
         self.reload()
 
     def reload(self) -> None:
@@ -61,6 +65,11 @@ class WebConfig:
         Raises:
             WebConfigError: as at the start.
         """
+        with self._lock:
+            self._files = self._file_stamps()
+            self._reload()
+
+    def _reload(self) -> None:
         content = _read(self._path) if self._path else _Content()
         roles = read_roles(self._roles_path, content.users) if self._roles_path else Roles()
         context, stamps = None, None
@@ -90,7 +99,36 @@ class WebConfig:
     @property
     def guard(self) -> Credentials | None:
         """Who tells users apart; None where nobody has to say who he is."""
+        now = time.monotonic()
+        if now - self._looked_at_files >= LOOK_SECONDS:
+            self._looked_at_files = now
+            self._take_up_files()
         return self._credentials
+
+    def _file_stamps(self) -> object:
+        """What changes when one of the files is replaced."""
+        found = []
+        for path in (self._path, self._roles_path):
+            try:
+                found.append(tls.stamp(path) if path else None)
+            except OSError:
+                found.append(None)
+        return found
+
+    def _take_up_files(self) -> None:
+        stamps = self._file_stamps()
+        with self._lock:
+            if stamps == self._files:
+                return
+            self._files = stamps
+            try:
+                self._reload()
+            except WebConfigError as error:
+                log.error(  # noqa: TRY400 - one line
+                    "web configuration not replaced", extra={"fields": {"reason": str(error)}}
+                )
+            else:
+                log.info("web configuration replaced")
 
     def context(self) -> ssl.SSLContext | None:
         """The TLS context for a new connection; None for plain HTTP.
@@ -112,7 +150,11 @@ class WebConfig:
             if stamps == self._stamps:
                 return
             self._stamps = stamps
-            self._context = settings.context()
+            context = settings.context()
+            with self._lock:
+                if self._content.tls is not settings:  # a reload was faster
+                    return
+                self._context = context
         except (tls.TlsError, OSError) as error:
             log.error("certificate not replaced", extra={"fields": {"reason": str(error)}})  # noqa: TRY400 - one line
         else:

@@ -199,10 +199,11 @@ def _body_length(headers: Mapping[str, str]) -> int:
     """
     if "transfer-encoding" in headers:
         raise RefusedError(HTTPStatus.LENGTH_REQUIRED)
-    length = int(headers.get("content-length") or 0)
-    if length > BODY_BYTES:
+    # Without zeros in front, of which there may be more than `int` takes.
+    digits = headers.get("content-length", "").lstrip("0") or "0"
+    if len(digits) > len(str(BODY_BYTES)) or int(digits) > BODY_BYTES:
         raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    return length
+    return int(digits)
 
 
 def written(response: Response, more: Mapping[str, str], *, keep: bool) -> bytes:

@@ -8,6 +8,10 @@ from gpu_sentinel.rules.limits import Limits
 _P = "Prometheus on {{ $labels.host }} ({{ $labels.instance }})"
 _A = "Alertmanager on {{ $labels.host }} ({{ $labels.instance }})"
 _KEY = "notification_error_ratio"
+_STATE = 'max without (state) (alertmanager_alerts{{state="{}"}})'.format
+#: Where a silence of the Watchdog alone is told, that alert is the only one that is active. It is
+#: left out: else it would end itself, and begin anew.
+_OWN = 'scalar(count(ALERTS{alertname="AlertmanagerAllSilenced",alertstate="firing"}) or vector(0))'
 
 
 def alerts(limits: Limits) -> tuple[Alert, ...]:
@@ -86,6 +90,20 @@ def _alertmanager(limits: Limits) -> tuple[Alert, ...]:
             threshold=f"more than {limits.text(_KEY, 'humanizePercentage')} for 5 min",
             first_step="Alertmanager's log says what the receiver answered: address, password, "
             "certificate?",
+        ),
+        Alert(
+            name="AlertmanagerAllSilenced",
+            severity="warning",
+            # The Watchdog always fires, so one alert is always active: but for a silence.
+            expr=f"{_STATE('active')} <= {_OWN}\n  and {_STATE('suppressed')} > 0",
+            wait="5m",
+            summary=f"{_A} has silenced all alerts",
+            description=f"{_A} tells nobody of any alert, not even of the Watchdog: a silence matches "
+            "all of them, and this one, too, unless it is of the Watchdog alone.",
+            value="no alert is active",
+            threshold="none but silenced ones, for 5 min",
+            first_step="`gpu-sentinel alerts audit` lists silences that match too much; end them with "
+            "`amtool silence expire ID`, or on Alertmanager's page.",
         ),
         Alert(
             name="AlertmanagerClusterIncomplete",
