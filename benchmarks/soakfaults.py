@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import random
@@ -175,13 +174,12 @@ def _fill(handle: int) -> None:
     """Write until there is no room for one more byte."""
     for size in (1 << 20, 1 << 12, 1):
         block = bytes(size)
-        with contextlib.suppress(BlockingIOError):
-            try:
-                while True:
-                    os.write(handle, block)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
+        try:
+            while True:
+                os.write(handle, block)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
 
 
 def corrupt_silences(context: Context) -> None:

@@ -29,8 +29,8 @@ FLOORS = (
     ("windows", "logs"),
     ("yamlfile",),
     (
-        *("addresses", "durations", "expressions", "model", "printable", "regularfile"),
-        *("shortage", "signals", "yamlloader", ""),
+        *("addresses", "durations", "expressions", "filelock", "model", "printable"),
+        *("regularfile", "shortage", "signals", "yamlloader", ""),
     ),
 )
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}

@@ -98,3 +98,6 @@ def test_auditor_survives_an_alertmanager_that_is_away(free_port):
     auditor = Auditor(lambda: Alertmanager(f"http://127.0.0.1:{free_port()}"), pytest.fail)
     auditor.look()
     auditor.stop()
+    auditor.start()
+    auditor.stop(60)
+    assert not auditor.is_alive()

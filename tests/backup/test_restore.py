@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from gpu_sentinel.backup import manifest
+from gpu_sentinel.backup.restore import places, restore
 from gpu_sentinel.backup.sources import Sources
 from gpu_sentinel.backup.take import take
 
@@ -106,6 +108,24 @@ class TestRestored:
         }
         assert not (folder / "up.lock").exists()
 
+    @pytest.mark.parametrize("force", [[], ["--force"]])
+    def test_all_belongs_to_the_owner_of_the_folder(
+        self, copy: Path, tmp_path: Path, force: list[str]
+    ):
+        """Also the lock, which the owner's own `gpu-sentinel up` has to open."""
+        folder = tmp_path / "home" / "data"
+        folder.mkdir(parents=True)
+        if force:
+            (folder / "old.yml").write_text("old")
+        if os.geteuid() == 0:
+            os.chown(folder, 1234, 1235)
+        before = folder.stat()
+        assert command("restore", copy, "--data-dir", folder, *force).returncode == 0
+        assert (folder / "up.lock").stat().st_mode & 0o777 == 0o600
+        assert {(p.stat().st_uid, p.stat().st_gid) for p in (folder, *folder.rglob("*"))} == {
+            (before.st_uid, before.st_gid)
+        }
+
     def test_force_moves_the_old_aside(self, data: Path, copy: Path):
         before = tree(data)
         result = command("restore", copy, "--data-dir", data, "--force")
@@ -176,9 +196,38 @@ class TestRefused:
         """It can take a copy while it is empty, but not be moved aside."""
         assert command("restore", copy, "--prometheus-dir", small_disk).returncode == 0
         before = tree(small_disk)
-        result = command("restore", copy, "--prometheus-dir", small_disk, "--force")
-        refused(result, "cannot be written: Device or resource busy")
+        other = small_disk.parent / "alertmanager"
+        result = command(
+            *("restore", copy, "--prometheus-dir", small_disk, "--alertmanager-dir", other),
+            "--force",
+        )
+        refused(result, f"{small_disk}: cannot be written: Device or resource busy")
+        assert not other.exists()
         assert tree(small_disk) == before
+
+    def test_what_cannot_be_put_back_is_named(self, copy: Path, tmp_path: Path, monkeypatch):
+        """The folder that fails is named first; all that can be is as before."""
+        first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+        third.mkdir()
+        (third / "old.yml").write_text("old")
+        rename = os.rename
+
+        def failing(source: object, *rest: object, **more: object) -> None:
+            if source in ("silences", first / "wal"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            rename(source, *rest, **more)
+
+        monkeypatch.setattr(os, "rename", failing)
+        parts = {"dashboards": third, "prometheus": first, "alertmanager": second}
+        with pytest.raises(manifest.BackupError) as error:
+            restore(copy, places(None, parts), force=True, progress=lambda _done, _total: None)
+        assert str(error.value) == (
+            f"{second}: cannot be written: Input/output error; "
+            f"{first / 'wal'} is new and cannot be removed: Input/output error"
+        )
+        assert tree(third) == {"old.yml": ((third / "old.yml").stat().st_mode, b"old")}
+        assert [path.name for path in first.iterdir()] == ["wal"]
+        assert not second.exists()
 
     def test_full_disk(self, data: Path, small_disk: Path, tmp_path: Path):
         os.truncate(data / "prometheus" / "wal" / "00000004", 9 << 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sqlite3
@@ -247,6 +248,17 @@ class TestRefused:
         assert result.returncode == 1
         assert "\x1b" not in result.stderr
         assert "such a name cannot be in a copy: rename it" in result.stderr
+
+    def test_source_that_cannot_be_read(self, data: Path, tmp_path: Path):
+        (data / "dashboards" / "loop").symlink_to("loop")
+        result = backup("--data-dir", data)
+        assert result.returncode == 1
+        loop = data / "dashboards" / "loop"
+        why = os.strerror(errno.ELOOP)
+        assert result.stderr == f"gpu-sentinel: {loop}: cannot be read: {why}\n"
+        assert [path.name for path in (tmp_path / "data-backups").iterdir()] == [
+            ".gpu-sentinel-backup.lock"
+        ]
 
     def test_segment_that_is_missing(self, data: Path):
         (data / "prometheus" / "wal" / "00000003").unlink()

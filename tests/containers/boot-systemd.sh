@@ -20,6 +20,9 @@ ln -s "/opt/python/bin/python$3" "$opt/bin/python3"
 printf '/%s\n' "$opt/src/exporter" "$opt/deps" > "$opt/lib/python$3/site-packages/test.pth"
 printf '#!/bin/sh\nexec /%s/bin/python3 -m gpu_sentinel "$@"\n' "$opt" > "$opt/bin/gpu-sentinel"
 chmod +x "$opt/bin/gpu-sentinel"
+# A Python whose library is looked for where it was built: services see no home directory.
+mkdir -p etc/systemd/system.conf.d
+printf '[Manager]\nDefaultEnvironment=LD_LIBRARY_PATH=/opt/python/lib\n' > etc/systemd/system.conf.d/test.conf
 # Nothing of this system is to be started but systemd itself.
 rm -rf etc/systemd/system/*.wants
 
@@ -45,5 +48,7 @@ mount --make-private .
 pivot_root . mnt
 umount -l /mnt
 cd /
+# As a machine has it: what systemd mounts for a service's credentials must be seen by the service.
+mount --make-rshared /
 exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --system --unit=multi-user.target --log-target=null --show-status=0

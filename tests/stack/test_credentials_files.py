@@ -134,7 +134,7 @@ def test_for_containers(tmp_path: Path, capsys):
         wanted = 0o755 if path.is_dir() else 0o400 if os.geteuid() == 0 else 0o444
         assert stat.S_IMODE(path.stat().st_mode) == wanted or path.parent == given, path
     web = yaml.safe_load((given / "alertmanager/web/alertmanager.yml").read_text())
-    assert web["tls_server_config"]["cert_file"] == "/etc/gpu-sentinel/tls/server.pem"
+    assert web["tls_server_config"]["cert_file"] == "server.pem"
     assert set(web["basic_auth_users"]) == {"admin", "user", "prometheus", "grafana"}
     config = yaml.safe_load((given / "prometheus/prometheus.yml").read_text())
     asked = (*config["scrape_configs"], *config["alerting"]["alertmanagers"])
@@ -144,7 +144,7 @@ def test_for_containers(tmp_path: Path, capsys):
         assert client["tls_config"] == {"ca_file": "/etc/gpu-sentinel/tls/ca.pem"}
         assert client["basic_auth"] == login
         assert client["file_sd_configs"][0]["files"][0].startswith("/etc/prometheus/")
-    server = x509.load_pem_x509_certificate((folder / "tls/server.pem").read_bytes())
+    server = x509.load_pem_x509_certificate((folder / "web/server.pem").read_bytes())
     names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     named = names.get_values_for_type(x509.DNSName)
     assert {"exporter", "prometheus", "alertmanager", "grafana", "localhost"} <= set(named)
@@ -177,3 +177,15 @@ def test_folder_that_cannot_be(capsys):
     assert run(["credentials", "init", "a\0b"]) in (1, 2)
     (line,) = capsys.readouterr().err.splitlines()
     assert "defect" not in line
+
+
+@pytest.mark.parametrize("text", ["a: [", "", "- list", "\x00"])
+def test_file_that_cannot_be_understood_is_one_line(tmp_path: Path, capsys, text: str):
+    assert run(["credentials", "init", str(tmp_path / "secrets")]) == 0
+    (tmp_path / "secrets" / "credentials.yml").write_text(text)
+    capsys.readouterr()
+    assert run(["credentials", "rotate", "--dir", str(tmp_path / "secrets"), "admin"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "credentials.yml" in said
+    assert "remove it" in said

@@ -7,11 +7,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 import requests
+from cryptography import x509
 
+from gpu_sentinel.stack import certificates, credentials
 from gpu_sentinel.stack.storage import NEWER, Storage
 
 #: A service that rings when it is not called.
@@ -194,6 +197,47 @@ def test_clock_that_is_set_is_told(seen: Seen, monkeypatch):
         "The clock went forward by 60 min: nothing was measured in between.",
         "Prometheus stores again: 65 s are missing.",
     ]
+
+
+def _ends(folder: Path) -> datetime:
+    return x509.load_pem_x509_certificate((folder / "server.pem").read_bytes()).not_valid_after_utc
+
+
+def test_certificate_is_renewed_while_up_runs(seen: Seen, monkeypatch):
+    monkeypatch.setattr("gpu_sentinel.stack.storage.full", lambda _data: "")
+    found = credentials.of_data(seen.storage.data, tls=True)
+    tls = found.certificate[0].parent
+    with monkeypatch.context() as short:
+        short.setattr(certificates, "_SERVER_DAYS", 20)
+        found.prepare()
+    first = _ends(tls)
+    seen.pass_time(60, appended=1)
+    seen.ahead += 86300
+    seen.pass_time(5, appended=1)
+    assert _ends(tls) == first, "it is looked at once a day"
+    seen.ahead += 100
+    renewed = "The certificate was renewed: all parts take it up without a restart."
+    assert renewed in seen.pass_time(60, appended=1)
+    assert _ends(tls) - first > timedelta(days=340)
+    seen.ahead += 86400
+    assert renewed not in seen.pass_time(60, appended=1), "it lasts"
+    (tls / "ca.pem").write_text("nothing")
+    seen.ahead += 86400
+    assert (
+        "The certificate cannot be renewed: DATA/secrets/tls: the CA cannot be read: move the "
+        "folder away, and a new one is made"
+    ) in seen.pass_time(60, appended=1)
+
+
+@pytest.mark.parametrize("kept", ["without credentials", "without TLS"])
+def test_nothing_is_renewed_without_tls(seen: Seen, kept: str):
+    found = credentials.of_data(seen.storage.data, tls=False)
+    if kept == "without TLS":
+        found.prepare()
+    seen.pass_time(5, appended=1)
+    seen.ahead += 2 * 86400
+    assert not any("certificate" in line for line in seen.pass_time(5, appended=1))
+    assert not found.certificate[0].exists()
 
 
 def test_samples_of_the_future_fire_and_stop_the_watchdog(

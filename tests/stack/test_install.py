@@ -18,9 +18,10 @@ import pytest
 import requests
 
 from gpu_sentinel import cli
-from gpu_sentinel.stack import install
+from gpu_sentinel.cli import credentials, logins
+from gpu_sentinel.stack import install, programs
 from gpu_sentinel.stack.install import Target
-from gpu_sentinel.stack.units import SERVICES, templates
+from gpu_sentinel.stack.units import JOBS, SERVICES, templates
 
 HOOK = ("--webhook-url", "http://127.0.0.1:1/secret")
 PARTS = ("exporter", "alertmanager", "prometheus")
@@ -73,7 +74,7 @@ def test_writes_units_configuration_and_users(root: Path, told):
         assert (units / "multi-user.target.wants" / service.unit).is_symlink()
         text = (units / service.unit).read_text()
         assert str(root) not in text, "the service finds it below /"
-        assert "secret" not in text
+        assert "127.0.0.1:1/" not in text, "its path may be a secret"
     data = root / "var/lib/gpu-sentinel"
     users = {
         fields[0]: int(fields[2])
@@ -86,6 +87,137 @@ def test_writes_units_configuration_and_users(root: Path, told):
         assert path.stat().st_gid == users["gpu-sentinel-alertmanager"]
         assert path.stat().st_mode & 0o007 == 0, "nobody else reads it"
     assert str(root) not in (data / "config/prometheus/prometheus.yml").read_text()
+    assert (units / "timers.target.wants/gpu-sentinel-audit.timer").is_symlink()
+    assert not (units / "gpu-sentinel-certificate.timer").exists()
+
+
+def test_secrets_stay_with_root_and_are_named_to_the_service_they_are_for(root: Path, told):
+    code, said = told("--root", str(root), "--tls", *HOOK)
+    assert code == 0, said
+    secrets = root / "var/lib/gpu-sentinel/secrets"
+    for path in (secrets, *secrets.rglob("*")):
+        assert (path.stat().st_uid, path.stat().st_mode & 0o077) == (0, 0), path
+    passwords = {path.name: path.read_text().strip() for path in (secrets / "passwords").iterdir()}
+    assert "admin" in passwords
+    others = [p for p in root.rglob("*") if p.is_file() and not p.is_relative_to(secrets)]
+    for text in (said, *(path.read_text(errors="replace") for path in others)):
+        assert not [user for user, password in passwords.items() if password in text]
+    given = {
+        unit: re.findall(r"^LoadCredential=([^:]+):(.*)$", path.read_text(), re.MULTILINE)
+        for unit in (*(s.unit for s in SERVICES if s.part in PARTS), *(j.unit for j in JOBS))
+        if (path := root / "etc/systemd/system" / unit)
+    }
+    pair, ca = ["server.key", "server.pem"], ["ca.pem"]
+    prometheus = ["password-prometheus"]
+    assert {unit: sorted(name for name, _ in files) for unit, files in given.items()} == {
+        "gpu-sentinel.service": ["roles.yml", *pair, "web.yml"],
+        "gpu-sentinel-alertmanager.service": [*pair, "web.yml"],
+        "gpu-sentinel-prometheus.service": [*ca, *prometheus, *pair, "web.yml"],
+        "gpu-sentinel-audit.service": [*ca, "credentials.yml", *prometheus],
+        "gpu-sentinel-certificate.service": [],
+    }
+    for unit, files in given.items():
+        for name, file in files:
+            assert (root / file.lstrip("/")).is_file(), (unit, name)
+        part = (
+            unit.removeprefix("gpu-sentinel-").partition(".")[0].replace("gpu-sentinel", "exporter")
+        )
+        if "web.yml" in dict(files):
+            assert dict(files)["web.yml"].endswith(f"/secrets/web/{part}.yml")
+
+
+def test_passwords_are_shown_once_and_on_a_terminal_alone(root: Path, told, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    passwords = root / "var/lib/gpu-sentinel/secrets/passwords"
+    said = told("--root", str(root), *HOOK)[1]
+    assert f"  admin    {(passwords / 'admin').read_text().strip()}  may do everything\n" in said
+    assert (passwords / "prometheus").read_text().strip() not in said
+    said = told("--root", str(root), *HOOK)[1]
+    assert (passwords / "admin").read_text().strip() not in said
+    assert f"passwords in {passwords}/USER\n" in said
+
+
+def test_grafana_is_given_what_its_files_name(root: Path, told, monkeypatch):
+    """No Grafana is run: one is said to be there."""
+    monkeypatch.setattr(programs, "grafana_program", lambda: ("/usr/bin/true", root))
+    code, said = told("--root", str(root), "--part", "grafana", "--tls")
+    assert code == 0, said
+    unit = "gpu-sentinel-grafana.service"
+    text = (root / "etc/systemd/system" / unit).read_text()
+    given = dict(re.findall(r"^LoadCredential=([^:]+):(.*)$", text, re.MULTILINE))
+    for file in given.values():
+        assert (root / file.lstrip("/")).is_file()
+    config = root / "var/lib/gpu-sentinel/config/grafana/provisioning/datasources/sentinel.yml"
+    named = re.findall(rf"/run/credentials/{unit}/([\w.-]+)", text + config.read_text())
+    assert sorted(set(named)) == sorted(given)
+    assert sorted(given) == [
+        *("ca.pem", "password-grafana", "password-prometheus", "server.key", "server.pem")
+    ]
+    assert not (root / "etc/systemd/system/gpu-sentinel-audit.timer").exists(), "no Alertmanager"
+
+
+def test_again_keeps_passwords_and_takes_tls_off(root: Path, told):
+    password = root / "var/lib/gpu-sentinel/secrets/passwords/admin"
+    timer = root / "etc/systemd/system/gpu-sentinel-certificate.timer"
+    wanted = timer.parent / "timers.target.wants" / timer.name
+    assert told("--root", str(root), "--tls", *HOOK)[0] == 0
+    first = password.read_text()
+    assert wanted.is_symlink()
+    # One part alone would speak another protocol than the others.
+    code, said = told("--root", str(root), "--part", "prometheus")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "name --part exporter, too" in said
+    assert told("--root", str(root), "--tls", "--part", "prometheus")[0] == 0
+    code, said = told("--root", str(root), *HOOK)
+    assert code == 0, said
+    assert password.read_text() == first
+    assert not timer.exists()
+    assert not wanted.is_symlink()
+    text = (timer.parent / "gpu-sentinel-prometheus.service").read_text()
+    assert "server.key" not in text
+
+
+def test_root_finds_the_credentials_of_services(root: Path, told, capsys, monkeypatch, tmp_path):
+    assert told("--root", str(root), *HOOK)[0] == 0
+    secrets = root / "var/lib/gpu-sentinel/secrets"
+    monkeypatch.setattr(credentials, "_OF_SERVICES", secrets)
+    monkeypatch.setattr(credentials, "_OF_UP", tmp_path / "none")
+    assert cli.run(["credentials", "show", "admin"]) == 0
+    assert capsys.readouterr().out == (secrets / "passwords/admin").read_text()
+    monkeypatch.setattr(credentials, "_OF_SERVICES", tmp_path / "none")
+    assert cli.run(["credentials", "show", "admin"]) == 1
+    assert "holds no credentials" in capsys.readouterr().err
+    searched = (secrets / "credentials.yml", *logins._SEARCHED[1:])
+    monkeypatch.setattr(logins, "_SEARCHED", searched)
+    found = logins.find(None)
+    assert found is not None
+    assert (found.user, found.password) == (
+        "admin",
+        (secrets / "passwords/admin").read_text().strip(),
+    )
+    assert str(logins.INSTALLED) == "/var/lib/gpu-sentinel"
+
+
+def test_rotate_restarts_the_services(root: Path, recorded: Path, told, capsys, monkeypatch):
+    """As on a machine whose systemd runs, and whose root is this one."""
+    assert told("--root", str(root), "--tls", *HOOK)[0] == 0
+    recorded.unlink()
+    monkeypatch.setattr(install, "_here", lambda: Target(root, live=True))
+    secrets = root / "var/lib/gpu-sentinel/secrets"
+    old = (secrets / "passwords/reader").read_text()
+    assert cli.run(["credentials", "rotate", "--dir", str(secrets), "reader"]) == 0
+    said = capsys.readouterr().out
+    assert (secrets / "passwords/reader").read_text() != old
+    names = [s.unit for s in SERVICES if s.part in PARTS]
+    assert f"Restarted: {', '.join(names)}." in said
+    restarted = f"try-restart {' '.join(names)}\n"
+    assert recorded.read_text() == restarted
+    assert cli.run(["credentials", "renew", "--dir", str(secrets)]) == 0
+    assert capsys.readouterr().out == "The certificate lasts.\n"
+    (secrets / "web/server.pem").unlink()
+    assert cli.run(["credentials", "renew", "--dir", str(secrets)]) == 0
+    assert "The certificate is a new one.\nRestarted: " in capsys.readouterr().out
+    assert recorded.read_text() == restarted * 2
 
 
 def test_again_then_removed(root: Path, told, repository: Path):
@@ -111,6 +243,7 @@ def test_dry_run_writes_nothing(root: Path, told):
     assert code == 0
     assert f"would write {root}/etc/systemd/system/gpu-sentinel.service\n" in said
     assert said.endswith("would run   systemctl enable gpu-sentinel.service\n")
+    assert f"would write {root}/var/lib/gpu-sentinel/secrets/passwords/admin\n" in said
     assert not [*root.iterdir()]
 
 
@@ -122,14 +255,20 @@ def test_asks_systemd_to_start_and_stop(root: Path, recorded: Path, told, free_p
     ports = [f"--{part}-port={free_port()}" for part in PARTS]
     code, said = told(*HOOK, *ports)
     assert code == 0, said
-    names = "gpu-sentinel.service gpu-sentinel-alertmanager.service gpu-sentinel-prometheus.service"
+    names = (
+        "gpu-sentinel.service gpu-sentinel-alertmanager.service gpu-sentinel-prometheus.service "
+        "gpu-sentinel-audit.timer"
+    )
     assert recorded.read_text().splitlines() == [
         "daemon-reload",
         f"enable {names}",
         f"restart {names}",
     ]
     assert told("--remove")[0] == 0
-    assert recorded.read_text().splitlines()[3:] == [f"disable --now {names}", "daemon-reload"]
+    assert recorded.read_text().splitlines()[3:] == [
+        f"disable --now {names} gpu-sentinel-audit.service",
+        "daemon-reload",
+    ]
 
 
 def _without_users(run: Callable[..., None]) -> Callable[..., None]:
@@ -198,7 +337,10 @@ def units(root: Path, told, free_port) -> dict[str, Path]:
     """The units as they are installed, of all parts that are there."""
     ports = [f"--{part}-port={free_port()}" for part in PARTS]
     assert told("--root", str(root), "--simulate=steady", *ports, *HOOK)[0] == 0
-    return {s.part: root / "etc/systemd/system" / s.unit for s in SERVICES if s.part in PARTS}
+    return {s.part: root / "etc/systemd/system" / s.unit for s in SERVICES if s.part in PARTS} | {
+        "audit": root / "etc/systemd/system/gpu-sentinel-audit.service",
+        "timer": root / "etc/systemd/system/gpu-sentinel-audit.timer",
+    }
 
 
 def test_systemd_understands_what_is_written(tool, units: dict[str, Path]):
@@ -208,9 +350,9 @@ def test_systemd_understands_what_is_written(tool, units: dict[str, Path]):
     assert (result.returncode, said) == (0, []), result.stderr
 
 
-@pytest.mark.parametrize("part", [s.part for s in SERVICES])
+@pytest.mark.parametrize("part", [s.part for s in (*SERVICES, *JOBS)])
 def test_units_are_closed(tool, part: str):
-    (unit,) = [s.unit for s in SERVICES if s.part == part]
+    (unit,) = [s.unit for s in (*SERVICES, *JOBS) if s.part == part]
     result = subprocess.run(
         [
             *(tool("systemd-analyze"), "security", "--offline=true", "--no-pager"),
@@ -225,18 +367,33 @@ def test_units_are_closed(tool, part: str):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_command_of_each_unit_runs(root: Path, units: dict[str, Path], eventually, part: str):
+def test_command_of_each_unit_runs(
+    root: Path, units: dict[str, Path], eventually, tmp_path: Path, part: str
+):
     """With the paths below the root, which systemd would find below /."""
-    (line,) = re.findall(r"^ExecStart=(.*)$", units[part].read_text(), re.MULTILINE)
+    text = units[part].read_text()
+    (line,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     data = "/var/lib/gpu-sentinel"
-    command = [word.replace(data, f"{root}{data}") for word in shlex.split(line)]
+    given = f"/run/credentials/{units[part].name}"
+    copies = tmp_path / "given"
+    copies.mkdir()
+    for name, file in re.findall(r"^LoadCredential=([^:]+):(.*)$", text, re.MULTILINE):
+        shutil.copy(root / file.lstrip("/"), copies / name)
+    command = [
+        word.replace(data, f"{root}{data}").replace(given, str(copies))
+        for word in shlex.split(line)
+    ]
+    secret = root / "var/lib/gpu-sentinel/secrets/passwords/prometheus"
+    login = ("prometheus", secret.read_text().strip())
     (address,) = re.findall(r"listen-address[= ](127\.0\.0\.1:\d+)", line)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def ready() -> bool:
         assert process.poll() is None
         try:
-            return requests.get(f"http://{address}/-/ready", timeout=5).ok
+            if not requests.get(f"http://{address}/-/ready", auth=login, timeout=5).ok:
+                return False
+            return requests.get(f"http://{address}/metrics", timeout=5).status_code == 401
         except requests.ConnectionError:
             return False
 

@@ -141,12 +141,12 @@ def test_part_is_not_blamed_for_descriptors_that_we_lack(tmp_path: Path, eventua
     """Nor does it end the thread that asks."""
     credentials = Credentials(tmp_path)
     credentials.prepare()
-    ask = _Client(credentials).answers
+    client = _Client(credentials)
     asked = []
 
     def answers(url: str) -> bool:
         asked.append(url)
-        return ask(url)
+        return client.answers(url)
 
     part = Component("Part", [], tmp_path / "log", "http://127.0.0.1:9/")
     prober = _Prober(part, answers, 0.01)

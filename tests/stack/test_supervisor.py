@@ -241,13 +241,16 @@ def test_log_is_kept_and_limited(running: Running, free_port, monkeypatch):
 def test_log_of_a_running_part_is_limited(running: Running, free_port, eventually, monkeypatch):
     monkeypatch.setattr(process, "LOG_BYTES", 10_000)
     talks = "import threading\nthreading.Thread(target=lambda: [print('x' * 1000, flush=True) or "
-    part = running.part(
-        "Part", free_port(), talks + "time.sleep(.01) for _ in range(200)]).start()" + SERVER
-    )
+    written = running.folder / "written"
+    talks += f"time.sleep(.01) for _ in range(200)] and open({str(written)!r}, 'w')).start()"
+    part = running.part("Part", free_port(), talks + SERVER)
     part.command[2] = "import time\n" + part.command[2]
-    old = part.log.with_name("Part.log.1")
-    running.run(part, then=lambda: eventually(old.exists, 20, "it is moved aside"))
-    assert part.log.stat().st_size < 200 * 1001
+
+    def limited() -> bool:
+        return written.exists() and part.log.stat().st_size <= 10_000
+
+    running.run(part, then=lambda: eventually(limited, 20, "the log is short after all lines"))
+    assert part.log.with_name("Part.log.1").stat().st_size > 10_000
     assert running.lines == []
 
 

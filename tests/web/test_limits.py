@@ -162,19 +162,21 @@ class TestThrottle:
         assert not any(map(is_local, ("192.0.2.1", "::", "::ffff:192.0.2.127", "2001:db8::127.1")))
 
 
-def test_passwords_wait_for_each_other_and_who_is_known_does_not(start, web_file, monkeypatch):
+def test_passwords_wait_for_each_other_and_who_is_known_does_not(
+    start, web_file, monkeypatch, eventually
+):
     """While one check hangs, who was right before is answered, and others get 429 in the end."""
     server = start(config=web_file(f"basic_auth_users: {{bob: '{HASHED}'}}\n"))
     url = server.urls[0]
     assert requests.get(url, auth=("bob", PASSWORD), timeout=5).ok
     release, entered = threading.Event(), threading.Event()
     monkeypatch.setattr(
-        server.access.guard, "check", lambda _: entered.set() or (release.wait(10) and None)
+        server.access.guard, "check", lambda _: entered.set() or (release.wait(60) and None)
     )
     answers: list[int] = []
 
     def guess() -> None:
-        answers.append(requests.get(url, auth=("bob", "wrong"), timeout=15).status_code)
+        answers.append(requests.get(url, auth=("bob", "wrong"), timeout=60).status_code)
 
     guessing = [threading.Thread(target=guess) for _ in range(8)]
     for thread in guessing:
@@ -182,8 +184,9 @@ def test_passwords_wait_for_each_other_and_who_is_known_does_not(start, web_file
     assert entered.wait(5)
     assert requests.get(url, auth=("bob", PASSWORD), timeout=5).ok
     # Of this address one is looked at, and so many wait.
-    for thread in guessing:
-        thread.join(0.01)
+    eventually(
+        lambda: len(answers) == 8 - http._WAITING_EACH, 5, "the rest is refused while these wait"
+    )
     release.set()
     for thread in guessing:
         thread.join(10)
@@ -286,7 +289,14 @@ def test_answers_that_nobody_reads_are_limited(start, monkeypatch, eventually):
 
 
 class TestWorkers:
-    def test_jobs_are_done_in_their_order_by_so_many_threads(self, eventually):
+    def test_jobs_of_one_thread_are_done_in_their_order(self, eventually):
+        crew, done = workers.Workers("test-crew", 1), []
+        for number in range(50):
+            crew.submit(lambda n=number: done.append(n))
+        eventually(lambda: len(done) == 50, 5, "all are done")
+        assert done == list(range(50))
+
+    def test_jobs_are_done_by_so_many_threads(self, eventually):
         crew, done, most = workers.Workers("test-crew", 2), [], []
 
         def job(number: int) -> None:

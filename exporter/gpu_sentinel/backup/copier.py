@@ -179,7 +179,7 @@ class Copier:
     def _copy(self, number: int, found: os.stat_result, source: Path, path: str) -> None:
         digest, size = hashlib.sha256(), 0
         target = self.folder / path
-        with self._written(target):
+        with written(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -195,11 +195,11 @@ class Copier:
                     break
                 digest.update(chunk)
                 size += len(chunk)
-                with self._written(target):
+                with written(target):
                     write_all(out, chunk)
                 self._advance(len(chunk))
             mode = found.st_mode & 0o777
-            with self._written(target):
+            with written(target):
                 os.fchmod(out, mode)
                 os.utime(out, ns=(found.st_atime_ns, found.st_mtime_ns))
                 os.fsync(out)
@@ -214,7 +214,7 @@ class Copier:
             BackupError: it cannot be read again.
         """
         target = self.folder / path
-        with self._written(target):
+        with written(target):
             number = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fchmod(number, mode)
@@ -240,7 +240,7 @@ class Copier:
         Raises:
             BackupError: they cannot be written.
         """
-        with self._written(self.folder):
+        with written(self.folder):
             for folder, _, _ in os.walk(self.folder):
                 sync(Path(folder))
 
@@ -249,13 +249,18 @@ class Copier:
         self._total = max(self._total, self._done)
         self._progress(self._done, self._total)
 
-    @staticmethod
-    @contextmanager
-    def _written(target: Path) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise unwritable(target, error) from None
+
+@contextmanager
+def written(target: Path) -> Iterator[None]:
+    """Turn what goes wrong in writing into one line.
+
+    Raises:
+        BackupError: the target cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(target, error) from None
 
 
 def unwritable(target: Path, error: OSError) -> BackupError:

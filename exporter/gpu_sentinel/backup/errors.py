@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from gpu_sentinel import printable
 
 
 class BackupError(Exception):
@@ -11,5 +11,4 @@ class BackupError(Exception):
 
 def shown(path: object) -> str:
     """A path for a line of text: control characters in it must not reach a terminal."""
-    text = str(path)
-    return text if text.isprintable() else json.dumps(text)
+    return printable.line(path)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gpu_sentinel import filelock
 from gpu_sentinel.backup.errors import BackupError, shown
-
-#: Held by `gpu-sentinel up` in its data directory.
-UP_LOCK = "up.lock"
 
 _PROC = Path("/proc")
 
@@ -24,16 +21,11 @@ def locked(folder: Path) -> Iterator[None]:
         BackupError: it runs there.
         OSError: the lock cannot be made.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    number = os.open(folder / UP_LOCK, flags, 0o600)
     try:
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BackupError(f"{shown(folder)}: it is in use: stop the stack first") from None
-        yield
-    finally:
-        os.close(number)
+        with filelock.held(folder / filelock.UP_LOCK):
+            yield
+    except filelock.HeldError:
+        raise BackupError(f"{shown(folder)}: it is in use: stop the stack first") from None
 
 
 def check_unused(folder: Path, proc: Path = _PROC) -> None:

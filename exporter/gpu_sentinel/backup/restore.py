@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -13,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 
+from gpu_sentinel import filelock
 from gpu_sentinel.backup import inuse, manifest, verify
-from gpu_sentinel.backup.copier import Progress, sync, unwritable, write_all
+from gpu_sentinel.backup.copier import Progress, sync, unwritable, write_all, written
 from gpu_sentinel.backup.errors import BackupError, shown
 from gpu_sentinel.backup.manifest import PARTS, Entry
 
@@ -26,7 +26,7 @@ _STAGE = ".gpu-sentinel-restore-"
 _RANDOM = 8
 
 #: What may be in a folder that counts as empty.
-_NOTHING = {inuse.UP_LOCK, "lost+found"}
+_NOTHING = {filelock.UP_LOCK, "lost+found"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,8 @@ def restore(copy: Path, where: list[Place], *, force: bool, progress: Progress) 
         progress: is told of every file.
 
     Raises:
-        BackupError: the copy is damaged, or a folder cannot take it: nothing has changed.
+        BackupError: the copy is damaged, or a folder cannot take it: nothing has changed, but for
+            what the message names.
     """
     content = manifest.read(copy)
     wanted = {part for place in where for part in place.parts}
@@ -125,15 +126,16 @@ def _swap(stages: list[_Stage], stamp: str) -> None:
     """Give everything its name, or nothing."""
     try:
         for stage in stages:
-            stage.set_aside(stamp)
+            with written(stage.place.folder):
+                stage.set_aside(stamp)
         for stage in stages:
-            stage.move_in()
+            with written(stage.place.folder):
+                stage.move_in()
     except BaseException as error:
-        for stage in reversed(stages):
-            stage.roll_back()
-        if isinstance(error, OSError):
-            raise unwritable(stage.place.folder, error) from None
-        raise
+        left = [line for undone in reversed(stages) for line in undone.roll_back()]
+        if not left:
+            raise
+        raise BackupError("; ".join([str(error) or type(error).__name__, *left])) from error
 
 
 class _Stage:
@@ -175,7 +177,7 @@ class _Stage:
         self._stage = (
             parent if self._full else folder
         ) / f"{stage}{secrets.token_hex(_RANDOM // 2)}"
-        with _written(self._stage):
+        with written(self._stage):
             self._stage.mkdir(mode=0o700)
             undo.callback(shutil.rmtree, self._stage, ignore_errors=True)
             # The folder may belong to a service. Whatever its user does to names in it meanwhile,
@@ -195,16 +197,16 @@ class _Stage:
         inside = PurePosixPath(self.place.parts[part], rest)
         target = self.place.folder / inside
         with verify.opened(copy, entry) as source:
-            with _written(target):
+            with written(target):
                 out = self._create(inside, 0o700 if part == "secrets" else 0o755)
             try:
 
                 def write(chunk: memoryview) -> None:
-                    with _written(target):
+                    with written(target):
                         write_all(out, chunk)
 
                 verify.read(copy, entry, source, write)
-                with _written(target):
+                with written(target):
                     self._own(out)
                     os.fchmod(out, entry.mode)
                     os.utime(out, ns=(entry.modified, entry.modified))
@@ -239,7 +241,7 @@ class _Stage:
         Raises:
             BackupError: it cannot be written.
         """
-        with _written(self._stage):
+        with written(self._stage):
             for _, _, _, number in os.fwalk(dir_fd=self._opened):
                 os.fsync(number)
 
@@ -276,14 +278,24 @@ class _Stage:
             self._moved.append(name)
         sync(self.place.folder)
 
-    def roll_back(self) -> None:
-        """Have it as it was before."""
-        for name in self._moved:
-            os.rename(self.place.folder / name, name, dst_dir_fd=self._opened)
+    def roll_back(self) -> list[str]:
+        """Have it as it was before; a line for each that could not be put back."""
         if self.aside is not None:
             folder = self.place.folder.resolve()
             shutil.rmtree(folder, ignore_errors=True)
-            self.aside.rename(folder)
+            try:
+                self.aside.rename(folder)
+            except OSError as error:
+                return [f"what was in {shown(folder)} is in {shown(self.aside)}: {error.strerror}"]
+            return []
+        left = []
+        for name in self._moved:
+            path = self.place.folder / name
+            try:
+                os.rename(path, name, dst_dir_fd=self._opened)
+            except OSError as error:
+                left.append(f"{shown(path)} is new and cannot be removed: {error.strerror}")
+        return left
 
 
 @contextmanager
@@ -294,23 +306,11 @@ def _alone(folder: Path) -> Iterator[None]:
         BackupError: there is another.
         OSError: it is no folder.
     """
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BackupError(f"{shown(folder)}: another restore writes to it") from None
-        yield
-    finally:
-        os.close(number)
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise unwritable(path, error) from None
+        with filelock.held(folder):
+            yield
+    except filelock.HeldError:
+        raise BackupError(f"{shown(folder)}: another restore writes to it") from None
 
 
 def _left_beside(parent: Path, stage: str) -> list[Path]:
@@ -325,6 +325,6 @@ def _left_beside(parent: Path, stage: str) -> list[Path]:
 def _remove_if_empty(folder: Path) -> None:
     """Remove a folder that we made, where nothing was put into it."""
     with suppress(OSError):
-        if [path.name for path in folder.iterdir()] == [inuse.UP_LOCK]:
-            (folder / inuse.UP_LOCK).unlink()
+        if [path.name for path in folder.iterdir()] == [filelock.UP_LOCK]:
+            (folder / filelock.UP_LOCK).unlink()
         folder.rmdir()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from gpu_sentinel import __version__
+from gpu_sentinel import __version__, filelock
 from gpu_sentinel.backup import manifest
-from gpu_sentinel.backup.copier import Copier, Progress, sync, unwritable
+from gpu_sentinel.backup.copier import Copier, Progress, sync, written
 from gpu_sentinel.backup.errors import BackupError, shown
 from gpu_sentinel.backup.manifest import Entry, Manifest
 from gpu_sentinel.backup.sources import Sources
@@ -67,7 +65,8 @@ def take(
         progress: is told of every chunk.
 
     Raises:
-        BackupError: nothing was left behind.
+        BackupError: no copy was taken, and nothing of it is left; or it is complete, but may not
+            outlast a power cut, or an older one cannot be removed.
     """
     for folder in sources.folders():
         if target.resolve().is_relative_to(folder.resolve()):
@@ -81,9 +80,10 @@ def take(
         name = f"gpu-sentinel-{began:%Y%m%dT%H%M%S}.{began.microsecond // 1000:03}Z"
         folder = target / f"{_UNFINISHED}{name}"
         try:
-            folder.mkdir(mode=0o700)
+            with written(folder):
+                folder.mkdir(mode=0o700)
             copier = Copier(folder, progress, before)
-            sources.copy(copier)
+            _copy(sources, copier)
             _check(copier, sources)
             content = Manifest(
                 began.isoformat(timespec="milliseconds"),
@@ -91,17 +91,25 @@ def take(
                 socket.gethostname(),
                 copier.entries,
             )
-            manifest.write(folder, content)
-            copier.sync_folders()
-            folder.rename(target / name)
-            sync(target)
-        except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise unwritable(folder, error) from None
+            with written(folder):
+                manifest.write(folder, content)
+                copier.sync_folders()
+                folder.rename(target / name)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        with written(target):
+            sync(target)
         return Taken(target / name, content, copier.linked, _retire(target, keep, name))
+
+
+def _copy(sources: Sources, copier: Copier) -> None:
+    """What goes wrong in writing, the copier tells: what is left went wrong in reading."""
+    try:
+        sources.copy(copier)
+    except OSError as error:
+        where = error.filename or ", ".join(map(str, sources.folders()))
+        raise BackupError(f"{shown(where)}: cannot be read: {error.strerror}") from None
 
 
 def _check(copier: Copier, sources: Sources) -> None:
@@ -120,21 +128,16 @@ def _check(copier: Copier, sources: Sources) -> None:
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
     """Keep other backups out, and remove what one that was killed has left."""
-    try:
-        target.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(target / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise unwritable(target, error) from None
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BackupError(f"{shown(target)}: another backup is being taken there") from None
+    with ExitStack() as stack:
+        with written(target):
+            target.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                stack.enter_context(filelock.held(target / _LOCK))
+            except filelock.HeldError:
+                raise BackupError(f"{shown(target)}: another backup is being taken there") from None
         for path in target.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(path, ignore_errors=True)
         yield
-    finally:
-        os.close(lock)
 
 
 def _before(target: Path) -> tuple[Path, dict[str, Entry]] | None:

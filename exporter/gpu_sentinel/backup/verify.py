@@ -47,14 +47,14 @@ def _descend(folder: Path, path: str) -> int:
     *folders, name = path.split("/")
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    for part in [*folders, name]:
-        more = os.O_DIRECTORY if part is not name else 0
-        try:
-            below = os.open(part, flags | more, dir_fd=number)
-        finally:
+    try:
+        for part in folders:
+            below = os.open(part, flags | os.O_DIRECTORY, dir_fd=number)
             os.close(number)
-        number = below
-    return number
+            number = below
+        return os.open(name, flags, dir_fd=number)
+    finally:
+        os.close(number)
 
 
 def read(folder: Path, entry: Entry, number: int, take: Callable[[memoryview], None]) -> None:

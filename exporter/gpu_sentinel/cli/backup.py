@@ -110,7 +110,7 @@ def target_of(to: Path | None, data_dir: Path | None) -> Path:
 @click.option(
     "--full",
     is_flag=True,
-    help="Share no file with the copy before, by hard links as is done else.",
+    help="Copy every file; by default, unchanged blocks are hard links to the previous copy.",
 )
 @click.pass_context
 def backup(

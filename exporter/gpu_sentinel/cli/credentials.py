@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,16 +14,30 @@ from gpu_sentinel.addresses import is_url
 from gpu_sentinel.cli.output import say
 from gpu_sentinel.cli.servers import TIMEOUT
 from gpu_sentinel.cli.up import DEFAULT_DATA
+from gpu_sentinel.stack import INSTALLED
 
 if TYPE_CHECKING:
     from gpu_sentinel.stack.credentials import Credentials
 
 GRAFANA = "http://127.0.0.1:3000"
-_DEFAULT = DEFAULT_DATA / "secrets"
+_OF_SERVICES, _OF_UP = INSTALLED / "secrets", DEFAULT_DATA / "secrets"
 # Not of click.Path, which fails at a NUL: see `_one_line`.
 _FOLDER = Path
+
+
+def _default() -> Path:
+    """For root those of the services, if there are any; as `alerts` finds them."""
+    found = os.access(_OF_SERVICES / "credentials.yml", os.R_OK)
+    return _OF_SERVICES if found else _OF_UP
+
+
 _folder = click.option(
-    "--dir", "folder", type=_FOLDER, default=_DEFAULT, show_default=True, help="Where they are."
+    "--dir",
+    "folder",
+    type=_FOLDER,
+    default=_default,
+    show_default=f"{_OF_SERVICES} where root has installed services, else {_OF_UP}",
+    help="Where they are.",
 )
 
 
@@ -77,13 +92,21 @@ def show(folder: Path, user: str) -> None:
 @_folder
 @click.argument("users", nargs=-1, required=True)
 def rotate(folder: Path, users: tuple[str, ...]) -> None:
-    """Give USERS new passwords. The exporter knows them after a restart or SIGHUP."""
+    """Give USERS new passwords.
+
+    Services of `gpu-sentinel install` are restarted. The parts of `up` know them at once, but for
+    Grafana.
+    """
     with _one_line():
         found = _existing(folder, users)
         found.rotate(users)
+        restarted = _restart(found)
+    if restarted:
+        say(f"New passwords are in {found.password_file('USER')}. Restarted: {restarted}.")
+        return
     say(
-        f"New passwords are in {found.password_file('USER')}. Restart `gpu-sentinel up`, or send "
-        "the exporter SIGHUP; Prometheus and Alertmanager know them at once."
+        f"New passwords are in {found.password_file('USER')}. The parts know them at once, but for "
+        "Grafana, which has to be restarted with `gpu-sentinel up`."
     )
 
 
@@ -103,14 +126,14 @@ def grafana(folder: Path, url: str, admin_password_file: Path | None, timeout: f
     """
     from gpu_sentinel.alerting.api import ApiError  # noqa: PLC0415 - as above
     from gpu_sentinel.stack.grafanausers import Grafana, set_up  # noqa: PLC0415
-    from gpu_sentinel.stack.privatefile import read_line  # noqa: PLC0415
+    from gpu_sentinel.stack.privatefile import read_password  # noqa: PLC0415
 
     if not is_url(url):
         raise click.BadParameter("is no URL of http or https", param_hint="--url")
     with _one_line():
         found = _existing(folder, ())
         file = admin_password_file or _of_admin(found)
-        login = ("admin", read_line(file.expanduser()))
+        login = ("admin", read_password(file.expanduser()))
         ca = str(found.ca_file) if found.ca_file else None
         try:
             for line in set_up(Grafana(url, timeout, ca, login), found):
@@ -123,6 +146,31 @@ def _of_admin(credentials: Credentials) -> Path:
     """`up` gives its Grafana a password of its own, beside the folder."""
     own = credentials.folder.parent / "grafana-password"
     return own if own.is_file() else credentials.password_file("admin")
+
+
+@credentials.command()
+@_folder
+def renew(folder: Path) -> None:
+    """Replace the certificate if it has less than 30 days left, or is for another host.
+
+    Services of `gpu-sentinel install` are restarted then; they look every day by themselves.
+    """
+    with _one_line():
+        found = _existing(folder, ())
+        if not found.tls:
+            raise click.ClickException(f"{folder}: holds no certificate: it was made without --tls")
+        renewed = found.renew()
+        restarted = _restart(found) if renewed else ""
+    say("The certificate is a new one." if renewed else "The certificate lasts.")
+    if restarted:
+        say(f"Restarted: {restarted}.")
+
+
+def _restart(found: Credentials) -> str:
+    """The services to which these belong, if there are any; their names."""
+    from gpu_sentinel.stack import install  # noqa: PLC0415 - as above
+
+    return ", ".join(install.restart(found.folder))
 
 
 def _existing(folder: Path, users: tuple[str, ...]) -> Credentials:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ def install(
             with tempfile.TemporaryDirectory() as folder:
                 services.rehearse(Path(folder), target, planned, chosen, say)
         else:
-            services.install(target, planned, chosen, say)
+            private = sys.stdout.isatty()
+            services.install(target, planned, chosen, say, private=private)
     except ComponentError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

@@ -12,9 +12,11 @@ import click
 from gpu_sentinel.addresses import has_login, is_here
 from gpu_sentinel.cli.up import DEFAULT_DATA
 from gpu_sentinel.config import ConfigError
+from gpu_sentinel.stack import INSTALLED
 
-#: Where to look where no file is named.
+#: Where to look where no file is named. Only root reads the first; root may have tried `up` before.
 _SEARCHED = (
+    INSTALLED / "secrets" / "credentials.yml",
     DEFAULT_DATA / "secrets" / "credentials.yml",
     Path("/etc/gpu-sentinel/credentials.yml"),
 )
@@ -25,7 +27,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 credentials_option = click.option(
     "--credentials-file",
     type=Path,
-    help=f"Who you are, as `gpu-sentinel up` writes it. Default: {_SEARCHED[0]}, {_SEARCHED[1]}.",
+    help="Who you are, as `gpu-sentinel up` and `install` write it. Default: the first that is "
+    f"there of {', '.join(map(str, _SEARCHED))}.",
 )
 
 

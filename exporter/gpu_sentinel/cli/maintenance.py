@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpu_sentinel import durations
-from gpu_sentinel.cli.logins import find
 from gpu_sentinel.cli.output import date, say, say_json
 from gpu_sentinel.cli.servers import (
     Servers,
@@ -17,6 +15,7 @@ from gpu_sentinel.cli.servers import (
     long_enough_to_ask,
     one_line,
     server_options,
+    servers_of,
     yes_option,
 )
 from gpu_sentinel.cli.servers import author as who
@@ -32,20 +31,12 @@ _SHORT = 8
 @click.group()
 @server_options
 @click.pass_context
-def maintenance(
-    ctx: click.Context,
-    *,
-    url: str,
-    prometheus: str,
-    credentials_file: Path | None,
-    ca_file: str | None,
-    timeout: float,
-) -> None:
+def maintenance(ctx: click.Context, /, **options: Any) -> None:
     """Silence what is worked on: nobody is told of it until the work ends.
 
     User, password and CA are those that `gpu-sentinel up` has written, on the same machine.
     """
-    ctx.obj = Servers(url, prometheus, ca_file, timeout, find(credentials_file))
+    ctx.obj = servers_of(options)
 
 
 @maintenance.command()

@@ -16,7 +16,7 @@ import click
 
 from gpu_sentinel import durations
 from gpu_sentinel.addresses import is_url
-from gpu_sentinel.cli.logins import Login, credentials_option
+from gpu_sentinel.cli.logins import Login, credentials_option, find
 
 if TYPE_CHECKING:
     from gpu_sentinel.alerting import Alertmanager, Prometheus
@@ -103,6 +103,17 @@ def server_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def servers_of(options: dict[str, Any]) -> Servers:
+    """What the options say of the servers."""
+    return Servers(
+        options["url"],
+        options["prometheus"],
+        options["ca_file"],
+        options["timeout"],
+        find(options["credentials_file"]),
+    )
 
 
 def _url_option(name: str, default: str, help_: str) -> Callable[[F], F]:

@@ -1,1 +1,6 @@
-"""The stack as local processes."""
+"""The stack as local processes, and as services."""
+
+from pathlib import Path
+
+#: The data directory of `gpu-sentinel install`.
+INSTALLED = Path("/var/lib/gpu-sentinel")

@@ -46,6 +46,8 @@ class Auditor(threading.Thread):
                 )
         self._told = now
 
-    def stop(self) -> None:
-        """Does not wait for an answer that is under way."""
+    def stop(self, timeout: float = 2.0) -> None:
+        """End the thread; an answer that is under way is waited for so many seconds at most."""
         self._end.set()
+        if self.ident is not None:
+            self.join(timeout)

@@ -25,11 +25,12 @@ class CertificateError(ComponentError):
     """One line: why there is no certificate."""
 
 
-def prepare(folder: Path, more: Iterable[str] = ()) -> bool:
+def prepare(folder: Path, pair: Path | None = None, more: Iterable[str] = ()) -> bool:
     """Make the CA where there is none, and a certificate where there is none that lasts.
 
     Args:
-        folder: gets `ca.pem`, `ca.key`, `server.pem` and `server.key`.
+        folder: gets `ca.pem` and `ca.key`.
+        pair: gets `server.pem` and `server.key`; default: the same folder.
         more: names beside `localhost` and that of the host.
 
     Returns:
@@ -56,10 +57,11 @@ def prepare(folder: Path, more: Iterable[str] = ()) -> bool:
             f"{folder}: the CA cannot be read: move the folder away, and a new one is made"
         ) from None
     names = sorted({"localhost", socket.gethostname(), *more})
-    server_file = folder / "server.pem"
-    if _lasts(server_file, folder / "server.key", ca, names):
+    pair = pair or folder
+    server_file, server_key = pair / "server.pem", pair / "server.key"
+    if _lasts(server_file, server_key, ca, names):
         return False
-    _make_server(server_file, folder / "server.key", ca, key, names)  # type: ignore[arg-type]
+    _make_server(server_file, server_key, ca, key, names)  # type: ignore[arg-type]
     return True
 
 

@@ -2,11 +2,11 @@
 
 The folder of the credentials gets `containers/PART/` for each part, which sees it as `INSIDE`:
 
-    web/PART.yml        its web configuration
+    web/PART.yml        its web configuration; with TLS, certificate and key beside it
     web/roles.yml       roles and tokens; the exporter alone
     passwords/USER      Prometheus: its own; Grafana: its own, that of its `admin`, and that of
                         Prometheus, which scrapes it
-    tls/                certificate, key and CA; only with TLS
+    tls/                the CA; only with TLS
     prometheus.yml      Prometheus: its configuration, with whom it is and the CA
     datasources/        Grafana: data sources, with whom it is and the CA
 
@@ -63,7 +63,7 @@ def _content(part: str, credentials: Credentials, inside: Credentials) -> dict[s
     """Text of each file of a part, by its name below the folder."""
     copied = [f"passwords/{user}" for user in _PASSWORDS.get(part, ())]
     if credentials.tls:
-        copied += ["tls/ca.pem", "tls/server.pem", "tls/server.key"]
+        copied += ["tls/ca.pem", "web/server.pem", "web/server.key"]
     if part == "exporter":
         copied.append("web/roles.yml")
     found = {name: (credentials.folder / name).read_text(encoding="utf-8") for name in copied}

@@ -6,7 +6,8 @@ A folder holds all of it, of mode 0700, with files of mode 0600:
     passwords/USER          one a user, and `api`, which is a bearer token at the exporter
     web/PART.yml            web configuration of each part, in the format of exporter-toolkit
     web/roles.yml           roles and tokens at the exporter
-    tls/                    CA and certificate, see `certificates`; only with TLS
+    web/server.pem, .key    the certificate of all parts; only with TLS
+    tls/                    the CA, see `certificates`; only with TLS
     containers/             what docker-compose.yml needs, see `containers`; where it was asked for
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import yaml
 
 from gpu_sentinel import yamlfile
-from gpu_sentinel.stack.privatefile import folder_of_ours, read_line, write
+from gpu_sentinel.stack.privatefile import folder_of_ours, read_password, write
 from gpu_sentinel.stack.process import ComponentError
 
 #: Who logs in, and as what; `api` has a token at the exporter, and is a user at Prometheus.
@@ -92,13 +93,14 @@ class Credentials:
     @property
     def certificate(self) -> tuple[Path, Path]:
         """The certificate of all parts, and its key."""
-        return self.folder / "tls" / "server.pem", self.folder / "tls" / "server.key"
+        return self.folder / "web" / "server.pem", self.folder / "web" / "server.key"
 
     def serving(self) -> dict[str, Any]:
         """What a web configuration says about the certificate that a part shows."""
         if not self.tls:
             return {}
-        certificate, key = map(str, self.certificate)
+        # Beside the file, wherever a service or a container gets its copies.
+        certificate, key = (path.name for path in self.certificate)
         return {"tls_server_config": {"cert_file": certificate, "key_file": key}}
 
     def web_file(self, part: str) -> Path:
@@ -120,7 +122,7 @@ class Credentials:
         Raises:
             OSError: its file cannot be read, or holds no password.
         """
-        return user, read_line(self.password_file(user))
+        return user, read_password(self.password_file(user))
 
     def client(self, user: str) -> dict[str, Any]:
         """What Prometheus' configuration says about a server that it asks as this user."""
@@ -147,13 +149,25 @@ class Credentials:
             folder_of_ours(path)
         made = [u for u in (*PEOPLE, *SERVICES) if not self.password_file(u).exists()]
         self._replace(made)
-        if self.tls:
-            from gpu_sentinel.stack import certificates  # noqa: PLC0415 - a library of its own
-
-            names = NAMES if self.containers else ()
-            certificates.prepare(self.folder / "tls", names)
+        self.renew()
         self._derive()
         return made
+
+    def renew(self) -> bool:
+        """Make a certificate where there is none that lasts; nothing without TLS.
+
+        Returns:
+            Whether it is a new one.
+
+        Raises:
+            OSError, CertificateError: as `prepare`.
+        """
+        if not self.tls:
+            return False
+        from gpu_sentinel.stack import certificates  # noqa: PLC0415 - a library of its own
+
+        names = NAMES if self.containers else ()
+        return certificates.prepare(self.folder / "tls", self.folder / "web", names)
 
     def rotate(self, users: Iterable[str]) -> None:
         """Give these users new passwords.
@@ -197,6 +211,26 @@ class Credentials:
             containers.prepare(self)
 
 
+def told(credentials: Credentials | None, made: list[str], *, private: bool) -> Iterator[str]:
+    """Lines that tell the passwords which were made just now, or where they are.
+
+    Args:
+        credentials: where they are; None for a stack without, of which nothing is told.
+        made: what `prepare` gave.
+        private: whether a person reads the lines and nobody keeps them.
+    """
+    if credentials is None:
+        return
+    people = [user for user in PEOPLE if user in made]
+    where = credentials.password_file("USER")
+    if not people or not private:
+        yield f"Users {', '.join(PEOPLE)}: passwords in {where}"
+        return
+    yield f"Passwords, shown this once; later they are in {where}:"
+    for user in people:
+        yield f"  {user:8} {credentials.login(user)[1]}  {MAY[user]}"
+
+
 def of_data(data: Path, *, tls: bool) -> Credentials:
     """Those of `gpu-sentinel up` with this data directory."""
     return Credentials(Path(os.path.abspath(data)) / "secrets", tls)  # noqa: PTH100 - keeps links
@@ -207,7 +241,7 @@ def existing(folder: Path) -> Credentials:
 
     Raises:
         OSError: the folder cannot be looked into.
-        ComponentError: its `credentials.yml` is not as it was written.
+        ComponentError: what it holds cannot be understood.
     """
     file = folder / "credentials.yml"
     if not file.exists():

@@ -9,20 +9,22 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import gpu_sentinel
-from gpu_sentinel.stack import programs, units
+from gpu_sentinel.stack import INSTALLED, jobs, loaded, programs, units
+from gpu_sentinel.stack.credentials import existing, of_data, told
 from gpu_sentinel.stack.plan import Plan
 from gpu_sentinel.stack.process import Component, ComponentError
-from gpu_sentinel.stack.units import SERVICES, Service
+from gpu_sentinel.stack.units import CERTIFICATE, JOBS, SERVICES, Service, timer
 
 #: Of a machine; the layout below is that of `up`.
-DATA = Path("/var/lib/gpu-sentinel")
+DATA = INSTALLED
 _UNITS = Path("etc/systemd/system")
+_STAMPS = Path("var/lib/systemd/timers")
 _SYSUSERS = Path("etc/sysusers.d/gpu-sentinel.conf")
 #: What services cannot see, since they are kept from home and temporary directories.
 _HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108
@@ -74,45 +76,58 @@ def target(root: Path | None) -> Target:
         if not root.is_dir():
             raise ComponentError(f"--root: {root} is no directory")
         return Target(root.resolve(), live=False)
-    # As sd_booted(3) has it.
-    if not Path("/run/systemd/system").is_dir():
+    here = _here()
+    if not here.live:
         raise ComponentError(
             "systemd does not run on this machine: let `gpu-sentinel up` be started by what does, "
             "or write the services for another system with --root"
         )
-    return Target(Path("/"), live=True)
+    return here
 
 
-def install(target: Target, plan: Plan, parts: Iterable[str], say: Say) -> None:
-    """Write units and configuration, and start them if the system runs.
+def _here() -> Target:
+    # As sd_booted(3) has it.
+    return Target(Path("/"), live=Path("/run/systemd/system").is_dir())
+
+
+def install(
+    target: Target, plan: Plan, parts: Iterable[str], say: Say, *, private: bool = False
+) -> None:
+    """Write units, credentials and configuration, and start them if the system runs.
 
     Args:
         target: where to.
         plan: with the target's data directory.
         parts: names of the parts.
         say: takes a line for each part.
+        private: as with `up.run`.
 
     Raises:
-        ComponentError: a program is missing, or its port is taken; nothing is written then.
+        ComponentError: a program is missing, or its port is taken; nothing is written then. Or
+            there is no certificate.
         ConfigError: as with `up`.
         OSError: a file cannot be written.
     """
-    chosen = [service for service in SERVICES if service.part in set(parts)]
+    parts = set(parts)
+    chosen = [service for service in SERVICES if service.part in parts]
     _check_programs(chosen)
     _check_units(target, plan, chosen)
+    _check_guards(target, plan, chosen)
     _write(target.root / _SYSUSERS, (units.templates() / "gpu-sentinel.sysusers.conf").read_text())
     where = () if target.live else (f"--root={target.root}",)
     _run("systemd-sysusers", *where, str(_SYSUSERS.name))
-    plan.data.mkdir(parents=True, exist_ok=True)
-    plan.data.chmod(0o755)
+    for folder in (plan.data, plan.data / "config"):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+    made = plan.credentials.prepare() if plan.credentials else []
     for service in chosen:
-        component = _component(service, plan)
-        _write(target.units / service.unit, units.rendered(service, component, plan.data, DATA))
+        component, given = _component(service, plan)
+        _write_unit(target, plan, service, component, given)
         if service.user:
             _give(target, plan.data / "config" / service.part, service.user)
     if any(service.part == "grafana" for service in chosen):
         _give(target, programs.grafana_password(plan), "gpu-sentinel-grafana")
-    names = [service.unit for service in chosen]
+    names = [*(service.unit for service in chosen), *_write_jobs(target, plan, parts)]
     if target.live:
         target.systemctl("daemon-reload")
     target.systemctl("enable", *names)
@@ -122,7 +137,9 @@ def install(target: Target, plan: Plan, parts: Iterable[str], say: Say) -> None:
     for service in chosen:
         port = getattr(plan, f"{service.part}_port")
         state = "runs" if target.live else "will start with the system"
-        say(f"{service.unit:34} {state}: http://127.0.0.1:{port}/")
+        say(f"{service.unit:34} {state}: {plan.url(port)}/")
+    for line in told(plan.credentials, made, private=private):
+        say(line)
 
 
 def remove(target: Target, say: Say, *, purge: bool) -> None:
@@ -132,12 +149,10 @@ def remove(target: Target, say: Say, *, purge: bool) -> None:
         ComponentError: systemctl fails.
         OSError: a file cannot be removed.
     """
-    names = [s.unit for s in SERVICES if (target.units / s.unit).exists()]
-    if names:
-        now = ("--now",) if target.live else ()
-        target.systemctl("disable", *now, *names)
+    ours = [s.unit for s in SERVICES] + [unit for job in JOBS for unit in _units(job)]
+    names = [unit for unit in ours if (target.units / unit).exists()]
+    _disable(target, names)
     for name in names:
-        (target.units / name).unlink()
         say(f"{name} is removed.")
     (target.root / _SYSUSERS).unlink(missing_ok=True)
     if target.live:
@@ -151,6 +166,58 @@ def remove(target: Target, say: Say, *, purge: bool) -> None:
         say("Nothing is installed.")
 
 
+def restart(folder: Path) -> list[str]:
+    """Let this machine's services take up what has changed in a folder of credentials.
+
+    Returns:
+        The units that were restarted; none if the folder is not theirs.
+
+    Raises:
+        ComponentError: systemctl fails.
+    """
+    here = _here()
+    if folder != here.data / "secrets" or not here.live:
+        return []
+    names = [s.unit for s in SERVICES if (here.units / s.unit).exists()]
+    if names:
+        here.systemctl("try-restart", *names)
+    return names
+
+
+def _units(job: Service) -> tuple[str, str]:
+    return timer(job), job.unit
+
+
+def _disable(target: Target, names: list[str]) -> None:
+    """Stop these units and remove them."""
+    if not names:
+        return
+    now = ("--now",) if target.live else ()
+    target.systemctl("disable", *now, *names)
+    for name in names:
+        (target.units / name).unlink()
+        # When a timer was last due, where it makes up for what it missed.
+        (target.root / _STAMPS / f"stamp-{name}").unlink(missing_ok=True)
+
+
+def _write_jobs(target: Target, plan: Plan, parts: Collection[str]) -> list[str]:
+    """Gives the timers that are to be started."""
+    wanted = jobs.wanted(plan, parts)
+    if CERTIFICATE not in wanted:
+        _disable(target, [unit for unit in _units(CERTIFICATE) if (target.units / unit).exists()])
+    for job in wanted:
+        _write_unit(target, plan, job, *jobs.component(job, plan))
+        _write(target.units / timer(job), (units.templates() / timer(job)).read_text())
+    return [timer(job) for job in wanted]
+
+
+def _write_unit(
+    target: Target, plan: Plan, service: Service, component: Component, given: dict[str, Path]
+) -> None:
+    text = units.rendered(service, component, given, plan.data, DATA)
+    _write(target.units / service.unit, text)
+
+
 def there() -> tuple[str, ...]:
     """The parts whose programs are installed."""
     return tuple(s.part for s in SERVICES if _programs().get(s.part, True))
@@ -162,18 +229,23 @@ def rehearse(folder: Path, target: Target, plan: Plan, parts: Iterable[str], say
     Raises:
         ComponentError, ConfigError, OSError: as `install`.
     """
-    chosen = [service for service in SERVICES if service.part in set(parts)]
+    parts = set(parts)
+    chosen = [service for service in SERVICES if service.part in parts]
     _check_programs(chosen)
     _check_units(target, plan, chosen)
+    _check_guards(target, plan, chosen)
     trial = Target(folder, live=False)
-    install(trial, dataclasses.replace(plan, data=trial.data), parts, lambda _: None)
+    credentials = plan.credentials and of_data(trial.data, tls=plan.credentials.tls)
+    elsewhere = dataclasses.replace(plan, data=trial.data, credentials=credentials)
+    install(trial, elsewhere, parts, lambda _: None)
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         # What systemd-sysusers and systemctl have made there is theirs.
         ours = inside.is_relative_to("var") or inside.name.startswith("gpu-sentinel")
         if path.is_file() and not path.is_symlink() and ours:
             say(f"would write {target.root / inside}")
-    names = " ".join(service.unit for service in chosen)
+    timers = map(timer, jobs.wanted(plan, {service.part for service in chosen}))
+    names = " ".join((*(service.unit for service in chosen), *timers))
     if target.live:
         say("would run   systemctl daemon-reload")
     say(f"would run   systemctl enable {names}")
@@ -228,12 +300,32 @@ def _check_units(target: Target, plan: Plan, chosen: list[Service]) -> None:
                     ) from None
 
 
+def _check_guards(target: Target, plan: Plan, chosen: list[Service]) -> None:
+    """A part that stays as it is would not understand the others."""
+    if plan.credentials is None:
+        return
+    before = existing(plan.credentials.folder)
+    same = before.file.exists() and before.tls == plan.credentials.tls
+    for service in SERVICES:
+        if not same and service not in chosen and (target.units / service.unit).exists():
+            raise ComponentError(
+                f"{service.unit} is installed without passwords, or with another --tls: install "
+                f"all parts at once, or name --part {service.part}, too"
+            )
+
+
 def _default_port(service: Service) -> int:
     (port,) = (f.default for f in dataclasses.fields(Plan) if f.name == f"{service.part}_port")
     return cast("int", port)
 
 
-def _component(service: Service, plan: Plan) -> Component:
+def _component(service: Service, plan: Plan) -> tuple[Component, dict[str, Path]]:
+    """How the service is called, and which files it gets copies of."""
+    given: dict[str, Path] = {}
+    if plan.credentials is not None:
+        given = loaded.given(plan.credentials, service.part, service.unit)
+        there = loaded.loaded(plan.credentials, service.unit)
+        plan = dataclasses.replace(plan, credentials=there)
     builders: dict[str, Callable[[], Component | None]] = {
         "exporter": lambda: programs.exporter(plan),
         "alertmanager": lambda: programs.alertmanager(plan, ("", "")),
@@ -243,7 +335,7 @@ def _component(service: Service, plan: Plan) -> Component:
     component = builders[service.part]()
     if component is None:
         raise ComponentError(f"{service.part} is not installed")
-    return component
+    return component, given
 
 
 def _give(target: Target, path: Path, group: str) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gpu_sentinel import filelock, printable
 from gpu_sentinel.stack.process import ComponentError
 
 
@@ -19,27 +19,18 @@ def held(data: Path) -> Iterator[None]:
         ComponentError: another process holds it, or root would write into what is another user's.
         OSError: the directory cannot be written to.
     """
-    path = data / "up.lock"
     _refuse_for_root(data)
-    # Whatever a link leads to would be emptied.
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    number = os.open(path, flags, 0o600)
     try:
-        # Whoever can read it can hold it, and so keep everybody from starting.
-        os.fchmod(number, 0o600)
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(number, 32).decode(errors="replace").strip() or "unknown"
-            raise ComponentError(
-                f"{data}: `gpu-sentinel up` runs here already, as process {holder}: "
-                "stop it, or name another --data-dir"
-            ) from None
-        os.ftruncate(number, 0)
-        os.pwrite(number, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(number)
+        with filelock.held(data / filelock.UP_LOCK) as number:
+            os.ftruncate(number, 0)
+            os.pwrite(number, f"{os.getpid()}\n".encode(), 0)
+            yield
+    except filelock.HeldError as error:
+        holder = printable.line(error.said) or "unknown"
+        raise ComponentError(
+            f"{data}: `gpu-sentinel up` runs here already, as process {holder}: "
+            "stop it, or name another --data-dir"
+        ) from None
 
 
 def _refuse_for_root(data: Path) -> None:

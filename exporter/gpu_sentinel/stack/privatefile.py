@@ -55,7 +55,7 @@ def write(path: Path, text: str, mode: int = 0o600, owner: int | None = None) ->
         raise
 
 
-def read_line(path: Path) -> str:
+def read_password(path: Path) -> str:
     """The password in a file, without the end of its line.
 
     Raises:

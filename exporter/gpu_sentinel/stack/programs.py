@@ -207,6 +207,8 @@ def _grafana_guard(credentials: Credentials) -> dict[str, str]:
             "GF_SERVER_PROTOCOL": "https",
             "GF_SERVER_CERT_FILE": certificate,
             "GF_SERVER_CERT_KEY": key,
+            # Without it, Grafana reads a certificate at its start alone.
+            "GF_SERVER_CERTS_WATCH_INTERVAL": "1h",
             "GF_SECURITY_COOKIE_SECURE": "true",
         }
     return settings

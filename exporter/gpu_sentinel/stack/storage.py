@@ -1,4 +1,7 @@
-"""Tells when the disk fills up, when Prometheus stores nothing, and when the clock goes back."""
+"""Tells when the disk fills up, when Prometheus stores nothing, and when the clock goes back.
+
+And renews the certificate in the data directory: `up` may run for longer than one lasts.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gpu_sentinel.stack import certificates, credentials
+from gpu_sentinel.stack.process import ComponentError
+
 Say = Callable[[str], None]
 #: The body of a URL that answers 200, else None.
 Ask = Callable[[str], str | None]
@@ -17,6 +23,7 @@ Ask = Callable[[str], str | None]
 #: A disk with less than both of these is said to be almost full.
 LOW_BYTES, LOW_RATIO = 512 * 2**20, 0.05
 _MIB = 2**20
+_DAY = 86400.0
 _STORED = "prometheus_tsdb_head_samples_appended_total"
 #: What follows the name of a counter on its line.
 #: Why samples are refused.
@@ -91,6 +98,7 @@ class Storage:
     _grew: float | None = field(default=None, init=False)
     _told: bool = field(default=False, init=False)
     _clock: float | None = field(default=None, init=False)
+    _certificate_seen: float | None = field(default=None, init=False)
     _end: threading.Event = field(default_factory=threading.Event, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
 
@@ -115,6 +123,7 @@ class Storage:
         """Say what has changed; `now` is the time of a clock that nobody sets."""
         self._look_at_clock(now)
         self._look_at_disk()
+        self._look_at_certificate()
         if self.metrics:
             self._look_at_samples(now)
 
@@ -146,6 +155,25 @@ class Storage:
         elif space.ample and self._low:
             self._low = False
             self.say(f"The disk of {self.data} has space again: {space.free // _MIB} MiB free.")
+
+    def _look_at_certificate(self) -> None:
+        """Once a day of the clock that certificates go by, also if that was set."""
+        now = self.wall()
+        if self._certificate_seen is None:
+            # The start has looked.
+            self._certificate_seen = now
+        if abs(now - self._certificate_seen) < _DAY:
+            return
+        self._certificate_seen = now
+        try:
+            found = credentials.existing(credentials.of_data(self.data, tls=True).folder)
+            if found.tls and certificates.prepare(found.certificate[0].parent):
+                self.say("The certificate was renewed: all parts take it up without a restart.")
+        except ComponentError as error:
+            self.say(f"The certificate cannot be renewed: {error}")
+        except OSError as error:
+            where = error.filename or self.data
+            self.say(f"The certificate cannot be renewed: {where}: {error.strerror}")
 
     def _look_at_samples(self, now: float) -> None:
         page = self.ask(self.metrics)

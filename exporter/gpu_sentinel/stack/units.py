@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,16 @@ SERVICES = (
     ),
 )
 
+#: Started by timers of the same name.
+AUDIT = Service("audit", "gpu-sentinel-audit.service")
+CERTIFICATE = Service("certificate", "gpu-sentinel-certificate.service")
+JOBS = (AUDIT, CERTIFICATE)
+
+
+def timer(job: Service) -> str:
+    """The unit of the timer of a job."""
+    return job.unit.replace(".service", ".timer")
+
 
 def templates() -> Path:
     """The folder with the units.
@@ -61,12 +72,19 @@ def templates() -> Path:
     return source("packaging") / "systemd"
 
 
-def rendered(service: Service, component: Component, written: Path, data: Path) -> str:
-    """The unit with the component's command and environment.
+def rendered(
+    service: Service,
+    component: Component,
+    files: Mapping[str, Path],
+    written: Path,
+    data: Path,
+) -> str:
+    """The unit with the component's command and environment, and with copies of secret files.
 
     Args:
         service: which unit.
         component: what `up` would run.
+        files: what the service gets copies of, by the names that these get.
         written: the data directory as its command names it.
         data: the data directory as the service will find it.
 
@@ -81,6 +99,7 @@ def rendered(service: Service, component: Component, written: Path, data: Path) 
         f"Environment={_quoted(f'{name}={placed(value)}')}"
         for name, value in component.environment.items()
     ]
+    lines += (f"LoadCredential={_quoted(f'{name}:{placed(str(f))}')}" for name, f in files.items())
     # Only in a command `$` stands for a variable.
     command = (_quoted(placed(part)).replace("$", "$$") for part in component.command)
     lines.append(f"ExecStart={' '.join(command)}")

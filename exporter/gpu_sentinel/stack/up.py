@@ -17,7 +17,7 @@ from gpu_sentinel.signals import NextSignal
 from gpu_sentinel.stack import lock, programs, storage
 from gpu_sentinel.stack.auditor import Auditor
 from gpu_sentinel.stack.catcher import Catcher
-from gpu_sentinel.stack.credentials import MAY, PEOPLE, Credentials
+from gpu_sentinel.stack.credentials import Credentials, told
 from gpu_sentinel.stack.plan import Plan
 from gpu_sentinel.stack.privatefile import folder_of_ours
 from gpu_sentinel.stack.process import Component, ComponentError
@@ -51,8 +51,8 @@ class _Client:
             login = held.login("prometheus") if held else None
             trust = str(held.ca_file) if held and held.tls else True
             return fetch("GET", url, timeout=_ANSWER_SECONDS, auth=login, verify=trust)
-        except (requests.RequestException, ValueError, OSError):
-            return None
+        except (requests.RequestException, ValueError, OSError, RuntimeError):
+            return None  # RuntimeError: there is no thread to ask in
 
     def text(self, url: str) -> str | None:
         """The body of a URL that answers 200."""
@@ -116,7 +116,7 @@ def run(
                     supervisor.start(component, essential=component.name != "Grafana")
                 say(line)
             say(f"Data and logs are in {plan.data}. Stop with Ctrl-C.")
-            for line in _passwords(plan, made, private=private):
+            for line in told(plan.credentials, made, private=private):
                 say(line)
             watched = Storage(plan.data, _metrics(plan), client.text, say)
             watched.start()
@@ -141,20 +141,6 @@ def _auditor(plan: Plan, client: _Client, say: Say) -> Auditor | None:
     if programs.alertmanager_program() is None:
         return None
     return Auditor(partial(client.alertmanager, plan.url(plan.alertmanager_port)), say)
-
-
-def _passwords(plan: Plan, made: list[str], *, private: bool) -> Iterator[str]:
-    credentials = plan.credentials
-    if credentials is None:
-        return
-    people = [user for user in PEOPLE if user in made]
-    where = credentials.password_file("USER")
-    if not people or not private:
-        yield f"Users {', '.join(PEOPLE)}: passwords in {where}"
-        return
-    yield f"Passwords, shown this once; later they are in {where}:"
-    for user in people:
-        yield f"  {user:8} {credentials.login(user)[1]}  {MAY[user]}"
 
 
 def _metrics(plan: Plan) -> str:
