@@ -26,7 +26,7 @@ WORDS = (
     *("http://", "http://[::1", "http://\x00", "https://u:p@h:99999", "http://h:x", "ftp://x"),
     *("http://" + "x" * 3000, "http://é.example", "http://..", "http://%zz", "http://[v1.x]"),
     *(":9836", "127.0.0.1:0", "[::1]:0", "x:70000", ":", "::", "127.0.0.1", "/", "/metrics"),
-    *("/nowhere", "/dev/null", "/dev/zero", "/etc", "/proc/self/mem", "~nosuchuser/x", "\x00", "a\x00b"),
+    *("/proc/nowhere", "/dev/null", "/dev/zero", "/etc", "/proc/self/mem", "~nosuchuser/x", "\x00", "a\x00b"),
     *("\ud800", "\udcff", CONTROL, CONTROL.replace("\0", ""), "é☃\U0001d54f", "x" * 20_000, "training", "all", "media", "media,", "(", "(a+)+$"),
     *("[", "\\", "*", "%s", "{}", "${HOME}", "true", "off", "null", "json", "table", "dcgm"),
     *("abc", "s", "node-a", "GPU-1", "h1", "1%", "101%", "79", "1000", "info", "debug"),
