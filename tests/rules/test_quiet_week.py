@@ -30,7 +30,7 @@ def test_nobody_is_woken(tool: Callable[..., str], tmp_path: Path, host: str, st
     lines = record(recording)
     found = firings(tool("promtool"), tmp_path, [lines], EVERY, rules=RULES, look=60)
     told = "\n".join(["what fired, and when:", *map(str, found)])
-    # While Prometheus is updated it evaluates nothing; promtool does, and finds that nothing is stored.
+    # While Prometheus is updated it evaluates nothing; promtool does, and finds nothing stored.
     away = [(begin, end + 60) for begin, end in recording.unscraped]
     told_for_real = {
         f.name
