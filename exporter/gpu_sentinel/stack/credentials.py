@@ -250,9 +250,9 @@ def existing(folder: Path) -> Credentials:
         content = yamlfile.read(file)
     except yamlfile.YamlError as error:
         raise ComponentError(f"{error}: remove it to have it made anew") from None
-    if content is not None and not isinstance(content, dict):
+    if not isinstance(content, dict):
         raise ComponentError(
             f"{file}: expected keys with values, not {yamlfile.kind(content)}: remove it"
         )
     # A CA may lie there from a time with TLS: what counts is how the last files were made.
-    return Credentials(folder, "ca_file" in (content or {}), (folder / "containers").is_dir())
+    return Credentials(folder, "ca_file" in content, (folder / "containers").is_dir())
