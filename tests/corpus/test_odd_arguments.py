@@ -26,7 +26,7 @@ WORDS = (
     *("http://", "http://[::1", "http://\x00", "https://u:p@h:99999", "http://h:x", "ftp://x"),
     *("http://" + "x" * 3000, "http://é.example", "http://..", "http://%zz", "http://[v1.x]"),
     *(":9836", "127.0.0.1:0", "[::1]:0", "x:70000", ":", "::", "127.0.0.1", "/", "/metrics"),
-    *("/nowhere", "/dev/null", "/dev/zero", "/etc", "/proc/self/mem", "~nosuchuser/x", "\x00", "a\x00b"),
+    *("/proc/nowhere", "/dev/null", "/dev/zero", "/etc", "/proc/self/mem", "~nosuchuser/x", "\x00", "a\x00b"),
     *("\ud800", "\udcff", CONTROL, CONTROL.replace("\0", ""), "é☃\U0001d54f", "x" * 20_000, "training", "all", "media", "media,", "(", "(a+)+$"),
     *("[", "\\", "*", "%s", "{}", "${HOME}", "true", "off", "null", "json", "table", "dcgm"),
     *("abc", "s", "node-a", "GPU-1", "h1", "1%", "101%", "79", "1000", "info", "debug"),
@@ -123,7 +123,9 @@ def run_many(
         lines = result.err.splitlines()  # type: ignore[attr-defined]
         assert len(lines) <= 2, (arguments, lines)
         assert all(len(line) < 3000 for line in lines), arguments
-        assert not result.code or lines or arguments[0] in ("status", "check", "thresholds")  # type: ignore[attr-defined]
+        # These say on their output what they have found.
+        found = arguments[0] in ("status", "check", "thresholds") or "audit" in arguments
+        assert not result.code or lines or found  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("harmless")

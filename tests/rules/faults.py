@@ -193,7 +193,15 @@ OTHERS = (
 #: What befalls the exporter, not the GPUs.
 EXPORTER = (
     _case("steady", 6, "critical GpuExporterDown: node-1", name="down", down=[(60, 240)]),
-    _case("steady", 12, "critical GpuExportersAbsent", name="no-target", forgotten=[(60, 600)]),
+    _case(
+        "steady",
+        12,
+        "critical GpuExportersAbsent",
+        # Nothing else is scraped here.
+        "critical PrometheusStoresNothing",
+        name="no-target",
+        forgotten=[(60, 600)],
+    ),
     _case(
         "steady",
         20,

@@ -26,7 +26,16 @@ STRETCHES = {
 def test_nobody_is_woken(tool: Callable[..., str], tmp_path: Path, host: str, stretch: str):
     start, seconds, alerts = STRETCHES[stretch]
     part = Stretch(host, start, seconds)
-    lines = record(part.recording(tmp_path))
+    recording = part.recording(tmp_path)
+    lines = record(recording)
     found = firings(tool("promtool"), tmp_path, [lines], EVERY, rules=RULES, look=60)
     told = "\n".join(["what fired, and when:", *map(str, found)])
-    assert {f.name for f in found} == alerts[host], told
+    # While Prometheus is updated it evaluates nothing; promtool does, and finds nothing stored.
+    away = [(begin, end + 60) for begin, end in recording.unscraped]
+    told_for_real = {
+        f.name
+        for f in found
+        if f.alert != "PrometheusStoresNothing"
+        or not any(begin <= f.first <= f.last <= end for begin, end in away)
+    }
+    assert told_for_real == alerts[host], told

@@ -117,6 +117,8 @@ def _failed(error: Exception, *, debug: bool) -> None:
         complain(error.format_message())
     elif isinstance(error, OSError) and _is_of_output(error):
         _unwritten(error)
+    elif isinstance(error, RuntimeError) and "home directory" in str(error):  # of `expanduser`
+        complain("a path begins with ~ and the name of a user that does not exist")
     elif shortage(error):
         raise error  # to whoever can leave without an orderly exit, for which there may be no room
     else:

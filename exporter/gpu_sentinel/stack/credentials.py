@@ -54,8 +54,6 @@ _EXPORTER_ROLES = {"admin": ["admin"], "user": ["user"], "reader": ["reader", "p
 #: slow down who guesses, and so slows down no scrape either.
 _BYTES = 24
 _COST = 8
-#: What to do with a file that cannot be understood.
-_AGAIN = "remove it, and run `gpu-sentinel credentials init` again, with --tls where it was so"
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,9 +249,11 @@ def existing(folder: Path) -> Credentials:
     try:
         content = yamlfile.read(file)
     except yamlfile.YamlError as error:
-        raise ComponentError(f"{error}: {_AGAIN}") from None
+        raise ComponentError(f"{error}: remove it, and start again what wrote it") from None
     if not isinstance(content, dict):
-        found = yamlfile.kind(content)
-        raise ComponentError(f"{file}: expected keys with values, not {found}: {_AGAIN}")
+        raise ComponentError(
+            f"{file}: expected keys with values, not {yamlfile.kind(content)}: remove it, and "
+            "start again what wrote it"
+        )
     # A CA may lie there from a time with TLS: what counts is how the last files were made.
     return Credentials(folder, "ca_file" in content, (folder / "containers").is_dir())
