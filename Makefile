@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml requirements/dev.txt scripts/install-python.sh
 	@sh scripts/install-python.sh $(VENV)
 	@touch $@
 
-up: $(STAMP) ## exporter and Prometheus on this machine; with simulated GPUs where there is none
+up: $(STAMP) ## exporter, Prometheus, Alertmanager on this machine; with simulated GPUs where there is none
 	@sh scripts/install-tools.sh run
 	@$(BIN)/gpu-sentinel up $(ARGS)
 

@@ -37,6 +37,12 @@ for _profile, _examples in (("short", 100), ("long", 1000)):
 hypothesis.settings.load_profile("short")
 
 
+def pytest_configure() -> None:
+    """Tests send these signals; who has started pytest may ignore them, as nohup does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-golden", action="store_true", help="write the golden files anew, then compare"

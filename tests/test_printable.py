@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import email.policy
 import json
 import unicodedata
 from email.message import EmailMessage
@@ -70,8 +71,9 @@ def test_mails_and_webhooks():
     mail = EmailMessage()
     mail["To"], mail["Subject"] = "a@b", "GPU \x1b[31m\u202e"
     mail.set_content("one\x1b[2J\u2066\ntwo\n")
-    shown = mail_lines(mail.as_bytes())
+    shown = mail_lines(mail.as_bytes(policy=email.policy.SMTP))  # lines end with CR and LF
     assert is_clean(shown)
+    assert "\\r" not in shown
     assert "    one\\x1b[2J\\u2066\n    two" in shown
     body = {"status": ODD, "alerts": [{"annotations": {"summary": ODD}}]}
     line = webhook_line(json.dumps(body).encode())

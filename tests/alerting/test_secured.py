@@ -70,9 +70,13 @@ def test_what_is_missing_is_said_in_one_line(secured, sentinel):
     for url, more, said in (
         (f"https://ann:secret@{address}", (), "no trusted TLS"),
         (f"https://ann:secret@{address}", (), "--ca-file"),
-        (f"https://{address}", trust, "answers 401: name the right ones with --credentials-file"),
+        (
+            f"https://{address}",
+            trust,
+            "answers 401: these are not its passwords: name its own with --credentials-file",
+        ),
         (f"https://ann:wrong@{address}", trust, "answers 401"),
-        (f"http://ann:secret@{address}", (), "Alertmanager answers 400"),
+        (f"http://ann:secret@{address}", (), "takes HTTPS alone: write https"),
     ):
         result = sentinel("alerts", "--url", url, *more, "list")
         assert result.returncode == 1

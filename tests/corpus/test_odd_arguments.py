@@ -39,13 +39,17 @@ class StoppedError(Exception):
 
 @pytest.fixture
 def harmless(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing is served, no program is started, nothing ends this process."""
+    """Nothing is served or written, no program is started, nothing ends this process."""
     from gpu_sentinel import daemon  # noqa: PLC0415 - they load much
-    from gpu_sentinel.stack import catcher, up  # noqa: PLC0415
+    from gpu_sentinel.backup import errors, restore, take  # noqa: PLC0415
+    from gpu_sentinel.stack import catcher, credentials, install, up  # noqa: PLC0415
     from gpu_sentinel.stack.process import ComponentError  # noqa: PLC0415
 
     def start(*_: object) -> tuple[str, str]:
         raise ComponentError("stopped here")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise errors.BackupError("stopped here")
 
     def leave(code: int) -> None:
         raise SystemExit(code)
@@ -53,6 +57,13 @@ def harmless(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(daemon.Daemon, "run", lambda _self: None)
     monkeypatch.setattr(up, "run", lambda *_, **__: None)
     monkeypatch.setattr(catcher.Catcher, "start", start)
+    # Their arguments may be any folder of this machine.
+    for method in ("prepare", "rotate", "renew"):
+        monkeypatch.setattr(credentials.Credentials, method, lambda *_: [])
+    monkeypatch.setattr(take, "take", refuse)
+    monkeypatch.setattr(restore, "restore", refuse)
+    for function in ("install", "remove", "rehearse", "restart"):
+        monkeypatch.setattr(install, function, start)
     monkeypatch.setattr(os, "_exit", leave)
     # As `serve` does at its start; it is put back for the tests after this one.
     monkeypatch.setattr(logs, "configure", lambda *_: None)

@@ -304,7 +304,8 @@ def test_provisioning():
     compose = yaml.safe_load((GRAFANA.parent / "docker-compose.yml").read_text())
     grafana = compose["services"]["grafana"]
     environment = grafana["environment"]
-    mounts = dict(m.rsplit(":", 1)[0].split(":") for m in grafana["volumes"] if m.startswith("./"))
+    written = [m for m in grafana["volumes"] if isinstance(m, str) and m.startswith("./")]
+    mounts = dict(m.rsplit(":", 1)[0].split(":") for m in written)
     inside = {there: here for here, there in mounts.items()}
     for provider in providers:
         variable = provider["options"]["path"].strip("${}")

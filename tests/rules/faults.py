@@ -234,7 +234,6 @@ NOT_PROVOKED = {
     "PrometheusSamplesRejected": _STACK,
     "PrometheusWalCorrupted": _STACK,
     "PrometheusStorageFailing": _STACK,
-    "PrometheusStoresNothing": _STACK,
     "PrometheusClockWentBack": _STACK,
     "PrometheusNotConnectedToAlertmanager": _STACK,
     "PrometheusNotificationErrors": _STACK,

@@ -102,12 +102,27 @@ def test_broken_certificate_is_made_anew(tmp_path: Path):
         certificates.prepare(tmp_path)
 
 
-def test_commands(tmp_path: Path, capsys):
+def test_passwords_are_shown_once_and_on_a_terminal_alone(tmp_path: Path, capsys, monkeypatch):
     folder = tmp_path / "secrets"
     assert run(["credentials", "init", str(folder)]) == 0
     first = capsys.readouterr().out
     password = (folder / "passwords" / "reader").read_text().strip()
-    assert f"reader   {password}" in first
+    assert password not in first
+    assert str(folder / "passwords") in first
+    other = tmp_path / "other"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(["credentials", "init", str(other)]) == 0
+    password = (other / "passwords" / "reader").read_text().strip()
+    assert f"reader   {password}" in capsys.readouterr().out
+    assert run(["credentials", "init", str(other)]) == 0
+    assert password not in capsys.readouterr().out
+
+
+def test_commands(tmp_path: Path, capsys):
+    folder = tmp_path / "secrets"
+    assert run(["credentials", "init", str(folder)]) == 0
+    capsys.readouterr()
+    password = (folder / "passwords" / "reader").read_text().strip()
     assert run(["credentials", "init", str(folder)]) == 0
     assert password not in capsys.readouterr().out
     assert run(["credentials", "show", "--dir", str(folder), "reader"]) == 0
@@ -148,6 +163,16 @@ def test_for_containers(tmp_path: Path, capsys):
     names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     named = names.get_values_for_type(x509.DNSName)
     assert {"exporter", "prometheus", "alertmanager", "grafana", "localhost"} <= set(named)
+
+
+def test_folder_with_other_files_is_refused_and_stays_as_it_is(tmp_path: Path, capsys):
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o755)
+    (folder / "notes.txt").write_text("mine")
+    assert run(["credentials", "init", str(folder)]) == 1
+    assert "home: holds other files (notes.txt): name an empty folder" in capsys.readouterr().err
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
 def test_new_password_reaches_the_containers(tmp_path: Path):

@@ -250,7 +250,8 @@ def test_other_admin_password(setting: Setting, tmp_path: Path, capsys):
     capsys.readouterr()
     assert setting.run() == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "answers 401: name the right ones with --admin-password-file" in line
+    said = "answers 401: these are not its passwords: name its own with --admin-password-file"
+    assert said in line
     assert setting.password("admin") not in line
     own = tmp_path / "own"
     own.write_text("changed there\n")

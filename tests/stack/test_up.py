@@ -23,7 +23,7 @@ def test_starts_and_stops(up, eventually, number: signal.Signals):
     stack = up()
     exporter, alertmanager, prometheus, grafana, data = stack.lines()
     assert f"{stack.shown('exporter')}/  simulated GPUs, scenario steady" in exporter
-    assert f"{stack.shown('alertmanager')}/#/alerts  alerts are shown here" in alertmanager
+    assert f"{stack.shown('alertmanager')}/#/alerts  messages are shown in this" in alertmanager
     assert f"{stack.shown('prometheus')}/graph" in prometheus
     assert grafana.startswith("Grafana ")
     assert str(stack.data) in data

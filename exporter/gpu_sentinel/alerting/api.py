@@ -83,8 +83,13 @@ class Api:
 
     def _refused(self, path: str, answer: Fetched) -> str:
         if answer.status == requests.codes.unauthorized:
-            return f"{self._shown} answers 401: name the right ones with {self.login_option}"
+            return (
+                f"{self._shown} answers 401: these are not its passwords: name its own with "
+                f"{self.login_option}"
+            )
         said = " ".join(answer.text[:1000].split())[:200]
+        if "HTTP request to an HTTPS server" in said:
+            return f"{self._shown} takes HTTPS alone: write https://, or name {self.login_option}"
         return f"{self.name} answers {answer.status} to {path}: {said}"
 
     def _source(self, path: str) -> str:

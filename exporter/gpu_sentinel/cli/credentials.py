@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,10 +58,9 @@ def credentials() -> None:
 def init(folder: Path, *, tls: bool, containers: bool) -> None:
     """Make what is missing in DIR: passwords, web configurations, roles; renew the certificate."""
     from gpu_sentinel.stack.credentials import (  # noqa: PLC0415 - others start faster
-        MAY,
-        PEOPLE,
         Credentials,
         existing,
+        told,
     )
 
     with _one_line():
@@ -68,10 +68,8 @@ def init(folder: Path, *, tls: bool, containers: bool) -> None:
         before = existing(folder)
         found = Credentials(folder, tls or before.tls, containers or before.containers)
         made = found.prepare()
-        for user in PEOPLE:
-            if user in made:
-                say(f"{user:8} {found.login(user)[1]}  {MAY[user]}")
-    say(f"Passwords are in {found.password_file('USER')}.")
+        for line in told(found, made, private=sys.stdout.isatty()):
+            say(line)
     if found.containers:
         say("Into the file .env beside docker-compose.yml belongs:")
         say(f"SENTINEL_SECRETS={found.folder}")

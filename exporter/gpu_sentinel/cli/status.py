@@ -105,11 +105,16 @@ def _ask(url: str, ca_file: str | None, timeout: float, login: Login | None) -> 
     except (requests.RequestException, ValueError, OSError) as error:
         raise click.ClickException(
             f"no exporter answers at {shown} ({cause(error)}): "
-            "start one with `gpu-sentinel serve`, or name another with --url"
+            "start one with `gpu-sentinel serve`, or name another with --url, with https if it "
+            "was started with TLS"
         ) from None
     if not answer.ok:
         unauthorized = answer.status == requests.codes.unauthorized
-        hint = ": name the right ones with --credentials-file" if unauthorized else ""
+        hint = (
+            ": these are not its passwords: name its own with --credentials-file"
+            if unauthorized
+            else ""
+        )
         raise click.ClickException(f"{shown} answers {answer.status}{hint}")
     try:
         return parse_status(answer.text, time.time())

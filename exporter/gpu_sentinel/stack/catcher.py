@@ -155,7 +155,9 @@ def mail_lines(content: bytes) -> str:
         message = email.message_from_bytes(content, policy=email.policy.default)
         to, subject = (printable.line(message[name]) for name in ("To", "Subject"))
         body = message.get_body(("plain",))
-        text = printable.text(body.get_content().strip()) if body else "(no text)"
+        # Mails end their lines with CR and LF.
+        said = body.get_content().replace("\r\n", "\n").strip() if body else "(no text)"
+        text = printable.text(said)
     except (LookupError, ValueError, TypeError, AttributeError, RecursionError):
         # The parser raises what its parts raise for headers and charsets that nobody knows.
         return f"\nE-mail of {len(content)} bytes that cannot be read\n"

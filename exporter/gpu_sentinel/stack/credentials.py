@@ -145,6 +145,7 @@ class Credentials:
             OSError: the folder or a file cannot be written, or others can read the folder.
             CertificateError: TLS needs a library that is missing, or the CA is broken.
         """
+        _refuse_foreign(self.folder)
         for path in (self.folder, self.folder / "passwords", self.folder / "web"):
             folder_of_ours(path)
         made = [u for u in (*PEOPLE, *SERVICES) if not self.password_file(u).exists()]
@@ -209,6 +210,16 @@ class Credentials:
             from gpu_sentinel.stack import containers  # noqa: PLC0415 - it builds on this module
 
             containers.prepare(self)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Nobody else could enter the folder afterwards: it may hold nothing but what is of ours."""
+    if folder.is_dir():
+        names = {path.name for path in folder.iterdir()}
+        if foreign := sorted(names - {"credentials.yml", "passwords", "web", "tls", "containers"}):
+            raise ComponentError(
+                f"{folder}: holds other files ({foreign[0]}): name an empty folder, or a new one"
+            )
 
 
 def told(credentials: Credentials | None, made: list[str], *, private: bool) -> Iterator[str]:

@@ -111,7 +111,7 @@ class Storage:
         """End the thread."""
         self._end.set()
         if self._thread is not None:
-            self._thread.join(10)
+            self._thread.join(2)
 
     def _run(self) -> None:
         while True:

@@ -20,6 +20,8 @@ Answers = Callable[[str], bool]
 
 #: A process that does not end by SIGKILL in this time waits in the kernel.
 _KILL_SECONDS = 2.0
+#: For the threads that ask the parts, all together, at the end.
+_JOIN_SECONDS = 2.0
 
 
 class StoppedError(Exception):
@@ -126,7 +128,7 @@ class Supervisor:
         if _taken(component.ready):
             raise ComponentError(
                 f"{component.name}: another program answers at {component.ready}: address already "
-                "in use"
+                f"in use: stop it, or choose another port with --{component.name.lower()}-port"
             )
         prober = _Prober(component, self.answers, self.pace.probe)
         part = _Part(component, prober, essential, time.monotonic())
@@ -167,9 +169,11 @@ class Supervisor:
             part.prober.stop()
         for part in reversed(self._parts):
             part.component.stop()
+        # Answers that are under way are not waited for: these threads end with the process.
+        deadline = time.monotonic() + _JOIN_SECONDS
         for part in self._parts:
             if part.prober.ident is not None:
-                part.prober.join(5)
+                part.prober.join(max(deadline - time.monotonic(), 0.0))
 
     def _pause(self, seconds: float) -> None:
         number = self.next_signal.within(seconds)

@@ -184,7 +184,7 @@ def _gpus(plan: Plan) -> str:
 def _receivers(plan: Plan) -> str:
     given = plan.notifications
     if plan.caught:
-        return "alerts are shown here (--email-to and --webhook-url send them out)"
+        return "messages are shown in this terminal (--email-to and --webhook-url send them out)"
     # The path of a webhook is often its password.
     webhook = host(given.webhook_url) if given.webhook_url else ""
     more = [receivers.file.stem for receivers in plan.receivers]
