@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from gpu_sentinel.catalogue import keys_needed
+from gpu_sentinel.catalogue.availability import (
+    HUNG,
+    LOST,
+    NOT_LISTED,
+    REASONS,
+    UNCLAIMED,
+    advice,
+    state,
+)
 from gpu_sentinel.config import ConfigError, Settings
-from gpu_sentinel.host import KernelLog
+from gpu_sentinel.host import KernelLog, bus_address, expected, listable, unclaimed
 from gpu_sentinel.machine import Machine
 from gpu_sentinel.model import Tier
-from gpu_sentinel.nvml import CallStats, Device, Driver, NvmlError
+from gpu_sentinel.nvml import CallStats, Device, Driver, GpuLostError, NvmlError
 from gpu_sentinel.web.access import WebConfigError, load_access
 from gpu_sentinel.web.neighbour import exporter_at
 from gpu_sentinel.web.server import ListenError, probe_address
@@ -136,10 +145,12 @@ def _driver(settings: Settings, machine: Machine) -> Iterator[Finding]:
         f"NVML {info.nvml_version}",
     )
     hanging = False
+    seen: list[str] = []
     for index in range(count):
-        finding = _gpu(driver, index)
+        finding = _gpu(driver, index, seen)
         hanging |= finding.detail == _SILENT
         yield finding
+    yield from _not_listed(machine, count, seen)
     yield _number(settings, machine, count)
     if not hanging:
         driver.close()
@@ -148,38 +159,55 @@ def _driver(settings: Settings, machine: Machine) -> Iterator[Finding]:
 _SILENT = "does not answer"
 
 
-def _gpu(driver: Driver, index: int) -> Finding:
+def _gpu(driver: Driver, index: int, seen: list[str]) -> Finding:
+    """One GPU that the driver lists; its PCI address is added to `seen`."""
     subject = f"GPU {index}"
 
     def look() -> tuple[Device, dict[str, str], int]:
         device = driver.device(index)
+        seen.append(bus_address(device.address) or "")
         device.probe()
         return device, device.identity(), sum(len(device.keys(tier)) for tier in Tier)
 
     try:
         device, identity, readings = _patiently(look)
     except _HangsError:
-        return Finding(subject, _SILENT, "look at `dmesg` for Xid lines; reset the GPU")
+        return Finding(subject, _SILENT, REASONS[HUNG])
     except NvmlError as error:
-        return Finding(
-            subject, str(error), "look at `dmesg` for Xid lines; reset the GPU or the machine"
-        )
-    return Finding(subject, f"{identity['name']}, {device.id.uuid}, {readings} readings")
+        return _failing(subject, error)
+    if device.failure is not None:
+        return _failing(subject, device.failure)
+    return Finding(subject, f"{identity['name']}, {device.uuid or 'no UUID'}, {readings} readings")
+
+
+def _failing(subject: str, error: NvmlError) -> Finding:
+    reason = LOST if isinstance(error, GpuLostError) else error.name
+    return Finding(subject, f"{state(reason)} ({reason})", advice(reason))
+
+
+def _not_listed(machine: Machine, count: int, seen: list[str]) -> Iterator[Finding]:
+    """GPUs that only the PCI bus knows; as the exporter shows them."""
+    gpus = machine.pci_gpus() or ()
+    if len(listable(gpus)) > count and all(seen) and len(seen) == count:
+        for gpu in listable(gpus):
+            if bus_address(gpu.address) not in seen:
+                yield Finding(f"GPU {gpu.address}", state(NOT_LISTED), advice(NOT_LISTED))
+    for gpu in unclaimed(gpus):
+        yield Finding(f"GPU {gpu.address}", state(UNCLAIMED), advice(UNCLAIMED))
 
 
 def _number(settings: Settings, machine: Machine, count: int) -> Finding:
-    counted = machine.count_pci()
-    expected = settings.inventory_expected_gpus
-    why = "inventory.expected-gpus"
-    if expected is None and counted is not None:
-        expected, why = counted[1], "the PCI bus"
-    if expected is None or expected == count:
-        return Finding("GPUs", f"{count}, as expected" if expected == count else str(count))
+    gpus = machine.pci_gpus()
+    wanted, why = settings.inventory_expected_gpus, "inventory.expected-gpus"
+    if wanted is None and gpus is not None:
+        wanted, why = expected(gpus), "the PCI bus"
+    if wanted is None or wanted == count:
+        return Finding("GPUs", f"{count}, as expected" if wanted == count else str(count))
     return Finding(
         "GPUs",
-        f"the driver lists {count}, {why} says {expected}",
+        f"the driver lists {count}, {why} says {wanted}",
         "look at `dmesg` for a GPU that has fallen off the bus"
-        if count < expected
+        if count < wanted
         else "correct inventory.expected-gpus",
     )
 

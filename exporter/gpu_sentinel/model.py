@@ -24,10 +24,37 @@ class Tier(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class DeviceId:
-    """A physical GPU: NVML's index, which may move, and the UUID, which does not."""
+    """A physical GPU; no two GPUs of a host share a `uuid`.
+
+    Attributes:
+        index: NVML's, which may move; `UNLISTED` for a GPU that the driver does not list.
+        uuid: the driver's, which does not move. A GPU that tells none, or one that another GPU
+            has too, gets something in its place that tells it apart; see `stand_in`.
+        address: on the PCI bus, of a GPU that the driver does not list.
+    """
 
     index: int
     uuid: str
+    address: str = ""
+
+    @property
+    def name(self) -> str:
+        """The label `gpu`: the index, or the PCI address where there is none."""
+        return self.address if self.index == UNLISTED else str(self.index)
+
+    @property
+    def position(self) -> tuple[bool, int, str]:
+        """What GPUs are sorted by: those that are listed come first."""
+        return self.index == UNLISTED, self.index, self.uuid
+
+
+#: The index of a GPU that only the PCI bus knows.
+UNLISTED = -1
+
+
+def stand_in(index: int, address: str) -> str:
+    """What takes the place of a UUID that a GPU does not tell."""
+    return f"pci-{address}" if address else f"index-{index}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +90,9 @@ class DeviceSnapshot:
     Attributes:
         identity: the labels of `gpu_info`, None until the device told them.
         lost: the driver said that the GPU is gone from the bus, or no longer lists it.
+        failure: why it does not answer, in one word (`unknown`, `reset_required`, ...; see
+            catalogue/identity.py); empty while it answers.
+        outages: how often it has stopped answering since the exporter started.
         answered: monotonic seconds of the last pass that came back, whatever it brought.
         interval: seconds between two passes of the fast tier, as they are made now.
         samples: passes of the fast tier that brought readings, since the exporter started.
@@ -72,6 +102,8 @@ class DeviceSnapshot:
     id: DeviceId
     identity: Mapping[str, str] | None = None
     lost: bool = False
+    failure: str = ""
+    outages: int = 0
     answered: float = 0.0
     interval: float = 0.0
     samples: int = 0

@@ -7,11 +7,12 @@ from datetime import datetime, timezone
 from time import monotonic, time
 
 from gpu_sentinel import __version__
+from gpu_sentinel.catalogue.availability import complaint, state
 from gpu_sentinel.catalogue.health import complaints, verdicts, word
 from gpu_sentinel.catalogue.xids import RECENT_SECONDS, URGENT_SECONDS, explain
 from gpu_sentinel.exposition import ReloadState
 from gpu_sentinel.model import DeviceSnapshot, Snapshot, Tier, TierSample, Value
-from gpu_sentinel.sampling.health import Excuse, driver_due, hangs, never
+from gpu_sentinel.sampling.health import Excuse, down, driver_due, never
 from gpu_sentinel.web.landing import GpuRow, InstanceRow, StatusPage, XidRow
 
 
@@ -35,7 +36,7 @@ def status_page(
             _instances(snapshot, device, now),
             now,
             excuse,
-            urgent=str(device.id.index) in urgent,
+            urgent=device.id.name in urgent,
         )
         for device in snapshot.devices
     )
@@ -63,8 +64,8 @@ def _problems(snapshot: Snapshot, reload: ReloadState, now: float, excuse: Excus
         found.append("NVML has not answered yet.")
     elif now > driver_due(snapshot, excuse):
         found.append("The driver does not answer any more.")
-    silent = ((device.id.index, _silence(device, now, excuse)) for device in snapshot.devices)
-    found += [f"GPU {index} is {state}." for index, state in silent if state]
+    silent = ((device.id.name, down(device, now, excuse)) for device in snapshot.devices)
+    found += [f"GPU {gpu} is {complaint(reason)}." for gpu, reason in silent if reason]
     expected, listed = snapshot.expected_devices, snapshot.driver.listed
     if expected is not None and listed is not None and listed < expected:
         found.append(f"{expected} GPUs are expected, the driver lists {listed}.")
@@ -84,19 +85,19 @@ def _unhealthy(snapshot: Snapshot, now: float) -> list[str]:
     for device in snapshot.devices:
         read = _reader(device.tiers, now)
         said = complaints(_verdicts(device, now), read("recovery_action"))
-        found += [f"GPU {device.id.index}: {what}." for what in said]
+        found += [f"GPU {device.id.name}: {what}." for what in said]
     return found
 
 
 def _xids(snapshot: Snapshot, wall: float) -> list[tuple[float, XidRow]]:
     """Those of the last day, the newest first, each with its age."""
-    found: list[tuple[float, int, int, XidRow]] = []
+    found: list[tuple[float, tuple[bool, int, str], int, XidRow]] = []
     for device, reports in snapshot.xids.items():
         for number, report in reports.items():
             about = explain(number)
             row = XidRow(
                 time=f"{datetime.fromtimestamp(report.last, timezone.utc):%d %b %H:%M:%S}",
-                gpu=str(device.index),
+                gpu=device.name,
                 xid=str(number),
                 severity=about.severity.value,
                 bad=about.severity.pages,
@@ -104,7 +105,7 @@ def _xids(snapshot: Snapshot, wall: float) -> list[tuple[float, XidRow]]:
                 action=about.action,
                 reports=str(report.count) if report.count else "-",
             )
-            found.append((report.last, device.index, number, row))
+            found.append((report.last, device.position, number, row))
     found.sort(key=lambda entry: (-entry[0], *entry[1:3]))
     return [(wall - last, row) for last, _, _, row in found if wall - last <= RECENT_SECONDS]
 
@@ -142,11 +143,12 @@ def _row(
     read = _reader(device.tiers, now)
     used, total = read("memory.used"), read("memory.total")
     power, limit = read("power.draw.instant"), read("power.limit")
+    reason = down(device, now, excuse)
     return GpuRow(
-        index=str(device.id.index),
+        index=device.id.name,
         name=(device.identity or {}).get("name", ""),
         uuid=device.id.uuid,
-        state=_silence(device, now, excuse) or word(_verdicts(device, now), urgent=urgent),
+        state=state(reason) if reason else word(_verdicts(device, now), urgent=urgent),
         utilization=_show(read("utilization.gpu"), 100, "%"),
         memory=_of(used, total, 2**-30, "GiB"),
         power=_of(power, limit, 1, "W"),
@@ -186,13 +188,6 @@ def _instances(snapshot: Snapshot, device: DeviceSnapshot, now: float) -> tuple[
             )
         )
     return tuple(rows)
-
-
-def _silence(device: DeviceSnapshot, now: float, excuse: Excuse) -> str:
-    """Why a GPU tells nothing; empty where it does."""
-    if device.lost:
-        return "lost"
-    return "not answering" if hangs(device, now, excuse) or not device.tiers else ""
 
 
 def _ratio(value: float | None, limit: float | None) -> float | None:

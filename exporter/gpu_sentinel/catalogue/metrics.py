@@ -6,6 +6,7 @@ these tables, one module a subject.
 
 from __future__ import annotations
 
+from gpu_sentinel.catalogue.availability import AVAILABILITY
 from gpu_sentinel.catalogue.clocks import CLOCKS
 from gpu_sentinel.catalogue.details import DETAILS, MEDIA, TOPOLOGY
 from gpu_sentinel.catalogue.errors import ERRORS
@@ -26,6 +27,7 @@ from gpu_sentinel.catalogue.xids.metrics import XID_METRICS
 
 METRICS: tuple[Metric, ...] = (
     *IDENTITY,
+    *AVAILABILITY,
     *UTILIZATION,
     *MEMORY,
     *POWER,

@@ -11,7 +11,7 @@ from gpu_sentinel.catalogue.dcgm import DCGM, FIELD_LABELS, XID_ERRORS, DcgmMetr
 from gpu_sentinel.catalogue.xids import explain
 from gpu_sentinel.exposition.formats import Format, label, number
 from gpu_sentinel.exposition.render import fresh_readings
-from gpu_sentinel.model import DeviceId, DeviceSnapshot, DriverInfo, Snapshot, Value
+from gpu_sentinel.model import UNLISTED, DeviceId, DeviceSnapshot, DriverInfo, Snapshot, Value
 
 #: dcgm-exporter writes `Hostname` up to 4.5.3 and `hostname` after it.
 HOSTNAME_LABELS = ("Hostname", "hostname")
@@ -107,7 +107,7 @@ class DcgmRenderer:
                 sample = samples[column]
                 if sample is not None:
                     values.update(sample.values)
-            if device.identity is None:
+            if device.identity is None or device.id.index == UNLISTED:
                 continue
             # A GPU that is lost has no readings, but an XID that tells why.
             xid = self._last_xid(snapshot, device.id)

@@ -5,6 +5,7 @@ Specifications: the Prometheus text format 0.0.4 and OpenMetrics 1.0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -42,6 +43,10 @@ class Format:
         unit = f"# UNIT {family} {metric.unit}\n" if metric.unit else ""
         help_ = metric.help.translate(_ESCAPES)
         return f"# HELP {family} {help_}\n# TYPE {family} {metric.kind.value}\n{unit}"
+
+    def family(self, metric: Metric, lines: Sequence[str]) -> str:
+        """A family with its samples; empty where there are none."""
+        return self.header(metric) + "".join(lines) if lines else ""
 
 
 TEXT = Format("text", "text/plain; version=0.0.4; charset=utf-8", openmetrics=False)

@@ -10,7 +10,7 @@ from gpu_sentinel.model import Instance, Snapshot
 
 
 def _all_labels(instance: Instance) -> dict[str, str]:
-    return {"gpu": str(instance.device.index), "uuid": instance.device.uuid, **instance.labels}
+    return {"gpu": instance.device.name, "uuid": instance.device.uuid, **instance.labels}
 
 
 def described(metric: Metric, snapshot: Snapshot) -> Iterator[tuple[tuple[str, ...], float]]:

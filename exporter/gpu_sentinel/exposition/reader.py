@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from gpu_sentinel.catalogue.availability import HUNG, LOST, SILENT, complaint, state
 from gpu_sentinel.catalogue.health import complaints, word
 from gpu_sentinel.catalogue.xids import RECENT_SECONDS, URGENT_SECONDS, Severity, explain
 
 #: Seconds without a new sample, beyond its interval, after which a GPU counts as silent.
 SILENT_SECONDS = 5.0
-#: States of a GPU that tells nothing.
-SILENT = ("lost", "not answering")
 
 
 @dataclass(slots=True)
@@ -36,13 +35,16 @@ class GpuStatus:
     """One GPU; units as in the metrics, None where it has no such reading.
 
     Attributes:
-        state: `lost`, `not answering`, or else `ok`, `degraded`, `failed`: the worst of the
+        gpu: the index; the PCI address of a GPU that the driver does not list.
+        state: one of `SILENT`, or else `ok`, `degraded`, `failed`: the worst of the
             driver's verdicts, where an XID that somebody has to act on now counts as `failed`.
+        reason: why it does not answer, in one word; empty where it does.
     """
 
-    gpu: int
+    gpu: int | str
     uuid: str
     state: str = "ok"
+    reason: str = ""
     name: str = ""
     pci_bus_id: str = ""
     utilization_ratio: float | None = None
@@ -62,7 +64,7 @@ class GpuStatus:
 class XidStatus:
     """An XID that a GPU has reported; `reports` are those since the exporter started."""
 
-    gpu: int
+    gpu: int | str
     uuid: str
     xid: int
     name: str
@@ -100,7 +102,7 @@ class Status:
             found.append("the driver is released on request (gpu_sentinel_nvml_released 1)")
         elif not self.nvml_up:
             found.append("the driver does not answer (gpu_sentinel_nvml_up 0)")
-        found += [f"GPU {g.gpu} is {g.state}" for g in self.gpus if g.state in SILENT]
+        found += [f"GPU {g.gpu} is {complaint(g.reason)}" for g in self.gpus if g.reason]
         found += [
             f"GPU {g.gpu}: {what}"
             for g in self.gpus
@@ -139,6 +141,8 @@ _INSTANCE_READINGS = {
     "gpu_mig_instance_graphics_active_ratio": "graphics_active_ratio",
 }
 
+#: Of a PCI address and all that may stand in its place.
+_LONGEST_ADDRESS = 64
 #: GPUs, instances and reports of XIDs are fewer.
 _MOST = 10_000_000
 #: Of a line: the parser takes seconds for one that is much longer, and an hour for an endless one.
@@ -150,6 +154,11 @@ class _Labels(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         raise ValueError(f"a series without the label {name!r}")
+
+    def gpu(self) -> int | str:
+        """The GPU: an index, or the PCI address where it has none."""
+        text = self["gpu"]
+        return self.whole("gpu") if text.isdecimal() else text[:_LONGEST_ADDRESS]
 
     def whole(self, name: str) -> int:
         """A label that is a whole number."""
@@ -240,7 +249,7 @@ def _xids(samples: _Samples, now: float) -> list[XidStatus]:
         uuid, about = labels["uuid"], explain(labels.whole("xid"))
         found.append(
             XidStatus(
-                gpu=labels.whole("gpu"),
+                gpu=labels.gpu(),
                 uuid=uuid,
                 xid=about.number,
                 name=about.name,
@@ -252,7 +261,7 @@ def _xids(samples: _Samples, now: float) -> list[XidStatus]:
             )
         )
     recent = [xid for xid in found if xid.age_seconds <= RECENT_SECONDS]
-    return sorted(recent, key=lambda xid: (-xid.last_timestamp_seconds, xid.gpu, xid.xid))
+    return sorted(recent, key=lambda xid: (-xid.last_timestamp_seconds, _order(xid.gpu), xid.xid))
 
 
 def _known(samples: _Samples) -> _Gpus:
@@ -260,7 +269,7 @@ def _known(samples: _Samples) -> _Gpus:
     lost = {labels["uuid"] for labels, value in samples["gpu_lost"] if value}
     series = (*samples["gpu_lost"], *samples["gpu_sentinel_sample_interval_seconds"])
     return _Gpus(
-        (uuid, GpuStatus(labels.whole("gpu"), uuid, "lost" if uuid in lost else "not answering"))
+        (uuid, GpuStatus(labels.gpu(), uuid, reason=LOST if uuid in lost else HUNG))
         for labels, _ in series
         for uuid in (labels["uuid"],)
     )
@@ -287,9 +296,31 @@ def _gpus(samples: _Samples, now: float) -> list[GpuStatus]:
     for labels, taken in samples["gpu_sentinel_last_sample_timestamp_seconds"]:
         uuid = labels["uuid"]
         limit = SILENT_SECONDS + 2 * intervals.get(uuid, 0.0)
-        if labels["tier"] == "fast" and gpus[uuid].state != "lost" and now - taken <= limit:
-            gpus[uuid].state = "ok"
-    return sorted(gpus.values(), key=lambda g: (g.gpu, g.uuid))
+        if labels["tier"] == "fast" and gpus[uuid].reason == HUNG and now - taken <= limit:
+            gpus[uuid].reason = ""
+    for labels, up in samples["gpu_up"]:
+        # The exporter knows better than what can be told from the age of the readings, but for
+        # one that stands still itself.
+        if up and gpus[labels["uuid"]].reason == HUNG and not _sampled(samples, labels["uuid"]):
+            gpus[labels["uuid"]].reason = ""
+    for labels, _ in samples["gpu_down_info"]:
+        gpus[labels["uuid"]].reason = labels["reason"]
+    for gpu in gpus.values():
+        gpu.state = state(gpu.reason)
+    return sorted(gpus.values(), key=lambda g: (_order(g.gpu), g.uuid))
+
+
+def _order(gpu: int | str) -> tuple[bool, int, str]:
+    """GPUs that the driver lists come first."""
+    return (False, gpu, "") if isinstance(gpu, int) else (True, 0, gpu)
+
+
+def _sampled(samples: _Samples, uuid: str) -> bool:
+    """Whether a GPU has readings of which the age is told."""
+    return any(
+        labels["uuid"] == uuid and labels["tier"] == "fast"
+        for labels, _ in samples["gpu_sentinel_last_sample_timestamp_seconds"]
+    )
 
 
 def _instances(samples: _Samples) -> dict[str, list[MigStatus]]:

@@ -24,6 +24,7 @@ from gpu_sentinel.model import (
     Value,
     XidReports,
 )
+from gpu_sentinel.sampling.health import Excuse, answer_due, down, never
 
 _Rows = Iterator[tuple[tuple[str, ...], float]]
 #: For one GPU and one metric: the key of each value, and what stands before it in the body.
@@ -41,7 +42,7 @@ def _info(metric: str) -> _Inventory:
             if device.identity is not None:
                 values = [device.identity.get(name, "") for name in described]
                 if any(values):
-                    yield (str(device.id.index), device.id.uuid, *values), 1.0
+                    yield (device.id.name, device.id.uuid, *values), 1.0
 
     return rows
 
@@ -54,7 +55,28 @@ def _driver_info(snapshot: Snapshot, _now: float) -> _Rows:
 
 def _lost(snapshot: Snapshot, _now: float) -> _Rows:
     for device in snapshot.devices:
-        yield (str(device.id.index), device.id.uuid), float(device.lost)
+        yield (device.id.name, device.id.uuid), float(device.lost)
+
+
+def _outages(snapshot: Snapshot, _now: float) -> _Rows:
+    for device in snapshot.devices:
+        yield (device.id.name, device.id.uuid), float(device.outages)
+
+
+def _availability(excuse: Excuse) -> Mapping[str, _Inventory]:
+    """Whether GPUs answer; what counts as hanging depends on whether the exporter stood still."""
+
+    def up(snapshot: Snapshot, now: float) -> _Rows:
+        for device in snapshot.devices:
+            yield (device.id.name, device.id.uuid), float(not down(device, now, excuse))
+
+    def reasons(snapshot: Snapshot, now: float) -> _Rows:
+        for device in snapshot.devices:
+            if reason := down(device, now, excuse):
+                address = (device.identity or {}).get("pci_bus_id", "")
+                yield (device.id.name, device.id.uuid, address, reason), 1.0
+
+    return {"gpu_up": up, "gpu_down_info": reasons}
 
 
 def _health(snapshot: Snapshot, now: float) -> _Rows:
@@ -62,14 +84,14 @@ def _health(snapshot: Snapshot, now: float) -> _Rows:
         sample = device.tiers.get(Tier.SLOW)
         values = {} if sample is None or now > sample.taken + sample.lifetime else sample.values
         for check, verdict in verdicts(values, lost=device.lost).items():
-            yield (str(device.id.index), device.id.uuid, check), verdict
+            yield (device.id.name, device.id.uuid, check), verdict
 
 
 def _xids(get: Callable[[XidReports], float]) -> _Inventory:
     def rows(snapshot: Snapshot, _now: float) -> _Rows:
         for device, reports in snapshot.xids.items():
             for xid, report in reports.items():
-                yield (str(device.index), device.uuid, str(xid)), get(report)
+                yield (device.name, device.uuid, str(xid)), get(report)
 
     return rows
 
@@ -101,6 +123,7 @@ _INVENTORY: Mapping[str, _Inventory] = {
     "gpu_pci_devices": _count(lambda s: s.pci_devices),
     "gpu_expected_devices": _count(lambda s: s.expected_devices),
     "gpu_lost": _lost,
+    "gpu_outages_total": _outages,
     "gpu_xid_errors_total": _xids(lambda report: report.count),
     "gpu_xid_last_timestamp_seconds": _xids(lambda report: round(report.last, 3)),
 }
@@ -125,8 +148,11 @@ class DeviceRenderer:
     One thread at a time for each format.
     """
 
-    def __init__(self, metrics: tuple[Metric, ...] = METRICS) -> None:
+    def __init__(self, metrics: tuple[Metric, ...] = METRICS, excuse: Excuse = never) -> None:
+        """Prepare to render these metrics; `excuse` tells when the exporter itself stood still."""
         self._metrics = metrics
+        self._excuse = excuse
+        self._inventory = {**_INVENTORY, **_availability(excuse)}
         self._prefixes: dict[DeviceId, list[_Table]] = {}
         self._kept: dict[tuple[str, Tier], _Kept] = {}
 
@@ -148,11 +174,35 @@ class DeviceRenderer:
             blocks = kept.get(metric.tier) if metric.op is Op.READ else None
             block = None if blocks is None else blocks.get(position)
             if block is None:
-                block = _block(metric, position, snapshot, merged, now=now, fmt=fmt)
+                block = fmt.family(metric, self._lines(metric, position, snapshot, merged, now))
                 if blocks is not None:
                     blocks[position] = block
             out.append(block)
-        return "".join(out), min(expires, instances.expires(snapshot, now))
+        expires = min(expires, instances.expires(snapshot, now), self._hangs_at(snapshot, now))
+        return "".join(out), expires
+
+    def _lines(
+        self,
+        metric: Metric,
+        position: int,
+        snapshot: Snapshot,
+        merged: Sequence[tuple[list[_Table], Mapping[str, Value]]],
+        now: float,
+    ) -> list[str]:
+        """The samples of one family."""
+        if metric.op is Op.INVENTORY:
+            return _inventory_lines(metric, self._inventory[metric.name](snapshot, now))
+        if metric.op is Op.INSTANCE:
+            return instances.lines(metric, snapshot, now)
+        lines: list[str] = []
+        for tables, values in merged:
+            _add_lines(lines, tables[position], values)
+        return lines
+
+    def _hangs_at(self, snapshot: Snapshot, now: float) -> float:
+        """The monotonic time at which a GPU that answers now counts as one that hangs."""
+        due = (answer_due(d, self._excuse) for d in snapshot.devices if not down(d, now))
+        return min(due, default=float("inf"))
 
     def _blocks(
         self,
@@ -174,7 +224,7 @@ class DeviceRenderer:
     def _tables(self, device: DeviceId) -> list[_Table]:
         tables = self._prefixes.get(device)
         if tables is None:
-            identity = label("gpu", str(device.index)), label("uuid", device.uuid)
+            identity = label("gpu", device.name), label("uuid", device.uuid)
             tables = self._prefixes[device] = [_table(m, identity) for m in self._metrics]
         return tables
 
@@ -195,27 +245,6 @@ def fresh_readings(
                 until = min(until, sample.taken + sample.lifetime)
             found.append(sample)
     return fresh, until
-
-
-def _block(
-    metric: Metric,
-    position: int,
-    snapshot: Snapshot,
-    merged: Sequence[tuple[list[_Table], Mapping[str, Value]]],
-    *,
-    now: float,
-    fmt: Format,
-) -> str:
-    """One family; empty where it has no series."""
-    if metric.op is Op.INVENTORY:
-        lines = _inventory_lines(metric, snapshot, now)
-    elif metric.op is Op.INSTANCE:
-        lines = instances.lines(metric, snapshot, now)
-    else:
-        lines = []
-        for tables, values in merged:
-            _add_lines(lines, tables[position], values)
-    return fmt.header(metric) + "".join(lines) if lines else ""
 
 
 def _table(metric: Metric, identity: tuple[str, ...]) -> _Table:
@@ -257,9 +286,9 @@ def _several(prefix: str | tuple[str, ...], values: tuple[float, ...]) -> list[s
     return [f'{prefix}{i}"}} {number(v)}\n' for i, v in enumerate(values) if v == v]  # noqa: PLR0124
 
 
-def _inventory_lines(metric: Metric, snapshot: Snapshot, now: float) -> list[str]:
+def _inventory_lines(metric: Metric, rows: _Rows) -> list[str]:
     lines = []
-    for values, count in _INVENTORY[metric.name](snapshot, now):
+    for values, count in rows:
         labels = ",".join(label(n, v) for n, v in zip(metric.all_labels, values, strict=True))
         lines.append(
             f"{metric.name}{{{labels}}} {number(count)}\n"

@@ -106,7 +106,8 @@ def _histogram(lateness: Lateness) -> Iterator[str]:
 def _rows(workings: Workings, snapshot: Snapshot, now: float) -> Mapping[str, Iterable[_Row]]:
     reload, governor = workings.reload, workings.governor
     total = workings.stats.total()
-    gpus = [((str(d.id.index), d.id.uuid), d) for d in snapshot.devices]
+    # A GPU that only the PCI bus knows is not sampled.
+    gpus = [((d.id.name, d.id.uuid), d) for d in snapshot.devices if d.interval]
     rows: dict[str, Iterable[_Row]] = {
         "gpu_sentinel_build_info": [((__version__, platform.python_version()), 1.0)],
         "gpu_sentinel_nvml_up": _one(now <= driver_due(snapshot, workings.stalls.since)),

@@ -1,8 +1,14 @@
-"""The door to NVML: the only floor that imports pynvml (the simulator stands below it)."""
+"""NVML: nothing else imports pynvml, but the simulator, which stands below it."""
 
 from gpu_sentinel.nvml.device import Bound, Device
 from gpu_sentinel.nvml.driver import Driver
-from gpu_sentinel.nvml.errors import DriverGoneError, GpuLostError, NvmlError, UnexpectedError
+from gpu_sentinel.nvml.errors import (
+    DriverGoneError,
+    GpuLostError,
+    NvmlError,
+    UnexpectedError,
+    worst,
+)
 from gpu_sentinel.nvml.events import EventSet
 from gpu_sentinel.nvml.gpm import Profile, Profiler
 from gpu_sentinel.nvml.library import Loader
@@ -33,4 +39,5 @@ __all__ = [
     "Recorder",
     "Ring",
     "UnexpectedError",
+    "worst",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pynvml
 
-from gpu_sentinel.model import DriverInfo
+from gpu_sentinel.model import DeviceId, DriverInfo
 from gpu_sentinel.nvml import library
 from gpu_sentinel.nvml.device import Device
 from gpu_sentinel.nvml.errors import DriverGoneError, typed
@@ -40,7 +41,7 @@ class Driver:
         self._recorder = stats.recorder("driver")
 
     def open(self) -> DriverInfo:
-        """Initialise NVML and ask for its versions.
+        """Initialise NVML and ask for its versions; one that is not told is empty.
 
         Raises:
             NvmlError: no library, no driver, no permission, versions that do not fit.
@@ -49,14 +50,8 @@ class Driver:
         try:
             library.attach(self._loader)
             pynvml.nvmlInit()
-            cuda = int(pynvml.nvmlSystemGetCudaDriverVersion())
-            return DriverInfo(
-                driver_version=str(pynvml.nvmlSystemGetDriverVersion()),
-                cuda_version=f"{cuda // 1000}.{cuda % 1000 // 10}",
-                nvml_version=str(pynvml.nvmlSystemGetNVMLVersion()),
-            )
         except Exception as error:
-            failure = typed(error)
+            failure = typed(error, opening=True)
             self._recorder.errors["init", failure.name] += 1
             if isinstance(failure, DriverGoneError):
                 # A library that was loaded for another driver never works again: the next
@@ -65,6 +60,19 @@ class Driver:
             raise failure from error
         finally:
             self._recorder.cost("init").add(time.perf_counter() - start)
+        return DriverInfo(
+            driver_version=self._version("driver", pynvml.nvmlSystemGetDriverVersion),
+            cuda_version=self._version("cuda", _cuda_version),
+            nvml_version=self._version("nvml", pynvml.nvmlSystemGetNVMLVersion),
+        )
+
+    def _version(self, which: str, get: Callable[[], object]) -> str:
+        """One version; empty where the driver does not tell it, which costs nothing else."""
+        try:
+            return str(get())
+        except Exception as error:  # noqa: BLE001 - garbage in one string costs that string
+            self._recorder.errors[f"version.{which}", typed(error).name] += 1
+            return ""
 
     def count(self) -> int:
         """GPUs that the driver lists, lost ones included.
@@ -94,9 +102,9 @@ class Driver:
         """Something to wait for XIDs with; to be freed before `close`."""
         return EventSet(self._stats.recorder("events"))
 
-    def mig(self, index: int) -> Mig:
+    def mig(self, id_: DeviceId) -> Mig:
         """The MIG instances of a GPU; see `Mig`."""
-        return Mig(index, self._stats.recorder(f"mig{index}"), self._wanted)
+        return Mig(id_, self._stats.recorder(f"mig{id_.index}"), self._wanted)
 
     def close(self) -> None:
         """Let go of NVML and unload its library; nobody may be inside the driver."""
@@ -106,3 +114,8 @@ class Driver:
             # Not initialised any more, as after the driver went away: that is what we want.
             self._recorder.errors["shutdown", typed(error).name] += 1
         library.detach()
+
+
+def _cuda_version() -> str:
+    number = int(pynvml.nvmlSystemGetCudaDriverVersion())
+    return f"{number // 1000}.{number % 1000 // 10}"

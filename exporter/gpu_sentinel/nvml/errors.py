@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pynvml
 
 _PREFIX = "NVML_ERROR_"
@@ -11,7 +13,8 @@ _NAMES = {
     if name.startswith(_PREFIX)
 }
 
-#: The device or the driver will give the same answer until one of them is reset or replaced.
+#: The device has no such thing, or not yet: the answer stays as it is until a reset, another
+#: firmware or a service of the driver changes it. Asked for again now and then.
 UNSUPPORTED = frozenset(
     {
         pynvml.NVML_ERROR_INVALID_ARGUMENT,
@@ -24,7 +27,7 @@ UNSUPPORTED = frozenset(
     }
 )
 
-#: No call will work before NVML is initialised anew.
+#: What a driver that is gone answers to every call, until NVML is initialised anew.
 _GONE = frozenset(
     {
         pynvml.NVML_ERROR_UNINITIALIZED,
@@ -51,15 +54,21 @@ class NvmlError(Exception):
     def __init__(self, code: int, detail: str = "") -> None:
         self.code = code
         self.name = _NAMES.get(code, f"code_{code}")
-        super().__init__(detail or _ADVICE.get(code) or self.name.replace("_", " "))
+        super().__init__(detail or self.name.replace("_", " "))
 
 
 class GpuLostError(NvmlError):
-    """The GPU has fallen off the bus; the others are not concerned."""
+    """A call says that the GPU has fallen off the bus.
+
+    Only where no other call about the GPU is answered, it has.
+    """
 
 
 class DriverGoneError(NvmlError):
-    """NVML has to be initialised again before anything else can be asked."""
+    """A call says that NVML has to be initialised again before anything else can be asked.
+
+    Only where calls that concern no single GPU say so too, it has.
+    """
 
 
 class UnexpectedError(NvmlError):
@@ -70,13 +79,35 @@ class UnexpectedError(NvmlError):
         self.name = "unexpected"
 
 
-def typed(error: Exception) -> NvmlError:
-    """The error of this module for whatever a pynvml call raised."""
+def typed(error: Exception, *, opening: bool = False) -> NvmlError:
+    """The error of this module for whatever a pynvml call raised.
+
+    Args:
+        error: what was raised.
+        opening: by the initialisation of NVML, so that the text says what to do.
+    """
     if not isinstance(error, pynvml.NVMLError):
         return UnexpectedError(error)
     code = int(error.value)
+    detail = _ADVICE.get(code, "") if opening else ""
     if code == pynvml.NVML_ERROR_GPU_IS_LOST:
-        return GpuLostError(code)
+        return GpuLostError(code, detail)
     if code in _GONE:
-        return DriverGoneError(code)
-    return NvmlError(code)
+        return DriverGoneError(code, detail)
+    return NvmlError(code, detail)
+
+
+def worst(failures: Iterable[NvmlError]) -> NvmlError | None:
+    """The one that says most about a GPU of which no call was answered; None of none."""
+    ranked = sorted(failures, key=lambda f: (_rank(f), f.code))
+    return ranked[0] if ranked else None
+
+
+def _rank(failure: NvmlError) -> int:
+    if isinstance(failure, DriverGoneError):
+        return 0
+    if isinstance(failure, GpuLostError):
+        return 1
+    if isinstance(failure, UnexpectedError):
+        return 4
+    return 3 if failure.code == pynvml.NVML_ERROR_UNKNOWN else 2

@@ -16,7 +16,7 @@ import pynvml
 
 from gpu_sentinel.catalogue import ALL_ACTIVITIES, GPM_BYTES, GPM_BYTES_VALID
 from gpu_sentinel.catalogue.declare import RATIO
-from gpu_sentinel.nvml.errors import UNSUPPORTED, typed
+from gpu_sentinel.nvml.errors import UNSUPPORTED, NvmlError, typed
 from gpu_sentinel.nvml.raw import Handle, function
 from gpu_sentinel.nvml.stats import Recorder
 
@@ -83,8 +83,8 @@ class Profiler:
         self._keys: tuple[str, ...] = ()
         #: Monotonic seconds of the sample in `_newer`; None after a gap.
         self._taken: float | None = None
-        #: Whether the last call came back well.
-        self.good = True
+        #: Why the last call failed; None where it did not.
+        self.failure: NvmlError | None = None
         self._make_request()
         self._ask_for(tuple(key for key in GPM_KEYS if key in keys))
         self._older, self._newer = c_void_p(), c_void_p()
@@ -121,12 +121,12 @@ class Profiler:
         try:
             profile = self._take(clock, max(max_gap, _LEAST_GAP_SECONDS))
         except Exception as error:
-            self._taken, self.good = None, False
-            failure = typed(error)
+            self._taken = None
+            failure = self.failure = typed(error)
             self._recorder.errors[self.query, failure.name] += 1
             raise failure from error
         else:
-            self.good = True
+            self.failure = None
             return profile
         finally:
             self._cost.add(time.perf_counter() - start)

@@ -40,13 +40,41 @@ def _compute_capability(handle: Handle) -> str:
     return f"{major}.{minor}"
 
 
+def text(get: Callable[..., object], *arguments: object) -> Callable[[Handle], str]:
+    """A function of pynvml that answers a text, whatever bytes the driver puts into it."""
+    # pynvml decodes strictly; what it wraps gives the bytes.
+    as_bytes = getattr(get, "__wrapped__", get)
+
+    def read(handle: Handle) -> str:
+        answer = as_bytes(handle, *arguments)
+        if not isinstance(answer, bytes):
+            return str(answer)
+        decoded = answer.decode("utf-8", "replace")
+        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in decoded)
+
+    return read
+
+
 def _inforom(which: int) -> Callable[[Handle], str]:
-    return lambda handle: str(pynvml.nvmlDeviceGetInforomVersion(handle, which))
+    return text(pynvml.nvmlDeviceGetInforomVersion, which)
 
 
-def _gsp_firmware(handle: Handle) -> str:
-    version = pynvml.nvmlDeviceGetGspFirmwareVersion(handle)
-    return version.decode() if isinstance(version, bytes) else str(version)
+def uuid_of(handle: Handle) -> str:
+    """The UUID as the driver tells it.
+
+    Raises:
+        pynvml.NVMLError: it does not.
+    """
+    return text(pynvml.nvmlDeviceGetUUID)(handle).strip()
+
+
+def address_of(handle: Handle) -> str:
+    """The address on the PCI bus, as NVML writes it (`00000000:99:00.0`).
+
+    Raises:
+        pynvml.NVMLError: it is not told, as in some virtual machines.
+    """
+    return str(pynvml.nvmlDeviceGetPciInfo(handle).busId)
 
 
 def fabric(handle: Handle) -> pynvml.c_nvmlGpuFabricInfoV_t:
@@ -65,22 +93,22 @@ def fabric(handle: Handle) -> pynvml.c_nvmlGpuFabricInfoV_t:
 
 #: Label -> what reads it.
 IDENTITY: Mapping[str, Callable[[Handle], str]] = {
-    "name": pynvml.nvmlDeviceGetName,
-    "pci_bus_id": lambda h: pynvml.nvmlDeviceGetPciInfo(h).busId,
-    "serial": pynvml.nvmlDeviceGetSerial,
-    "vbios_version": pynvml.nvmlDeviceGetVbiosVersion,
+    "name": text(pynvml.nvmlDeviceGetName),
+    "pci_bus_id": address_of,
+    "serial": text(pynvml.nvmlDeviceGetSerial),
+    "vbios_version": text(pynvml.nvmlDeviceGetVbiosVersion),
     "architecture": _architecture,
     "compute_capability": _compute_capability,
     "minor_number": lambda h: str(pynvml.nvmlDeviceGetMinorNumber(h)),
     "brand": _brand,
-    "board_part_number": pynvml.nvmlDeviceGetBoardPartNumber,
+    "board_part_number": text(pynvml.nvmlDeviceGetBoardPartNumber),
     "board_id": lambda h: f"{pynvml.nvmlDeviceGetBoardId(h):#x}",
     "module_id": lambda h: str(pynvml.nvmlDeviceGetModuleId(h)),
-    "inforom_image_version": pynvml.nvmlDeviceGetInforomImageVersion,
+    "inforom_image_version": text(pynvml.nvmlDeviceGetInforomImageVersion),
     "inforom_oem_version": _inforom(pynvml.NVML_INFOROM_OEM),
     "inforom_ecc_version": _inforom(pynvml.NVML_INFOROM_ECC),
     "inforom_power_version": _inforom(pynvml.NVML_INFOROM_POWER),
-    "gsp_firmware_version": _gsp_firmware,
+    "gsp_firmware_version": text(pynvml.nvmlDeviceGetGspFirmwareVersion),
     "fabric_cluster_uuid": lambda h: str(uuid.UUID(bytes=bytes(fabric(h).clusterUuid))),
     "fabric_clique": lambda h: str(fabric(h).cliqueId),
 }

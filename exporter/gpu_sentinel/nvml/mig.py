@@ -188,24 +188,24 @@ class Mig:
     """
 
     def __init__(
-        self, index: int, recorder: Recorder, wanted: frozenset[str] | None = None
+        self, id_: DeviceId, recorder: Recorder, wanted: frozenset[str] | None = None
     ) -> None:
         """Look the GPU up.
 
         Args:
-            index: NVML's.
+            id_: of the GPU.
             recorder: counts the calls.
             wanted: the keys that are read where there are instances; None for all.
 
         Raises:
             NvmlError: there is no such GPU, it is lost, or the driver is gone.
         """
+        self.id = id_
         self.recorder = recorder
         self._wanted = wanted
         self._profiles = True
         try:
-            self.handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            self.id = DeviceId(index, str(pynvml.nvmlDeviceGetUUID(self.handle)))
+            self.handle = pynvml.nvmlDeviceGetHandleByIndex(id_.index)
         except Exception as error:
             raise typed(error) from error
 

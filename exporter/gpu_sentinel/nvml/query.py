@@ -33,6 +33,10 @@ class Query(Protocol):
         """The label `query` of the self-metrics."""
 
     @property
+    def tier(self) -> Tier:
+        """How often it is asked."""
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """What it can answer, at most."""
 

@@ -1,7 +1,8 @@
 """The threads that sample, and the inventory that owns them."""
 
 from gpu_sentinel.sampling.governor import Budget, Governor
-from gpu_sentinel.sampling.inventory import HANG_SECONDS, Inventory
+from gpu_sentinel.sampling.health import HANG_SECONDS
+from gpu_sentinel.sampling.inventory import Inventory
 from gpu_sentinel.sampling.lending import Lending
 from gpu_sentinel.sampling.pace import Lateness, Pace
 from gpu_sentinel.sampling.stalls import Stalls

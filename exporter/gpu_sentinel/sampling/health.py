@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from gpu_sentinel.catalogue.availability import HUNG, LOST, NOT_LISTED
 from gpu_sentinel.model import DeviceSnapshot, Snapshot
-from gpu_sentinel.sampling.inventory import HANG_SECONDS
 
+#: A call that takes longer is reported as hanging; without any answer the driver counts as down.
+HANG_SECONDS = 5.0
 #: Seconds since a moment (monotonic) in which the exporter itself stood still; `Stalls.since`.
 Excuse: TypeAlias = Callable[[float], float]
 
@@ -24,8 +26,15 @@ def answer_due(device: DeviceSnapshot, excuse: Excuse = never) -> float:
 
 
 def hangs(device: DeviceSnapshot, now: float, excuse: Excuse = never) -> bool:
-    """Whether a GPU has been silent for too long; a lost one is lost, it does not hang."""
-    return not device.lost and now > answer_due(device) and now > answer_due(device, excuse)
+    """Whether a GPU has been silent for too long; one that is lost or fails does not hang."""
+    return not device.lost and not device.failure and now > answer_due(device) and now > answer_due(device, excuse)
+
+
+def down(device: DeviceSnapshot, now: float, excuse: Excuse = never) -> str:
+    """Why a GPU does not answer, in one word; empty where it does."""
+    if device.lost and device.failure != NOT_LISTED:
+        return LOST
+    return device.failure or (HUNG if hangs(device, now, excuse) else "")
 
 
 def driver_due(snapshot: Snapshot, excuse: Excuse = never) -> float:
@@ -35,7 +44,7 @@ def driver_due(snapshot: Snapshot, excuse: Excuse = never) -> float:
     """
     if snapshot.driver.info is None:
         return float("-inf")
-    present = [d for d in snapshot.devices if not d.lost]
+    present = [d for d in snapshot.devices if not d.lost and not d.failure]
     if present:
         return max(answer_due(d, excuse) for d in present)
     answered = snapshot.driver.answered

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: A GPU that does not answer is left alone for so long.
 WAIT_SECONDS = 0.5
+#: A GPU that does not have MIG is asked for it again after so long.
+ABSENT_SECONDS = 600.0
 #: The governor may stretch each of these; what is read together waits for the dearest.
 _QUERIES = {
     Tier.SLOW: ("mig.mode", "mig.list", "mig.bar1", "mig.ecc", "mig.attributes"),
@@ -110,11 +112,11 @@ class InstanceSampler:
         now = self._clock()
         if self._stopped or now < self._due:
             return math.inf if self._stopped else self._due
-        if self._gpu.inside or self._gpu.known is None:
-            # Where the GPU hangs, one thread that waits for it is enough.
+        if self._gpu.inside or self._gpu.known is None or self._gpu.failure is not None:
+            # Where the GPU hangs or fails, it is enough that one thread asks it.
             return now + WAIT_SECONDS
         try:
-            self._due = self._pass(now)
+            self._due = self._pass(self._gpu.known.id, now)
         except (GpuLostError, DriverGoneError):
             # The sampler of the GPU says so; here there is nothing to read until it is back.
             self._give_up()
@@ -128,12 +130,12 @@ class InstanceSampler:
         self._due = self._look_at = self._clock() + RETRY_SECONDS
         return self._due
 
-    def _pass(self, now: float) -> float:
+    def _pass(self, gpu: DeviceId, now: float) -> float:
         mig = self._mig
-        if mig is None:
-            mig = self._mig = self._around.driver.mig(self.index)
+        if mig is None or mig.id != gpu:
+            mig = self._mig = self._around.driver.mig(gpu)
         if now >= self._look_at and not self._look_or_retry(mig, now):
-            return math.inf  # until there is another driver
+            self._look_at = now + ABSENT_SECONDS
         if self._parts and now >= self._read_at:
             if not self._read(Tier.PROFILING, now) and now - self._looked >= RETRY_SECONDS:
                 # Most likely an instance was destroyed.
@@ -252,16 +254,12 @@ class InstanceSampler:
             return True
         self._asked = part.profiler.query
         max_gap = 2.0 * self._interval(Tier.PROFILING)
-        try:
-            if profiling.take(part.profiler, self._clock, max_gap, part.activities, part.shares):
-                part.profiled = now
-            elif now - part.profiled > max_gap:
-                # After a gap, what was known before it must not be taken for new.
-                part.shares.clear()
-        except GpuLostError:
-            # Of one instance: the GPU itself will say whether it is lost.
+        if profiling.take(part.profiler, self._clock, max_gap, part.activities, part.shares):
+            part.profiled = now
+        elif now - part.profiled > max_gap:
+            # After a gap, what was known before it must not be taken for new.
             part.shares.clear()
-        return part.profiler.good
+        return part.profiler.failure is None
 
     def _interval(self, tier: Tier) -> float:
         pace, factors = self._around.pace(), self._around.governor.factors

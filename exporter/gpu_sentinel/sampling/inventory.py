@@ -6,35 +6,32 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from gpu_sentinel.model import DeviceId, DeviceSnapshot, DriverState
-from gpu_sentinel.nvml import CallStats, Driver, GpuLostError, NvmlError
+from gpu_sentinel.host import PciGpu
+from gpu_sentinel.model import DeviceId, DriverState
+from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.sampling.governor import Governor
-from gpu_sentinel.sampling.instances import InstanceSampler
+from gpu_sentinel.sampling.health import HANG_SECONDS
 from gpu_sentinel.sampling.lanes import Lanes, Sampler
 from gpu_sentinel.sampling.lending import RELEASED, Lending
 from gpu_sentinel.sampling.meter import Meter
 from gpu_sentinel.sampling.pace import Lateness, Pace
-from gpu_sentinel.sampling.sampler import DeviceSampler, Registry, Surroundings
+from gpu_sentinel.sampling.roster import Roster
+from gpu_sentinel.sampling.sampler import DeviceSampler, Registry
 from gpu_sentinel.sampling.stalls import Stalls
 from gpu_sentinel.sampling.store import SnapshotStore
+from gpu_sentinel.sampling.watch import GpuWatch, Reopen
 from gpu_sentinel.sampling.xidbook import XidBook
 from gpu_sentinel.sampling.xidwatch import Session, XidState, XidWatcher
 
 log = logging.getLogger(__name__)
 
-#: A call that takes longer is reported as hanging; without any answer the driver counts as down.
-HANG_SECONDS = 5.0
 #: Between two looks at the samplers, and at the driver.
 WATCH_SECONDS = 1.0
-COUNT_SECONDS = 2.0
 #: Between two attempts to initialise NVML, at first and at most.
 RETRY_SECONDS, RETRY_SECONDS_MAX = 1.0, 4.0
-#: At least between two initialisations for no better reason than that every GPU fails.
-REOPEN_SECONDS = 8.0
 PCI_SECONDS = 30.0
 
 
@@ -52,43 +49,52 @@ class Inventory:
         *,
         stats: CallStats,
         expected_gpus: Callable[[], int | None],
-        count_pci: Callable[[], tuple[int, int] | None],
+        pci_gpus: Callable[[], tuple[PciGpu, ...] | None],
         module_loaded: Callable[[], bool | None] = lambda: None,
         kernel_log: Path | None = None,
     ) -> None:
         """Prepare; `start` does the work.
 
         Args:
-            driver: the door to NVML.
+            driver: NVML.
             store: where everything that is known goes.
             pace: how often to read; the same object until something is set otherwise.
             stats: what the calls to the driver cost.
             expected_gpus: as set; None for as many as are on the PCI bus.
-            count_pci: NVIDIA display devices, and how many no other driver has taken.
+            pci_gpus: NVIDIA display devices on the PCI bus; None where nobody knows.
             module_loaded: whether the kernel module is loaded, found out without NVML; None
                 where that cannot be known.
             kernel_log: where XIDs are read; None to ask NVML for them.
         """
-        self._driver = driver
         self._store = store
         self._pace = pace
-        self._expected_gpus = expected_gpus
-        self._count_pci = count_pci
         self._registry = Registry()
+        self._roster = Roster(store, self._registry, pci_gpus, expected_gpus)
         self.governor = Governor()
         self._meter = Meter(stats, self.governor)
         #: When the exporter itself stood still.
         self.stalls = Stalls()
+        self._stalls_seen = 0
         self.lending = Lending(module_loaded)
-        self._xids = XidWatcher(XidBook(store, self._addresses), kernel_log)
-        self._samplers: list[DeviceSampler] = []
-        self._instances: list[InstanceSampler] = []
+        self._wake = threading.Event()
+        self._watched = GpuWatch(
+            driver,
+            store,
+            self._roster,
+            self._registry,
+            self.governor,
+            pace,
+            on_gone=self._wake.set,
+        )
+        self._events = driver.events
+        book = XidBook(store, self._addresses, reported=self._watched.ask_again)
+        self._xids = XidWatcher(book, kernel_log)
         self._lanes: Lanes | None = None
         self._hanging: set[Sampler] = set()
-        self._open = False
+        #: Why the driver is being closed, as long as a call to it hangs.
+        self._leaving: Reopen | None = None
         self._next_pci = 0.0
         self._stop = threading.Event()
-        self._wake = threading.Event()
         #: Set once the first attempt to open the driver has ended, either way.
         self.tried = threading.Event()
         self._thread = threading.Thread(target=self._run, name="inventory", daemon=True)
@@ -164,75 +170,39 @@ class Inventory:
         """Do what is due, and return the seconds until something is due again."""
         now = time.monotonic()
         if now >= self._next_pci or self._wake.is_set():
-            self._count()
+            self._roster.count()
             self._next_pci = now + PCI_SECONDS
         self._wake.clear()
         if self.lending.wanted(now):
             self._let_go()
             self.tried.set()
             return WATCH_SECONDS
-        if self._open:
+        if self._watched.opened:
             self._watch()
-            return WATCH_SECONDS
-        self._try_open()
-        self.tried.set()
-        return WATCH_SECONDS if self._open else min(last_pause * 2, RETRY_SECONDS_MAX)
+        else:
+            self._open()
+            self.tried.set()
+        return WATCH_SECONDS if self._watched.opened else min(last_pause * 2, RETRY_SECONDS_MAX)
 
-    def _count(self) -> None:
-        counted = self._count_pci()
-        expected = self._expected_gpus()
-        if expected is None and counted is not None:
-            expected = counted[1]
-        self._store.put_counts(counted[0] if counted else None, expected)
-
-    def _try_open(self) -> None:
-        state = self._store.current.driver
-        try:
-            info = self._driver.open()
-            try:
-                listed = self._driver.count()
-            except NvmlError:
-                self._driver.close()
-                raise
-        except NvmlError as error:
-            if state.error != str(error):
-                log.warning("driver not available", extra={"fields": {"reason": str(error)}})
-                self._store.put_driver(DriverState(error=str(error)))
+    def _open(self) -> None:
+        if not self._watched.open():
             return
-        now = time.monotonic()
-        self._open = True
-        self._store.put_driver(DriverState(info=info, listed=listed, opened=now, answered=now))
-        log.info(
-            "driver opened",
-            extra={"fields": {"driver_version": info.driver_version, "gpus": listed}},
-        )
-        around = Surroundings(
-            self._driver,
-            self._store,
-            self._store.session,
-            self._registry,
-            self.governor,
-            self._pace,
-            self._wake.set,
-        )
-        self._samplers = [DeviceSampler(index, around) for index in range(listed)]
-        self._instances = [InstanceSampler(s, around) for s in self._samplers]
+        samplers = self._watched.samplers
         self._lanes = Lanes(
-            self._everything, partial(self._meter.look, listed, self._pace), self.stalls.since
+            self._watched.everything,
+            partial(self._meter.look, len(samplers), self._pace),
+            self.stalls.since,
         )
         self._lanes.start()
-        self._xids.attach(Session(self._driver.events, partial(_present, self._samplers)))
-
-    @property
-    def _everything(self) -> tuple[Sampler, ...]:
-        return (*self._samplers, *self._instances)
+        self._xids.attach(Session(self._events, partial(_present, samplers)))
 
     def _let_go(self) -> None:
         """Release every handle, so that GPUs can be reset, MIG changed, the driver unloaded."""
         if not self._store.current.driver.released:
             self._store.put_driver(DriverState(error=RELEASED, released=True))
             self._store.clear_devices()
-        if self._open and not self._close(WATCH_SECONDS):
+            self._roster.excuse()
+        if self._watched.opened and not self._close(WATCH_SECONDS):
             self.lending.stuck(self._asked())
         elif not self.lending.free:
             self.lending.freed()
@@ -244,49 +214,25 @@ class Inventory:
         return ", ".join(asked if self._xids.outside(0.0) else [*asked, "events"])
 
     def _watch(self) -> None:
-        now = time.monotonic()
-        self._report_hanging(now)
-        reason = self._reason_to_reopen(now)
-        if reason is None:
-            self._report_missing(now)
-            return
-        if self._store.current.driver.error != reason:
-            log.warning("driver is opened anew", extra={"fields": {"reason": reason}})
-        self._store.put_driver(DriverState(error=reason))
-        self._store.clear_devices()
-        self._close(WATCH_SECONDS)
+        self._report_hanging(time.monotonic())
+        if self.stalls.count != self._stalls_seen:
+            # The machine may have been suspended, and its GPUs with it.
+            self._stalls_seen = self.stalls.count
+            self._watched.ask_again()
+        reopen = self._leaving or self._watched.look()
+        # As long as a call hangs the driver cannot be closed: GPUs that answer are left alone then.
+        if reopen is not None and (reopen is self._leaving or reopen.gone or not self._hanging):
+            self._reopen(reopen)
 
-    def _reason_to_reopen(self, now: float) -> str | None:
-        gone = next((s.gone for s in self._samplers if s.gone), None)
-        if gone is not None:
-            return str(gone)
-        state = self._store.current.driver
-        if state.info is None:
-            return state.error  # a sampler hung when the driver should have been closed
-        failures = [s.failure for s in self._samplers]
-        if (
-            failures
-            and all(f is not None and not isinstance(f, GpuLostError) for f in failures)
-            and now - state.opened > REOPEN_SECONDS
-        ):
-            return f"every GPU fails: {failures[0]}"
-        if now - state.answered >= COUNT_SECONDS:
-            return self._ask_count(state)
-        return None
-
-    def _ask_count(self, state: DriverState) -> str | None:
-        try:
-            listed = self._driver.count()
-        except NvmlError as error:
-            return str(error)
-        if listed != state.listed:
-            return f"the driver lists {listed} GPUs instead of {state.listed}"
-        self._store.put_driver(replace(state, answered=time.monotonic()))
-        return None
+    def _reopen(self, reopen: Reopen) -> None:
+        self._watched.closing(reopen)
+        self._leaving = None if self._close(WATCH_SECONDS) else reopen
+        if self._leaving is None and not reopen.gone:
+            self._open()
 
     def _report_hanging(self, now: float) -> None:
         busy = self._lanes.busy() if self._lanes else {}
-        for sampler in self._everything:
+        for sampler in self._watched.everything:
             since = busy.get(sampler)
             # Long calls are few: the rest need not be asked whether we stood still ourselves.
             hanging = since is not None and now - since > HANG_SECONDS
@@ -297,29 +243,16 @@ class Inventory:
             fields: dict[str, object] = {"gpu": sampler.index, "query": sampler.asked}
             if hanging:
                 self._hanging.add(sampler)
+                if isinstance(sampler, DeviceSampler):
+                    sampler.introduce()
                 log.warning("GPU does not answer", extra={"fields": fields})
             else:
                 self._hanging.discard(sampler)
                 log.info("GPU no longer hangs", extra={"fields": fields})
 
-    def _report_missing(self, now: float) -> None:
-        """GPUs that were here before and that the driver lists no more are lost."""
-        if now - self._store.current.driver.opened < WATCH_SECONDS:
-            return
-        if any(sampler.known is None for sampler in self._samplers):
-            return  # one that has not told its UUID yet may be the missing one
-        here = {s.known.id.uuid for s in self._samplers if s.known}
-        shown = {d.id.uuid for d in self._store.current.devices}
-        for uuid, known in self._registry.gpus.copy().items():
-            if uuid not in here and uuid not in shown:
-                log.warning("GPU is no longer listed", extra={"fields": {"uuid": uuid}})
-                self._store.put_device(
-                    DeviceSnapshot(id=known.id, identity=known.identity, lost=True, answered=now)
-                )
-
     def _addresses(self) -> list[tuple[DeviceId, str]]:
         known = self._registry.gpus.copy().values()
-        return [(k.id, k.identity.get("pci_bus_id", "")) for k in known if k.identity]
+        return [(k.id, k.address) for k in known if k.identity]
 
     def _close(self, timeout: float) -> bool:
         """Stop all who call the driver and let go of it; False where one is stuck in a call."""
@@ -328,14 +261,9 @@ class Inventory:
             return False
         if not self._xids.outside(timeout):
             return False
-        for sampler in self._everything:
-            sampler.release()
         self._lanes = None
-        self._samplers, self._instances = [], []
         self._hanging.clear()
-        if self._open:
-            self._driver.close()
-            self._open = False
+        self._watched.close()
         return True
 
 

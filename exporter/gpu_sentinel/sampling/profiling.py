@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from gpu_sentinel.catalogue import GPM_BYTES, PROFILING_SECONDS, Op, value_key
 from gpu_sentinel.catalogue.dcgm import rate_key
 from gpu_sentinel.model import Value
-from gpu_sentinel.nvml import DriverGoneError, GpuLostError, NvmlError, Profile, Profiler
+from gpu_sentinel.nvml import NvmlError, Profile, Profiler
 
 
 class Activities:
@@ -54,15 +54,9 @@ def take(
     activities: Activities,
     values: dict[str, Value],
 ) -> bool:
-    """Read the counters; True where `values` are others now.
-
-    Raises:
-        GpuLostError, DriverGoneError: as the names say.
-    """
+    """Read the counters; True where `values` are others now. `profiler.failure` tells why that failed."""
     try:
         profile = profiler.take(clock, max_gap)
-    except (GpuLostError, DriverGoneError):
-        raise
     except NvmlError:
         values.clear()
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from gpu_sentinel.model import Tier, Value
-from gpu_sentinel.nvml import Batch, Bound, Device, NvmlError, Ring
+from gpu_sentinel.nvml import Batch, Bound, Device, NvmlError, Profiler, Ring
 from gpu_sentinel.sampling import profiling
 from gpu_sentinel.sampling.rates import Rates
 from gpu_sentinel.sampling.schedule import Slot
@@ -21,13 +21,15 @@ class Readings:
     Attributes:
         values: by tier and key.
         fresh: tiers that have answered since they were last shown.
-        failure: why a call of the last pass failed.
+        failures: what was not answered since this was cleared, and why.
+        recovered: what was answered again, likewise.
     """
 
     def __init__(self, device: Device, history: History, clock: Callable[[], float]) -> None:
         self.values: dict[Tier, dict[str, Value]] = {tier: {} for tier in Tier}
         self.fresh: set[Tier] = set()
-        self.failure: NvmlError | None = None
+        self.failures: list[tuple[Slot, NvmlError]] = []
+        self.recovered: list[Slot] = []
         self._device = device
         self._history = history
         self._clock = clock
@@ -36,27 +38,19 @@ class Readings:
     def take(self, slots: Iterable[Slot], now: float) -> bool:
         """Make the calls; returns whether any of them was answered.
 
-        Raises:
-            GpuLostError, DriverGoneError: as the names say.
+        Args:
+            slots: what is due.
+            now: monotonic seconds.
         """
         answered = False
-        self.failure = None
-        device = self._device
         for slot in slots:
-            bound = slot.bound
-            if bound is None:
-                self._drain(slot.ring, now)
-                self._profile(slot)
-                continue
-            failure = device.ask(bound, self.values[slot.tier])
+            failure = self._ask(slot, now)
             if failure is not None:
-                self.failure = failure
-            else:
-                answered = True
-                if slot.repeats(bound.told, now):
-                    continue
-                self.fresh.add(slot.tier)
-            self._take_in(slot, now)
+                self.failures.append((slot, failure))
+                continue
+            answered |= slot.bound is not None
+            if slot.failures:
+                self.recovered.append(slot)
         return answered
 
     def glance(self, slots: Sequence[Slot], bounds: Sequence[Bound], now: float) -> bool:
@@ -71,13 +65,37 @@ class Readings:
             found = self._device.glance(bounds)
         except NvmlError:
             return self.take(slots, now)
+        answered = False
         for slot, bound, answers in zip(slots, bounds, found, strict=True):
             if slot.repeats(answers, now):
+                answered = True
                 continue
-            self._device.accept(bound, answers, self.values[slot.tier])
-            self.fresh.add(slot.tier)
+            failure = self._device.accept(bound, answers, self.values[slot.tier])
+            if failure is not None:
+                self.failures.append((slot, failure))
+            else:
+                answered = True
+                self.fresh.add(slot.tier)
+                if slot.failures:
+                    self.recovered.append(slot)
             self._take_in(slot, now)
-        return True
+        return answered
+
+    def _ask(self, slot: Slot, now: float) -> NvmlError | None:
+        if slot.ring is not None:
+            return self._drain(slot.ring, now)
+        if slot.profiler is not None:
+            return self._profile(slot, slot.profiler)
+        bound = slot.bound
+        if bound is None:
+            return None
+        failure = self._device.ask(bound, self.values[slot.tier])
+        if failure is None:
+            if slot.repeats(bound.told, now):
+                return None
+            self.fresh.add(slot.tier)
+        self._take_in(slot, now)
+        return failure
 
     def finish(self, slots: Iterable[Slot], now: float) -> None:
         """Make up everything that is to be shown."""
@@ -92,21 +110,21 @@ class Readings:
             if not self._device.counts_energy:
                 self._history.integrate_energy(values)
 
-    def _drain(self, ring: Ring | None, now: float) -> None:
-        if ring is None:
-            return
-        batch: Batch | None = self._device.drain(ring, self._clock)
+    def _drain(self, ring: Ring, now: float) -> NvmlError | None:
+        drained = self._device.drain(ring, self._clock)
+        failure = drained if isinstance(drained, NvmlError) else None
+        batch: Batch | None = None if isinstance(drained, NvmlError) else drained
         self._history.drain(now, ring.key, batch, self.values[Tier.BUFFERS], self.values[Tier.FAST])
         self.fresh.add(Tier.BUFFERS)
+        return failure
 
-    def _profile(self, slot: Slot) -> None:
-        if slot.profiler is None:
-            return
+    def _profile(self, slot: Slot, profiler: Profiler) -> NvmlError | None:
         self._device.asked = slot.query
         values = self.values[Tier.PROFILING]
         activities = self._history.activities
-        if profiling.take(slot.profiler, self._clock, slot.max_gap, activities, values):
+        if profiling.take(profiler, self._clock, slot.max_gap, activities, values):
             self.fresh.add(Tier.PROFILING)
+        return profiler.failure
 
     def _take_in(self, slot: Slot, now: float) -> None:
         if slot.repeated:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gpu_sentinel.model import DeviceId, DeviceSnapshot, Tier, TierSample
+from gpu_sentinel.model import DeviceId, DeviceSnapshot, Tier, TierSample, Value, stand_in
 from gpu_sentinel.nvml import (
     Device,
     Driver,
@@ -16,51 +17,120 @@ from gpu_sentinel.nvml import (
     GpuLostError,
     NvmlError,
     UnexpectedError,
+    worst,
 )
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.pace import IDLE_SECONDS, PUBLISH_SECONDS, Lateness, Pace
 from gpu_sentinel.sampling.profiling import Activities
 from gpu_sentinel.sampling.readings import Readings
-from gpu_sentinel.sampling.schedule import Schedule
-from gpu_sentinel.sampling.signals import UTILIZATION, History
+from gpu_sentinel.sampling.schedule import FAILURES, Schedule
+from gpu_sentinel.sampling.signals import RESET, UTILIZATION, History
 from gpu_sentinel.sampling.store import Session, SnapshotStore
 
 log = logging.getLogger(__name__)
 
-#: Between two attempts to find a GPU again that is lost or fails.
-RETRY_SECONDS = 2.0
+#: Between two attempts to find a GPU again that fails: at first, and at most.
+RETRY_SECONDS, RETRY_SECONDS_MAX = 2.0, 30.0
 #: Passes in a row that bring nothing before the GPU is looked up anew.
 FAILED_PASSES = 3
+#: Until a GPU is asked once more for what it did not answer: at first, doubled each time, up to
+#: this; sooner where it fails, or where something happened that may change the answer.
+LOOK_SECONDS, LOOK_SECONDS_MAX, LOOK_SECONDS_FAILING = 2.0, 600.0, 30.0
+#: So many queries of these in one pass.
+LOOKS_IN_A_PASS = 4
+_FABRIC = ("fabric.state", "fabric.status")
 
 
 @dataclass(slots=True)
 class Known:
-    """A GPU that was seen since the exporter started."""
+    """A GPU that was seen since the exporter started.
+
+    Attributes:
+        down: it has stopped answering, and has not begun again.
+        lost: the driver has said so, or lists it no more.
+        outages: how often it has stopped answering.
+    """
 
     id: DeviceId
     history: History = field(default_factory=History)
     identity: dict[str, str] | None = None
+    down: bool = False
+    lost: bool = False
+    outages: int = 0
+
+    @property
+    def address(self) -> str:
+        """On the PCI bus, as NVML writes it; empty where that was never told."""
+        return (self.identity or {}).get("pci_bus_id", "")
+
+    def stops(self) -> None:
+        """It answers no more."""
+        self.outages += not self.down
+        self.down = True
+
+    def answers(self) -> None:
+        """It answers."""
+        self.down = self.lost = False
 
 
 class Registry:
-    """Every GPU that was seen since the exporter started, by UUID."""
+    """Every GPU that was seen since the exporter started, by UUID; asked from any thread."""
 
     def __init__(self) -> None:
         self.gpus: dict[str, Known] = {}
         #: By UUID of the GPU and number of the GPU instance: the MIG devices in it, and integrals.
         self.instances: dict[str, dict[int, tuple[frozenset[str], Activities]]] = {}
         self.lateness = Lateness()
+        self._lock = threading.Lock()
+        #: By UUID: the index that has it, of the driver that is open.
+        self._taken: dict[str, int] = {}
 
-    def meet(self, id_: DeviceId) -> Known:
-        """What is remembered of this GPU; its index may have changed."""
-        known = self.gpus.setdefault(id_.uuid, Known(id_))
-        known.id = id_
-        return known
+    def opened(self) -> None:
+        """Another driver was opened: GPUs may have other indices."""
+        with self._lock:
+            self._taken.clear()
+
+    def meet(self, index: int, uuid: str, address: str) -> Known:
+        """What is remembered of a GPU.
+
+        Args:
+            index: NVML's.
+            uuid: as the driver tells it, which may be empty, or that of another GPU.
+            address: on the PCI bus; may be empty.
+        """
+        place = stand_in(index, address)
+        with self._lock:
+            if not uuid:
+                uuid = place
+            elif self._taken.get(uuid, index) != index:
+                uuid = f"{uuid}@{place}"
+            for other in [u for u, i in self._taken.items() if i == index and u != uuid]:
+                # It is called otherwise now, as when it told no UUID at first.
+                del self._taken[other]
+            self._taken[uuid] = index
+            known = self.gpus.setdefault(uuid, Known(DeviceId(index, uuid)))
+            known.id = DeviceId(index, uuid)
+            return known
+
+    def forget(self, uuid: str) -> None:
+        """A GPU is here no more, and is not missed."""
+        with self._lock:
+            self.gpus.pop(uuid, None)
+            self.instances.pop(uuid, None)
+
+
+def _nothing(_index: int) -> tuple[str, str]:
+    return "", ""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the samplers of one driver share."""
+    """What the samplers of one driver share.
+
+    Attributes:
+        on_gone: called where a GPU says that the driver is gone.
+        guess: UUID and PCI address of a GPU that tells neither, by index; may be empty.
+    """
 
     driver: Driver
     store: SnapshotStore
@@ -71,16 +141,16 @@ class Surroundings:
     on_gone: Callable[[], None]
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
+    guess: Callable[[int], tuple[str, str]] = _nothing
 
 
 class DeviceSampler:
     """Samples the GPU of one index; one thread at a time calls `step`.
 
     Attributes:
-        known: the GPU, None until it told its UUID.
+        known: the GPU, None until it was looked up.
         failure: what the driver answers instead of readings, None while it answers readings.
         inside: a thread is inside of `step`; where a call hangs, it stays so.
-        gone: set when NVML has to be initialised anew; `step` does nothing from then on.
     """
 
     def __init__(self, index: int, around: Surroundings) -> None:
@@ -88,18 +158,20 @@ class DeviceSampler:
         self.known: Known | None = None
         self.failure: NvmlError | None = None
         self.inside = False
-        self.gone: DriverGoneError | None = None
         self._around = around
         self._clock = around.clock
         self._device: Device | None = None
         self._work: tuple[Schedule, Readings] | None = None
         self._tiers: dict[Tier, TierSample] = {}
-        self._retry = 0.0
+        self._retry, self._retry_wait = 0.0, RETRY_SECONDS
+        self._look_at, self._look_wait = 0.0, LOOK_SECONDS
         self._publish_at = 0.0
         self._failed = 0
         self._working_at = 0.0
+        self._fabric: tuple[Value | None, ...] = ()
+        self._reset: Value | None = None
         self._stopped = False
-        self._anew = False
+        self._anew = self._ask_again = False
 
     @property
     def asked(self) -> str:
@@ -113,6 +185,16 @@ class DeviceSampler:
     def look_again(self) -> None:
         """Find out anew what the GPU supports, as after MIG was changed; from any thread."""
         self._anew = True
+
+    def ask_again(self) -> None:
+        """Something happened after which a GPU may answer more: ask soon; from any thread."""
+        self._ask_again = True
+
+    def introduce(self) -> None:
+        """Show a GPU that hangs before it has told who it is; called from another thread."""
+        if self.known is None:
+            self._meet("", "")
+            self._publish(self._around.pace().fast)
 
     def release(self) -> None:
         """Give back what the library holds for this GPU; nobody may be inside of `step`."""
@@ -132,7 +214,7 @@ class DeviceSampler:
             self.inside = False
 
     def _step(self) -> float:
-        if self._stopped or self.gone is not None:
+        if self._stopped:
             return math.inf
         try:
             if self._work is None or self._anew:
@@ -140,35 +222,54 @@ class DeviceSampler:
                     return self._retry
                 self._work = self._connect()
             return self._tick(*self._work)
-        except DriverGoneError as error:
-            self.gone = self.failure = error
-            self._around.on_gone()
-            return math.inf
         except NvmlError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - a defect of ours costs readings, no thread
             self._fail(UnexpectedError(error))
         self._work = None
-        self._retry = self._clock() + RETRY_SECONDS
+        self._retry = self._clock() + self._retry_wait
+        self._retry_wait = min(2 * self._retry_wait, RETRY_SECONDS_MAX)
         return self._retry
 
     def _connect(self) -> tuple[Schedule, Readings]:
-        """Look the GPU up and find out what it supports."""
+        """Look the GPU up and find out what it supports.
+
+        Raises:
+            NvmlError: it cannot be opened, or answers nothing at all.
+        """
         self.release()
         self._anew = False
         device = self._device = self._around.driver.device(self.index)
-        known = self.known = self._around.registry.meet(device.id)
+        known = self._meet(device.uuid, device.address)
         device.probe()
         known.identity = device.identity()
+        failure = device.failure
+        if failure is not None:
+            if not any(device.plan.values()):
+                raise failure
+            self._fail(failure)
         # It takes two samples of the counters until there is something to show again.
         self._tiers = {t: s for t, s in self._tiers.items() if t is Tier.PROFILING}
         self._failed, self._publish_at = 0, 0.0
-        self._working_at = self._clock()
+        self._working_at = now = self._clock()
+        self._look_wait = LOOK_SECONDS
+        self._look_at = now + LOOK_SECONDS
         known.history.unplug()
-        return (
-            Schedule(device, known.history, self._working_at),
-            Readings(device, known.history, self._clock),
-        )
+        return Schedule(device, known.history, now), Readings(device, known.history, self._clock)
+
+    def _meet(self, uuid: str, address: str) -> Known:
+        """Find out which GPU this is; what it does not tell may be known from elsewhere."""
+        if not uuid or not address:
+            guess = self._around.guess(self.index)
+            uuid, address = uuid or guess[0], address or guess[1]
+        before, known = self.known, self._around.registry.meet(self.index, uuid, address)
+        if before is not None and before is not known:
+            self._around.store.forget_device(before.id.uuid, self._around.session)
+            self._around.registry.forget(before.id.uuid)
+        if known.identity is None and address:
+            known.identity = {"pci_bus_id": address}
+        self.known = known
+        return known
 
     def _tick(self, schedule: Schedule, readings: Readings) -> float:
         """Make the pass that is due, and say when the next one is.
@@ -183,27 +284,77 @@ class DeviceSampler:
         around, known = self._around, self.known
         if known is None:
             raise RuntimeError("a GPU is read after it was looked up")
+        self._look_for_more(schedule, known, now)
         pace = around.pace()
         idle = pace.idle is not None and now - self._working_at > IDLE_SECONDS
         if schedule.adapt(pace, around.governor, idle=idle):
             known.history.distribute(pace.distributions)
         around.registry.lateness.add(now - schedule.deadline)
-        others = schedule.others()
-        answered = readings.glance(schedule.always, schedule.bounds, now)
-        if others:
-            answered |= readings.take(others, now)
-        if answered:
-            self._failed = 0
+        if self._pass(schedule, readings, now):
             known.history.samples += 1
             if now >= self._publish_at:
                 self._publish_at = now + PUBLISH_SECONDS - schedule.period / 2
                 self._show(schedule, readings, now)
-        else:
-            self._failed += 1
-            if readings.failure is not None and self._failed >= FAILED_PASSES:
-                raise readings.failure
         known.history.overruns += schedule.advance(self._clock())
         return schedule.deadline
+
+    def _pass(self, schedule: Schedule, readings: Readings, now: float) -> bool:
+        """Ask for what is due; False where nothing was answered.
+
+        Raises:
+            NvmlError: nothing has been for so long that the GPU fails as a whole.
+        """
+        others = schedule.others()
+        answered = readings.glance(schedule.always, schedule.bounds, now)
+        if others:
+            answered |= readings.take(others, now)
+        if not readings.failures and not readings.recovered:
+            return answered
+        if not answered:
+            self._failed += 1
+            if self._failed >= FAILED_PASSES or any(
+                isinstance(failure, GpuLostError | DriverGoneError)
+                for _, failure in readings.failures
+            ):
+                # One query that says so is not the GPU: only where all say so, it is.
+                answered = readings.take(schedule.unasked(readings.failures), now)
+        for slot in readings.recovered:
+            schedule.answered(slot)
+        for slot, failure in readings.failures:
+            schedule.failed(slot, now)
+            if answered and slot.failures == FAILURES:
+                self._log(logging.WARNING, "query fails", query=slot.query, error=failure.name)
+        failure = worst(failure for _, failure in readings.failures)
+        readings.failures.clear()
+        readings.recovered.clear()
+        if answered:
+            self._failed = 0
+        elif failure is not None and (
+            self._failed >= FAILED_PASSES or isinstance(failure, GpuLostError | DriverGoneError)
+        ):
+            raise failure
+        return answered
+
+    def _look_for_more(self, schedule: Schedule, known: Known, now: float) -> None:
+        """Ask for what the GPU did not answer before: now and then, and a little in each pass."""
+        device = self._device
+        if device is None:
+            return
+        if self._ask_again:
+            self._ask_again = False
+            self._look_at, self._look_wait = now, LOOK_SECONDS
+            schedule.again(Tier.STATIC, now)
+        if now >= self._look_at:
+            most = LOOK_SECONDS_FAILING if self.failure else LOOK_SECONDS_MAX
+            self._look_at = now + self._look_wait
+            self._look_wait = min(2 * self._look_wait, most)
+            device.look_again()
+        if device.looking:
+            if device.look_for_more(LOOKS_IN_A_PASS):
+                schedule.refresh(device)
+            if not device.looking:
+                known.identity = device.identity()
+                self._anew = device.names_itself(known.id.uuid)
 
     def _show(self, schedule: Schedule, readings: Readings, now: float) -> None:
         """Publish what has been read since the last time."""
@@ -217,43 +368,60 @@ class DeviceSampler:
             self._tiers[tier] = TierSample(now, wall, lifetime, readings.values[tier].copy())
         if readings.values[Tier.FAST].get(UTILIZATION) != 0.0:
             self._working_at = now
-        slow = Tier.SLOW in readings.fresh
         readings.fresh.clear()
-        self._publish(schedule.period)
-        if self.failure is not None:
-            log.info("GPU answers again", extra={"fields": self._fields()})
+        self._notice(readings)
+        if self.failure is not None and self._device is not None and not self._device.failure:
+            self._log(logging.INFO, "GPU answers again")
             self.failure = None
-        if slow and self._device is not None and self._device.incomplete:
-            # What could not be told apart from unsupported is asked for once more.
-            self._work = None
-            self._retry = 0.0
+        if self.failure is None:
+            self._retry_wait = RETRY_SECONDS
+            if self.known is not None:
+                self.known.answers()
+        self._publish(schedule.period)
 
-    def _publish(self, interval: float, *, lost: bool = False) -> None:
+    def _notice(self, readings: Readings) -> None:
+        """Ask for more after a reset, and after the fabric has changed."""
+        fabric = tuple(readings.values[Tier.SLOW].get(key) for key in _FABRIC)
+        reset = readings.values[Tier.FAST].get(RESET)
+        if (self._fabric and fabric != self._fabric) or reset != self._reset:
+            self.ask_again()
+        self._fabric, self._reset = fabric, reset
+
+    def _publish(self, interval: float) -> None:
         known = self.known
         if known is None or self._stopped:
             return
         snapshot = DeviceSnapshot(
             id=known.id,
             identity=known.identity,
-            lost=lost,
+            lost=known.lost,
+            failure=self.failure.name if self.failure else "",
+            outages=known.outages,
             answered=self._clock(),
             interval=interval,
             samples=known.history.samples,
             overruns=known.history.overruns,
-            tiers={} if lost else self._tiers.copy(),
+            tiers={} if known.lost else self._tiers.copy(),
         )
         self._around.store.put_device(snapshot, self._around.session)
 
     def _fail(self, error: NvmlError) -> None:
-        lost = isinstance(error, GpuLostError)
-        self._publish(self._around.pace().fast, lost=lost)
-        if self._stopped or (self.failure and self.failure.code == error.code):
+        """Take down that the GPU as a whole does not answer, and why."""
+        if self._stopped:
             return
-        self.failure = error
-        fields = self._fields() | {"query": self.asked, "error": error.name}
-        if isinstance(error, UnexpectedError):
-            fields["reason"] = str(error)
-        log.warning("GPU is lost" if lost else "GPU fails", extra={"fields": fields})
+        known = self.known or self._meet("", "")
+        before, self.failure = self.failure, error
+        known.stops()
+        known.lost |= isinstance(error, GpuLostError)
+        self._publish(self._around.pace().fast)
+        if isinstance(error, DriverGoneError):
+            self._around.on_gone()
+        if before is None or before.code != error.code:
+            fields = {"query": self.asked, "error": error.name}
+            if isinstance(error, UnexpectedError):
+                fields["reason"] = str(error)
+            self._log(logging.WARNING, "GPU is lost" if known.lost else "GPU fails", **fields)
 
-    def _fields(self) -> dict[str, object]:
-        return {"gpu": self.index, "uuid": self.known.id.uuid if self.known else ""}
+    def _log(self, level: int, message: str, **fields: object) -> None:
+        gpu = {"gpu": self.index, "uuid": self.known.id.uuid if self.known else ""}
+        log.log(level, message, extra={"fields": gpu | fields})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gpu_sentinel.model import Tier
@@ -11,6 +11,11 @@ from gpu_sentinel.nvml import Bound, Device, Profiler, Ring
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.pace import GAUGE_SECONDS, PUBLISH_SECONDS, Pace
 from gpu_sentinel.sampling.signals import ENERGY, HOT, REASONS, WARM, History, Signal
+
+#: A query that fails is asked for as ever at first, then after 1, 2, 4 seconds, up to this. So one
+#: that always fails costs next to nothing, and one that works again is there soon.
+FAILURES = 3
+BACK_OFF_SECONDS_MAX = 60.0
 
 #: Deadlines are sums of floating-point numbers.
 _EPSILON = 1e-6
@@ -31,6 +36,7 @@ class Slot:
         due: monotonic seconds of the next one.
         told, seen: the answer that was taken in last, and until when it was the same.
         repeated: it was the same since it was taken in.
+        failures: how often in a row it was not answered.
     """
 
     query: str
@@ -48,6 +54,17 @@ class Slot:
     told: object = None
     seen: float = 0.0
     repeated: bool = False
+    failures: int = 0
+
+    @property
+    def put_off(self) -> bool:
+        """Whether it has failed so often that it is asked for less and less often."""
+        return self.failures >= FAILURES
+
+    @property
+    def source(self) -> object:
+        """What is asked: the call, the sample buffer or the profiler."""
+        return self.bound or self.ring or self.profiler
 
     def repeats(self, told: object, now: float) -> bool:
         """Whether an answer is the one that was taken in last, without a gap; notes it then."""
@@ -100,7 +117,7 @@ class Schedule:
         self.deadline = now
         self.period = 0.0
         self._history = history
-        self.slots = tuple(_slots(device, history))
+        self.slots: tuple[Slot, ...] = tuple(_slots(device, history))
         self.always: list[Slot] = []
         self.bounds: list[Bound] = []
         self._others: list[Slot] = []
@@ -109,6 +126,40 @@ class Schedule:
         self._version = -1
         self._idle = False
         self._sources: frozenset[str] = frozenset()
+
+    def refresh(self, device: Device) -> None:
+        """Take up that the device answers more than before; what was read goes on as it was."""
+        kept = {id(slot.source): slot for slot in self.slots}
+        self.slots = tuple(
+            kept.get(id(slot.source), slot) for slot in _slots(device, self._history)
+        )
+        self._version = -1
+
+    def failed(self, slot: Slot, now: float) -> None:
+        """Note that a slot was not answered at `now`; it may be put off."""
+        slot.failures += 1
+        if slot.put_off:
+            wait = min(2.0 ** (slot.failures - FAILURES), BACK_OFF_SECONDS_MAX)
+            slot.due = now + max(wait, slot.interval)
+            self._version = -1
+
+    def answered(self, slot: Slot) -> None:
+        """Note that a slot that had failed was answered: it is read as ever again."""
+        if slot.put_off:
+            self._version = -1
+        slot.failures = 0
+
+    def again(self, tier: Tier, now: float) -> None:
+        """Read a tier at the next pass, as something has happened that may change it."""
+        for slot in self.slots:
+            if slot.tier is tier:
+                slot.due = now
+        self._next_other = now
+
+    def unasked(self, failures: Iterable[tuple[Slot, object]]) -> list[Slot]:
+        """The calls that are made often and were not made in this pass, in which these failed."""
+        asked = {id(slot) for slot, _ in failures}
+        return [s for s in self.slots if s.tier is Tier.FAST and id(s) not in asked]
 
     def adapt(self, pace: Pace, governor: Governor, *, idle: bool) -> bool:
         """Take up what was set, decided or noticed since the last pass; True where that is new."""
@@ -125,9 +176,12 @@ class Schedule:
         for slot in self.slots:
             factor = governor.factors.get(slot.query, 1)
             slot.interval = self._interval(slot, pace, fast) * factor
-            slot.due = min(slot.due, self.deadline + slot.interval)
+            if not slot.put_off:
+                slot.due = min(slot.due, self.deadline + slot.interval)
         self.period = max(fast, min((s.interval for s in self.slots), default=fast))
-        self.always = [s for s in self.slots if s.interval <= self.period and s.bound]
+        self.always = [
+            s for s in self.slots if s.interval <= self.period and s.bound and not s.put_off
+        ]
         self.bounds = [s.bound for s in self.always if s.bound]
         self._others = [s for s in self.slots if s not in self.always]
         self._next_other = self.deadline

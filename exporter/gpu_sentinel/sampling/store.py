@@ -60,7 +60,7 @@ class SnapshotStore:
             if self._made.sequence != sequence:
                 session = self._session
                 devices = list(session.devices.values())
-                devices.sort(key=lambda d: (d.id.index, d.id.uuid))
+                devices.sort(key=lambda d: d.id.position)
                 pci, expected = self._counts
                 self._made = Snapshot(
                     sequence,
@@ -84,8 +84,20 @@ class SnapshotStore:
             session.instances[uuid] = instances
             self._changed()
 
+    def forget_device(self, uuid: str, session: Session | None = None) -> None:
+        """Take a GPU off the page."""
+        session = session or self._session
+        session.devices.pop(uuid, None)
+        session.instances.pop(uuid, None)
+        self._changed()
+
+    def begin_session(self) -> None:
+        """Keep what is known of every GPU, but from now on take nothing from older samplers."""
+        self._session = Session(self._session.devices.copy())
+        self._changed()
+
     def clear_devices(self) -> None:
-        """Forget every GPU, as when the driver is gone, and begin another session."""
+        """Forget every GPU, as when the driver is let go of, and begin another session."""
         self._session = Session()
         self._changed()
 

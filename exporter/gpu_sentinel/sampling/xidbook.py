@@ -63,12 +63,24 @@ class XidBook:
     """
 
     def __init__(
-        self, store: SnapshotStore, known: Known, clock: Callable[[], float] = time.monotonic
+        self,
+        store: SnapshotStore,
+        known: Known,
+        clock: Callable[[], float] = time.monotonic,
+        reported: Callable[[str], None] = lambda _uuid: None,
     ) -> None:
-        """Published to `store`; `known` is asked again and again."""
+        """Prepare.
+
+        Args:
+            store: where reports are published.
+            known: the GPUs; asked again and again.
+            clock: monotonic seconds.
+            reported: called with the UUID of a GPU that has reported an XID.
+        """
         self._store = store
         self._known = known
         self._clock = clock
+        self._reported = reported
         self._gpus: dict[str, _Gpu] = {}
         self._strangers: dict[str, _Gpu] = {}
         self._published_at = float("-inf")
@@ -89,8 +101,10 @@ class XidBook:
         """Take a report of a GPU."""
         gpu = self._gpus.setdefault(id_.uuid, _Gpu(id_))
         gpu.id = id_
-        fields: dict[str, object] = {"gpu": id_.index, "uuid": id_.uuid, "detail": detail}
+        fields: dict[str, object] = {"gpu": id_.name, "uuid": id_.uuid, "detail": detail}
         self._take(gpu, xid, wall, new=new, fields=fields)
+        if new:
+            self._reported(id_.uuid)
 
     def settle(self) -> None:
         """Give reports to GPUs that are known by now, tell the log, publish; whenever it suits."""
@@ -155,7 +169,7 @@ class XidBook:
                     fields: dict[str, object] = (
                         {"pci_bus_id": bus}
                         if gpu.id is None
-                        else {"gpu": gpu.id.index, "uuid": gpu.id.uuid}
+                        else {"gpu": gpu.id.name, "uuid": gpu.id.uuid}
                     )
                     self._tell(entry, xid, now, fields)
 

@@ -1,0 +1,175 @@
+"""Which GPUs there are: what the driver lists, what the PCI bus shows, and what was seen before."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from gpu_sentinel.catalogue.availability import NOT_LISTED, UNCLAIMED
+from gpu_sentinel.host import NVIDIA, PciGpu, bus_address, expected, listable, unclaimed
+from gpu_sentinel.model import UNLISTED, DeviceId, DeviceSnapshot, stand_in
+from gpu_sentinel.sampling.sampler import DeviceSampler, Known, Registry
+from gpu_sentinel.sampling.store import SnapshotStore
+
+log = logging.getLogger(__name__)
+
+#: A GPU that is neither on the PCI bus nor listed is missed for so long, then forgotten.
+FORGET_SECONDS = 3600.0
+
+PciGpus = tuple[PciGpu, ...]
+
+
+class Roster:
+    """Puts GPUs onto the page that no sampler can read. One thread uses it, but for `guess`."""
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        registry: Registry,
+        pci_gpus: Callable[[], PciGpus | None],
+        expected_gpus: Callable[[], int | None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            store: where everything that is known goes.
+            registry: the GPUs that were seen.
+            pci_gpus: NVIDIA display devices on the PCI bus; None where nobody knows.
+            expected_gpus: as set; None for as many as the driver should have.
+            clock: monotonic seconds.
+        """
+        self._store = store
+        self._registry = registry
+        self._pci_gpus = pci_gpus
+        self._expected_gpus = expected_gpus
+        self._clock = clock
+        self._pci: PciGpus | None = None
+        self._listed = 0
+        #: By UUID: what stands on the page although the driver does not list it.
+        self._shown: set[str] = set()
+        self._gone_since: dict[str, float] = {}
+        self._excused: set[str] = set()
+
+    @property
+    def bound(self) -> PciGpus:
+        """The GPUs that the PCI bus shows and the driver should list, by address."""
+        return listable(self._pci or ())
+
+    def count(self) -> None:
+        """Look at the PCI bus."""
+        self._pci = self._pci_gpus()
+        wanted = self._expected_gpus()
+        if wanted is None and self._pci is not None:
+            wanted = expected(self._pci)
+        self._store.put_counts(None if self._pci is None else len(self._pci), wanted)
+
+    def excuse(self) -> None:
+        """Who takes away a GPU that is known now does so on purpose."""
+        self._excused = set(self._registry.gpus)
+
+    def opened(self, listed: int) -> None:
+        """The driver was opened, and lists so many GPUs."""
+        self._listed = listed
+        self._registry.opened()
+
+    def guess(self, index: int) -> tuple[str, str]:
+        """UUID and PCI address of a GPU that does not tell them; empty where nobody knows.
+
+        The driver lists GPUs in the order of their addresses (nvml.h, nvmlDeviceGetHandleByIndex:
+        it need not, so this holds only where the numbers agree), and GPUs that were seen before
+        most often have the index that they had.
+        """
+        bound, gpus = self.bound, self._registry.gpus.copy().values()
+        if len(bound) == self._listed and index < len(bound):
+            address = bound[index].address
+            here = (k.id.uuid for k in gpus if bus_address(k.address) == bus_address(address))
+            return next(here, bound[index].uuid), address
+        before = next((k for k in gpus if k.id.index == index), None)
+        return (before.id.uuid, before.address) if before else ("", "")
+
+    def settle(self, samplers: Sequence[DeviceSampler]) -> None:
+        """Show the GPUs that are missed, and those that only the PCI bus knows; hide the others."""
+        here = [sampler.known for sampler in samplers if sampler.known]
+        if len(here) < len(samplers):
+            return  # one that has not told who it is may be the missing one
+        now = self._clock()
+        shown = {d.id.uuid: d for d in (*self._missed(here, now), *self._unlisted(here))}
+        for uuid, device in shown.items():
+            if uuid not in self._shown:
+                log.warning(
+                    "GPU is not listed by the driver",
+                    extra={"fields": {"uuid": uuid, "reason": device.failure}},
+                )
+            self._store.put_device(device)
+        for uuid in self._shown - shown.keys() - {known.id.uuid for known in here}:
+            self._store.forget_device(uuid)
+        self._shown = set(shown)
+
+    def _missed(self, here: Sequence[Known], now: float) -> list[DeviceSnapshot]:
+        """GPUs that were here before and are not listed any more: they are lost."""
+        found = []
+        listed = {known.id.uuid for known in here}
+        for uuid, known in self._registry.gpus.copy().items():
+            if uuid in listed:
+                self._gone_since.pop(uuid, None)
+                self._excused.discard(uuid)
+                continue
+            if reason := self._left(uuid, known, now):
+                log.info(
+                    "GPU is not missed any more", extra={"fields": {"uuid": uuid, "reason": reason}}
+                )
+                self._registry.forget(uuid)
+                self._store.forget_device(uuid)
+                self._gone_since.pop(uuid, None)
+                continue
+            known.stops()
+            known.lost = True
+            found.append(
+                DeviceSnapshot(
+                    id=known.id,
+                    identity=known.identity,
+                    lost=True,
+                    failure=NOT_LISTED,
+                    outages=known.outages,
+                    answered=now,
+                )
+            )
+        return found
+
+    def _left(self, uuid: str, known: Known, now: float) -> str:
+        """Why a GPU that is not listed is not missed; empty where it is."""
+        if uuid in self._excused:
+            return "it was taken away while the driver was let go of"
+        address = bus_address(known.address)
+        if self._pci is None or not address:
+            return ""
+        on_bus = next((gpu for gpu in self._pci if bus_address(gpu.address) == address), None)
+        if on_bus is None:
+            since = self._gone_since.setdefault(uuid, now)
+            return "it left the PCI bus long ago" if now - since > FORGET_SECONDS else ""
+        self._gone_since.pop(uuid, None)
+        if on_bus.driver not in (NVIDIA, ""):
+            return f"the driver {on_bus.driver} has it"
+        return ""
+
+    def _unlisted(self, here: Sequence[Known]) -> list[DeviceSnapshot]:
+        """GPUs on the PCI bus that were never listed."""
+        known = {bus_address(k.address) for k in (*here, *self._registry.gpus.copy().values())}
+        found = []
+        if len(self.bound) > len(here) and all(k.address for k in here):
+            found = [(gpu, NOT_LISTED) for gpu in self.bound]
+        found += [(gpu, UNCLAIMED) for gpu in unclaimed(self._pci or ())]
+        return [
+            DeviceSnapshot(
+                id=DeviceId(UNLISTED, gpu.uuid or stand_in(UNLISTED, gpu.address), gpu.address),
+                identity={"pci_bus_id": gpu.address},
+                lost=reason == NOT_LISTED,
+                failure=reason,
+                outages=1,
+                answered=self._clock(),
+            )
+            for gpu, reason in found
+            if bus_address(gpu.address) not in known
+        ]
