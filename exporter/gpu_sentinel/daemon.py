@@ -85,7 +85,7 @@ class Daemon:
             pace=lambda: self._pace,
             stats=self._stats,
             expected_gpus=lambda: self.settings.inventory_expected_gpus,
-            count_pci=self._machine.count_pci,
+            pci_gpus=self._machine.pci_gpus,
             module_loaded=self._machine.module_loaded,
             kernel_log=self._machine.kernel_log,
         )

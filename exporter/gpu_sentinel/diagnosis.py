@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from gpu_sentinel.catalogue import keys_needed
 from gpu_sentinel.config import ConfigError, Settings
-from gpu_sentinel.host import KernelLog
+from gpu_sentinel.host import KernelLog, pci
 from gpu_sentinel.machine import Machine
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import CallStats, Device, Driver, NvmlError
@@ -168,11 +168,11 @@ def _gpu(driver: Driver, index: int) -> Finding:
 
 
 def _number(settings: Settings, machine: Machine, count: int) -> Finding:
-    counted = machine.count_pci()
+    gpus = machine.pci_gpus()
     expected = settings.inventory_expected_gpus
     why = "inventory.expected-gpus"
-    if expected is None and counted is not None:
-        expected, why = counted[1], "the PCI bus"
+    if expected is None and gpus is not None:
+        expected, why = pci.expected(gpus), "the PCI bus"
     if expected is None or expected == count:
         return Finding("GPUs", f"{count}, as expected" if expected == count else str(count))
     return Finding(

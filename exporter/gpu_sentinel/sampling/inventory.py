@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from gpu_sentinel.host import pci
 from gpu_sentinel.model import DeviceId, DeviceSnapshot, DriverState
 from gpu_sentinel.nvml import CallStats, Driver, GpuLostError, NvmlError
 from gpu_sentinel.sampling.governor import Governor
@@ -52,7 +53,7 @@ class Inventory:
         *,
         stats: CallStats,
         expected_gpus: Callable[[], int | None],
-        count_pci: Callable[[], tuple[int, int] | None],
+        pci_gpus: Callable[[], tuple[pci.PciGpu, ...] | None],
         module_loaded: Callable[[], bool | None] = lambda: None,
         kernel_log: Path | None = None,
     ) -> None:
@@ -64,7 +65,7 @@ class Inventory:
             pace: how often to read; the same object until something is set otherwise.
             stats: what the calls to the driver cost.
             expected_gpus: as set; None for as many as are on the PCI bus.
-            count_pci: NVIDIA display devices, and how many no other driver has taken.
+            pci_gpus: NVIDIA display devices; None where the PCI bus cannot be seen.
             module_loaded: whether the kernel module is loaded, found out without NVML; None
                 where that cannot be known.
             kernel_log: where XIDs are read; None to ask NVML for them.
@@ -73,7 +74,7 @@ class Inventory:
         self._store = store
         self._pace = pace
         self._expected_gpus = expected_gpus
-        self._count_pci = count_pci
+        self._pci_gpus = pci_gpus
         self._registry = Registry()
         self.governor = Governor()
         self._meter = Meter(stats, self.governor)
@@ -179,11 +180,12 @@ class Inventory:
         return WATCH_SECONDS if self._open else min(last_pause * 2, RETRY_SECONDS_MAX)
 
     def _count(self) -> None:
-        counted = self._count_pci()
+        gpus = self._pci_gpus()
         expected = self._expected_gpus()
-        if expected is None and counted is not None:
-            expected = counted[1]
-        self._store.put_counts(counted[0] if counted else None, expected)
+        if expected is None and gpus is not None:
+            expected = pci.expected(gpus)
+        cards = None if gpus is None else sum(not gpu.virtual for gpu in gpus)
+        self._store.put_counts(cards, expected)
 
     def _try_open(self) -> None:
         state = self._store.current.driver
