@@ -20,7 +20,8 @@ from gpu_sentinel.catalogue.availability import (
     state,
 )
 from gpu_sentinel.config import ConfigError, Settings
-from gpu_sentinel.host import KernelLog, bus_address, expected, listable, unclaimed
+from gpu_sentinel.host import KernelLog, bus_address
+from gpu_sentinel.host.pci import expected, listable, unclaimed
 from gpu_sentinel.machine import Machine
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import CallStats, Device, Driver, GpuLostError, NvmlError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpu_sentinel.config import KERNEL_LOG, ConfigError, Settings
-from gpu_sentinel.host import count_gpus, module_loaded
+from gpu_sentinel.host import PciGpu, list_gpus, module_loaded
 from gpu_sentinel.nvml import Loader
 
 
@@ -17,7 +17,7 @@ class Machine:
 
     Attributes:
         loader: for `nvml.Driver`; None for the libnvidia-ml that is installed.
-        count_pci: NVIDIA display devices, and how many no other driver has taken.
+        pci_gpus: NVIDIA display devices; None where the PCI bus cannot be seen.
         module_loaded: whether the driver's kernel module is there, without NVML; None where
             that cannot be known.
         scenario: the simulated scenario; None on real GPUs.
@@ -25,7 +25,7 @@ class Machine:
     """
 
     loader: Loader | None
-    count_pci: Callable[[], tuple[int, int] | None]
+    pci_gpus: Callable[[], tuple[PciGpu, ...] | None]
     module_loaded: Callable[[], bool | None]
     scenario: str | None = None
     kernel_log: Path | None = None
@@ -38,7 +38,7 @@ def machine(settings: Settings) -> Machine:
         ConfigError: the scenario is not known, or not valid.
     """
     if settings.simulate is None:
-        return Machine(None, count_gpus, module_loaded, kernel_log=settings.xid_kernel_log)
+        return Machine(None, list_gpus, module_loaded, kernel_log=settings.xid_kernel_log)
     from gpu_sentinel.simulator import (  # noqa: PLC0415 - costs nothing where GPUs are real
         ScenarioError,
         Simulation,
@@ -50,15 +50,11 @@ def machine(settings: Settings) -> Machine:
     except ScenarioError as error:
         raise ConfigError(str(error)) from None
 
-    def count() -> tuple[int, int]:
-        present = simulation.pci_devices()
-        return present, present
-
     # The host's own log tells of the host's own GPUs.
     kernel_log = None if settings.xid_kernel_log == KERNEL_LOG else settings.xid_kernel_log
     return Machine(
         simulation.library,
-        count,
+        simulation.pci_gpus,
         lambda: simulation.driver is not None,
         settings.simulate,
         kernel_log,

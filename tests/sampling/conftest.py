@@ -35,7 +35,7 @@ class Running:
             pace=lambda: self.pace,
             stats=self.stats,
             expected_gpus=lambda: self.expected,
-            count_pci=lambda: (self.simulation.pci_devices(),) * 2,
+            pci_gpus=self.simulation.pci_gpus,
             module_loaded=lambda: self.simulation.driver is not None,
         )
 

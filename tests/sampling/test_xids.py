@@ -52,7 +52,7 @@ def with_log(path: Path):
             pace=lambda: running.pace,
             stats=running.stats,
             expected_gpus=lambda: None,
-            count_pci=lambda: (2, 2),
+            pci_gpus=running.simulation.pci_gpus,
             kernel_log=path,
         )
 

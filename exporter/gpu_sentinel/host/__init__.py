@@ -3,15 +3,16 @@
 from gpu_sentinel.host.driver import module_loaded
 from gpu_sentinel.host.kernellog import KernelLog, Report, is_plain_file
 from gpu_sentinel.host.kmsg import bus_address
-from gpu_sentinel.host.pci import count_gpus
+from gpu_sentinel.host.pci import PciGpu, list_gpus
 from gpu_sentinel.host.process import process_facts
 
 __all__ = [
     "KernelLog",
+    "PciGpu",
     "Report",
     "bus_address",
-    "count_gpus",
     "is_plain_file",
+    "list_gpus",
     "module_loaded",
     "process_facts",
 ]

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from gpu_sentinel.catalogue.errors import ECC_LOCATIONS
+from gpu_sentinel.host.pci import NVIDIA, PciGpu
 from gpu_sentinel.simulator.gpu import SimulatedGpu
 from gpu_sentinel.simulator.library import Library
 from gpu_sentinel.simulator.loads import Load
@@ -69,9 +70,14 @@ class Simulation:
             raise OSError("libnvidia-ml.so.1: cannot open shared object file")
         return Library(self, self.installed)
 
-    def pci_devices(self) -> int:
-        """Display devices on the bus; a lost one is still listed until the machine rescans."""
-        return len(self.gpus)
+    def pci_gpus(self) -> tuple[PciGpu, ...]:
+        """The PCI bus; a lost GPU is still listed until the machine rescans."""
+        driver = NVIDIA if self.driver else ""
+        return tuple(
+            # Sysfs has four digits of the domain, NVML eight. The driver alone tells UUIDs.
+            PciGpu(gpu.bus_id[4:].lower(), driver, uuid=gpu.uuid if driver else "")
+            for gpu in self.gpus
+        )
 
     def catch_up(self) -> float:
         """Let everything happen that is due by now; returns the seconds since the start."""

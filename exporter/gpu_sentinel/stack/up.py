@@ -12,7 +12,7 @@ import requests
 from gpu_sentinel.addresses import host
 from gpu_sentinel.alerting import Alertmanager
 from gpu_sentinel.alerting.fetch import Fetched, fetch
-from gpu_sentinel.host import count_gpus
+from gpu_sentinel.host import list_gpus
 from gpu_sentinel.signals import NextSignal
 from gpu_sentinel.stack import lock, programs, storage
 from gpu_sentinel.stack.auditor import Auditor
@@ -34,8 +34,7 @@ Say = Callable[[str], None]
 
 def has_gpu() -> bool:
     """Whether this machine seems to have an NVIDIA GPU, with or without a working driver."""
-    counted = count_gpus()
-    return bool(counted and counted[0]) or any(node.exists() for node in _GPU_NODES)
+    return bool(list_gpus()) or any(node.exists() for node in _GPU_NODES)
 
 
 @dataclass(frozen=True, slots=True)
