@@ -1,7 +1,7 @@
 """A host with simulated GPUs and its exporter in simulated time: no thread, no waiting.
 
-Samplers, store and page are the real ones. What the inventory's thread does with the driver, and
-the kernel log with XIDs, is done here at the same moments.
+Samplers, watch, store and page are the real ones. What the inventory's thread does, and the kernel
+log with XIDs, is done here at the same moments.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import math
 import re
 
 from gpu_sentinel.exposition import DeviceRenderer, MetricsPage, OwnRenderer, ReloadState, Workings
-from gpu_sentinel.model import DeviceId, DriverState
-from gpu_sentinel.nvml import CallStats, Driver, NvmlError
+from gpu_sentinel.host import PciGpu
+from gpu_sentinel.model import DeviceId
+from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.sampling import Governor, Pace, SnapshotStore
 from gpu_sentinel.sampling.instances import InstanceSampler
-from gpu_sentinel.sampling.inventory import WATCH_SECONDS
-from gpu_sentinel.sampling.sampler import DeviceSampler, Registry, Surroundings
+from gpu_sentinel.sampling.inventory import PCI_SECONDS, WATCH_SECONDS
+from gpu_sentinel.sampling.roster import Roster
+from gpu_sentinel.sampling.sampler import DeviceSampler, Registry
+from gpu_sentinel.sampling.watch import GpuWatch
 from gpu_sentinel.sampling.xidbook import XidBook
 from gpu_sentinel.simulator import Simulation, load_scenario
 from simulatedtime import Clock
@@ -50,8 +53,7 @@ class SimulatedHost:
         self.simulation = Simulation(load_scenario(scenario), self.clock)
         self.expected = len(self.simulation.gpus) if expected is None else expected
         self._start = start
-        self._samplers: list[DeviceSampler | InstanceSampler] = []
-        self._driver: Driver | None = None
+        self._watched: GpuWatch | None = None
         self.start_exporter()
 
     def wall(self) -> float:
@@ -74,17 +76,32 @@ class SimulatedHost:
         self._page = MetricsPage(
             lambda: self.store.current, OwnRenderer(workings), DeviceRenderer(), clock=self.clock
         )
-        self._book = XidBook(
-            self.store, lambda: [(d.id, "") for d in self.store.current.devices], self.clock
+        self._roster = Roster(
+            self.store, self.registry, self._pci_gpus, lambda: self.expected, self.clock
         )
-        self.store.put_counts(len(self.simulation.pci_gpus()), self.expected)
+        self._watched = GpuWatch(
+            Driver(self.stats, self.simulation.library, self._wanted),
+            self.store,
+            self._roster,
+            self.registry,
+            governor=self.governor,
+            pace=lambda: self.pace,
+            clock=self.clock,
+            wall=self.wall,
+        )
+        self._book = XidBook(
+            self.store,
+            lambda: [(k.id, k.address) for k in self.registry.gpus.values()],
+            self.clock,
+            self._watched.ask_again,
+        )
         self._told = 0
         self._tell_xids(new=False)
-        self._watch_at = self.clock.now
+        self._watch_at = self._count_at = self.clock.now
 
     def stop_exporter(self) -> None:
         """Kill it: no call is made any more, as one might hang; `start_exporter` may follow."""
-        self._samplers, self._driver = [], None
+        self._watched = None
         nvml_library.detach()
 
     def run(self, until: float) -> None:
@@ -117,64 +134,32 @@ class SimulatedHost:
         """Whether a call would come back; a real sampler's thread would be inside of it."""
         return not (self.simulation.hanging or self.simulation.gpus[sampler.index].hanging)
 
+    @property
+    def _samplers(self) -> tuple[DeviceSampler | InstanceSampler, ...]:
+        return self._watched.everything if self._watched else ()
+
+    def _pci_gpus(self) -> tuple[PciGpu, ...]:
+        return self.simulation.pci_gpus()
+
     def _watch(self) -> None:
         """As the inventory does it."""
-        if self.simulation.hanging:
+        if self.simulation.hanging or self._watched is None:
             return
-        if self._driver is None:
-            self._open()
+        if self.clock.now >= self._count_at:
+            self._roster.count()
+            self._count_at = self.clock.now + PCI_SECONDS
+        if not self._watched.opened:
+            self._watched.open()
             return
-        gone = next((s.gone for s in self._samplers if getattr(s, "gone", None)), None)
-        try:
-            if gone is not None:
-                raise gone
-            listed = self._driver.count()
-        except NvmlError as error:
-            self.store.put_driver(DriverState(error=str(error)))
-            self.store.clear_devices()
-            self._close()
-            return
-        self._put_driver(listed)
-
-    def _put_driver(self, listed: int) -> None:
-        self.store.put_driver(
-            DriverState(
-                info=self._info, listed=listed, opened=self._opened, answered=self.clock.now
-            )
-        )
-
-    def _open(self) -> None:
-        driver = Driver(self.stats, self.simulation.library, self._wanted)
-        try:
-            self._info = driver.open()
-            listed = driver.count()
-        except NvmlError as error:
-            self.store.put_driver(DriverState(error=str(error)))
-            return
-        self._driver, self._opened = driver, self.clock.now
-        self._put_driver(listed)
-        around = Surroundings(
-            driver,
-            self.store,
-            self.store.session,
-            self.registry,
-            self.governor,
-            lambda: self.pace,
-            lambda: None,
-            self.clock,
-            self.wall,
-        )
-        gpus = [DeviceSampler(index, around) for index in range(listed)]
-        self._samplers = [*gpus, *(InstanceSampler(gpu, around) for gpu in gpus)]
-
-    def _close(self) -> None:
-        for sampler in self._samplers:
-            sampler.stop()
-            sampler.release()
-        self._samplers = []
-        if self._driver is not None:
-            self._driver.close()
-        self._driver = None
+        for sampler in self._watched.samplers:
+            if not self._answers(sampler):
+                sampler.introduce()
+        reopen = self._watched.look()
+        if reopen is not None:
+            self._watched.closing(reopen)
+            self._watched.close()
+            if not reopen.gone:
+                self._watched.open()
 
     def _tell_xids(self, *, new: bool) -> None:
         xids = self.simulation.xids

@@ -106,5 +106,5 @@ def test_says_what_is_wrong(serve, eventually, look: Callable[[str], str]):
     )
     eventually(lambda: exporter.page().value("gpu_lost", gpu="1") == 1, 5, "it is lost")
     page = look(exporter.url + "/")
-    assert "GPU 1 is lost." in page
+    assert "GPU 1 is lost: " in page
     assert '<span class="bad">lost</span>' in page

@@ -256,7 +256,7 @@ class TestStatus:
         eventually(lambda: exporter.page().value("gpu_lost", gpu="1") == 1, 5, "it is lost")
         result = run("status", "--url", exporter.url + "/metrics")
         assert result.returncode == 1
-        assert "! GPU 1 is lost" in result.stdout
+        assert "! GPU 1 is lost: " in result.stdout
 
     def test_nobody_answers(self, free_port):
         result = run("status", "--url", f"http://127.0.0.1:{free_port()}/metrics")

@@ -90,7 +90,7 @@ def test_gpus_without_gpm_have_no_profiler(bench: Make, scenario: str, index: in
 def test_drivers_without_gpm_have_no_profiler(bench: Make):
     one = bench("old-driver")
     assert one.device.profiler is None
-    assert not one.device.incomplete
+    assert not one.device.failures
 
 
 def test_samples_that_follow_too_soon_are_not_taken(bench: Make):

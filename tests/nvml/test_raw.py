@@ -165,7 +165,7 @@ def test_buffer_of_a_board_without_one(machine):
         fresh = Device(0, CallStats().recorder("gpu0"))
         fresh.probe()
         assert fresh.rings == ()
-        assert not fresh.incomplete
+        assert not fresh.failures
     finally:
         simulation.mend(0, "nvmlDeviceGetSamples")
 

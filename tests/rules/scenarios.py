@@ -21,6 +21,7 @@ OBSERVED = 'gpu_observed_seconds_total{signal="utilization"}'
 WORK = {"gpu_busy_seconds_total": counter(0.95), OBSERVED: counter(1.0)}
 IDLE = {"gpu_busy_seconds_total": counter(0.0)}
 H100 = {'gpu_info{name="H100"}': gauge(1)}
+REASON_FAILING = 'gpu_down_info{reason="reset_required"}'
 UP, NVML = "up", "gpu_sentinel_nvml_up"
 FAST = 'gpu_sentinel_last_sample_timestamp_seconds{tier="fast"}'
 CORRECTED = 'gpu_ecc_volatile_errors_total{type="corrected"}'
@@ -63,7 +64,7 @@ def peers(series: str, good, bad, edge) -> Scenario:
 
 AVAILABILITY = {
     "GpuExporterDown": simple(UP, 1, 0, 1, fires=35, quiet=25, level="gpu-sentinel"),
-    "GpuDriverGone": simple(NVML, 1, 0, 1, fires=20, quiet=10, clears=75, level="gpu-sentinel"),
+    "GpuDriverGone": simple(NVML, 1, 0, 1, fires=20, quiet=10, clears=120, level="gpu-sentinel"),
     "GpuMissing": Scenario(
         {"gpu_expected_devices": gauge(8), "gpu_devices": gauge(8)},
         {"gpu_devices": gauge(6)},
@@ -74,6 +75,27 @@ AVAILABILITY = {
         level="gpu-sentinel",
     ),
     "GpuLost": simple("gpu_lost", 0, 1, 0, fires=5, clears=75),
+    "GpuFailing": Scenario(
+        {"gpu_up": gauge(1), "gpu_lost": gauge(0), REASON_FAILING: absent()},
+        {"gpu_up": gauge(0), REASON_FAILING: gauge(1)},
+        # Another alert tells of it.
+        {"gpu_up": gauge(0), "gpu_lost": gauge(1)},
+        fires=20,
+        quiet=10,
+        clears=75,
+    ),
+    "GpuUnsteady": Scenario(
+        {"gpu_outages_total": counter(0)},
+        {"gpu_outages_total": counter(4 / 900)},
+        {"gpu_outages_total": counter(2 / 900)},
+        fires=1200,
+        quiet=60,
+        clears=960,
+        step=15,
+    ),
+    "GpuUnclaimed": simple(
+        'gpu_down_info{reason="unclaimed"}', 0, 1, 0, fires=720, quiet=500, step=15
+    ),
     "GpuSamplesStalled": Scenario(
         {
             FAST: clock(),

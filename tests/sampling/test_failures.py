@@ -72,7 +72,12 @@ def test_lost_gpu_costs_itself_and_comes_back(run: Run, eventually, stays_fresh)
 def test_gpu_lost_from_the_start_does_not_hide_the_others(run: Run, eventually):
     running = run(SCENARIO, before=lambda r: r.simulation.lose(1))
     eventually(lambda: running.fresh(0, 2, 3), 2, "the others are fresh")
-    assert [d.id.index for d in running.current.devices] == [0, 2, 3]
+    eventually(lambda: len(running.current.devices) == 4, 2, "it is shown")
+    lost = running.gpu(1)
+    assert lost.lost
+    assert not lost.tiers
+    # The kernel module tells who it is, without NVML.
+    assert lost.id.uuid == running.simulation.gpus[1].uuid
     assert running.current.expected_devices == 4
     running.simulation.restore(1)
     eventually(lambda: running.fresh(*ALL), RECOVERY, "it is there")
@@ -140,8 +145,11 @@ def test_reloaded_driver_is_taken_up(run: Run, eventually, version: str):
     uuids = [d.id.uuid for d in running.current.devices]
     seconds = running.integral(0, "observed(power.draw.instant)")
     running.simulation.unload_driver()
-    eventually(lambda: not running.current.devices, RECOVERY, "the readings are gone")
-    assert "kernel module" in (running.current.driver.error or "")
+    eventually(lambda: not running.current.driver.info, RECOVERY, "the driver is gone")
+    assert [(d.failure, d.tiers, d.lost) for d in running.current.devices] == [
+        ("driver_gone", {}, False)
+    ] * 2, "the GPUs stay where they are seen"
+    assert "driver not loaded" in (running.current.driver.error or "")
     running.simulation.load_driver(version)
     eventually(lambda: running.fresh(0, 1), RECOVERY, "both are back")
     info = running.current.driver.info
@@ -231,9 +239,9 @@ def test_nothing_is_left_of_drivers_that_are_gone(run: Run, eventually):
     for _ in range(3):
         eventually(lambda: running.fresh(0, 1), RECOVERY, "both are fresh")
         running.simulation.unload_driver()
-        eventually(lambda: not running.current.devices, RECOVERY, "the readings are gone")
+        eventually(lambda: not running.current.driver.info, RECOVERY, "the driver is gone")
         running.simulation.load_driver()
     eventually(lambda: running.fresh(0, 1), RECOVERY, "both are fresh")
     gc.collect()
     alive = [o for o in gc.get_objects() if isinstance(o, DeviceSampler)]
-    assert len([s for s in alive if s._around.driver is running.inventory._driver]) == 2
+    assert len([s for s in alive if s._around.driver is running.inventory._watched._driver]) == 2

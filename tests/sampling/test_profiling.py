@@ -104,9 +104,10 @@ def test_a_failure_is_not_bridged_and_its_readings_leave(simulated):
     assert "power.draw.instant" in machine.values(), "the rest goes on"
     machine.run(30.0)
     machine.simulation.mend(0, "nvmlGpmSampleGet")
-    machine.run(40.0)
-    assert before + 7.0 <= machine.number(OBSERVED) <= before + 11.0
-    assert machine.stats.total().errors["gpm", "unknown"] >= 9
+    machine.run(50.0)
+    # It is asked for less and less often as long as it fails.
+    assert before + 7.0 <= machine.number(OBSERVED) <= before + 21.0
+    assert 4 <= machine.stats.total().errors["gpm", "unknown"] <= 9
 
 
 def test_integrals_outlive_a_loss(simulated):
@@ -177,7 +178,7 @@ def test_buffers_are_given_back_when_the_driver_goes(run, eventually):
     for _ in range(2):
         eventually(lambda: running.fresh(0, 1, 2, 3), 10, "all are fresh")
         running.simulation.unload_driver()
-        eventually(lambda: not running.current.devices, 10, "the readings are gone")
+        eventually(lambda: not running.current.driver.info, 10, "the driver is gone")
         eventually(lambda: counts["gpm"] == counts["gpm freed"] > 0, 5, "all are freed")
         running.simulation.load_driver()
     eventually(lambda: running.fresh(0, 1, 2, 3), 10, "all are fresh")

@@ -47,7 +47,7 @@ def with_log(path: Path):
     def change(running) -> None:
         inventory = running.inventory
         running.inventory = Inventory(
-            inventory._driver,
+            inventory._watched._driver,
             running.store,
             pace=lambda: running.pace,
             stats=running.stats,
@@ -103,7 +103,7 @@ def test_counts_outlive_another_driver(run, eventually):
     running.simulation.xid(0, 31)
     eventually(lambda: count(running, 31) == 1, 2, "it is counted")
     running.simulation.unload_driver()
-    eventually(lambda: not running.current.devices, 10, "the readings are gone")
+    eventually(lambda: not running.current.driver.info, 10, "the driver is gone")
     assert count(running, 31) == 1, "it is shown still"
     running.simulation.load_driver("595.80")
     eventually(lambda: pynvml.nvmlLib is not None and watching(running), 10, "another driver")

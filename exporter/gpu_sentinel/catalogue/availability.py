@@ -70,8 +70,8 @@ AVAILABILITY = (
         group="identity",
         op=Op.INVENTORY,
         labels=("gpu", "uuid"),
-        help="1 while the GPU answers, 0 while it is lost, hangs, fails in every call, or is on the "
-        "PCI bus and the driver does not list it. Its gpu is the PCI address then.",
+        help="1 while the GPU answers, 0 while it is lost, hangs, fails in every call, or is on "
+        "the PCI bus and not listed by the driver. Its gpu is the PCI address then.",
         source="all calls about the GPU",
     ),
     Metric(

@@ -290,21 +290,7 @@ def _gpus(samples: _Samples, now: float) -> list[GpuStatus]:
             gpus[labels["uuid"]].clock_sm_hertz = value
     for uuid, instances in _instances(samples).items():
         gpus[uuid].instances = instances
-    intervals = {
-        labels["uuid"]: value for labels, value in samples["gpu_sentinel_sample_interval_seconds"]
-    }
-    for labels, taken in samples["gpu_sentinel_last_sample_timestamp_seconds"]:
-        uuid = labels["uuid"]
-        limit = SILENT_SECONDS + 2 * intervals.get(uuid, 0.0)
-        if labels["tier"] == "fast" and gpus[uuid].reason == HUNG and now - taken <= limit:
-            gpus[uuid].reason = ""
-    for labels, up in samples["gpu_up"]:
-        # The exporter knows better than what can be told from the age of the readings, but for
-        # one that stands still itself.
-        if up and gpus[labels["uuid"]].reason == HUNG and not _sampled(samples, labels["uuid"]):
-            gpus[labels["uuid"]].reason = ""
-    for labels, _ in samples["gpu_down_info"]:
-        gpus[labels["uuid"]].reason = labels["reason"]
+    _find_reasons(gpus, samples, now)
     for gpu in gpus.values():
         gpu.state = state(gpu.reason)
     return sorted(gpus.values(), key=lambda g: (_order(g.gpu), g.uuid))
@@ -315,12 +301,24 @@ def _order(gpu: int | str) -> tuple[bool, int, str]:
     return (False, gpu, "") if isinstance(gpu, int) else (True, 0, gpu)
 
 
-def _sampled(samples: _Samples, uuid: str) -> bool:
-    """Whether a GPU has readings of which the age is told."""
-    return any(
-        labels["uuid"] == uuid and labels["tier"] == "fast"
-        for labels, _ in samples["gpu_sentinel_last_sample_timestamp_seconds"]
-    )
+def _find_reasons(gpus: _Gpus, samples: _Samples, now: float) -> None:
+    """Who answers, and why the others do not: as the exporter says, and by the age of readings."""
+    intervals = {
+        labels["uuid"]: value for labels, value in samples["gpu_sentinel_sample_interval_seconds"]
+    }
+    ages = {
+        labels["uuid"]: now - taken
+        for labels, taken in samples["gpu_sentinel_last_sample_timestamp_seconds"]
+        if labels["tier"] == "fast"
+    }
+    up = {labels["uuid"] for labels, value in samples["gpu_up"] if value}
+    for uuid, gpu in gpus.items():
+        limit = SILENT_SECONDS + 2 * intervals.get(uuid, 0.0)
+        # One that has no readings at all may answer nevertheless, as some tell nothing.
+        if gpu.reason == HUNG and (ages[uuid] <= limit if uuid in ages else uuid in up):
+            gpu.reason = ""
+    for labels, _ in samples["gpu_down_info"]:
+        gpus[labels["uuid"]].reason = labels["reason"]
 
 
 def _instances(samples: _Samples) -> dict[str, list[MigStatus]]:

@@ -114,7 +114,7 @@ class Device:
         return {label: self._text(label, get) for label, get in IDENTITY.items()}
 
     def names_itself(self, uuid: str) -> bool:
-        """Whether the GPU tells a UUID now, where it did not before and has another in its place."""
+        """Whether it tells a UUID now, where it did not before and another took its place."""
         if self.uuid:
             return False
         self.uuid = self._text("uuid", uuid_of)
@@ -151,7 +151,6 @@ class Device:
             asked += looked is not None
         return found
 
-    @property
     def looking(self) -> bool:
         """Whether there is more to ask for by `look_for_more`."""
         return bool(self._again)
@@ -188,10 +187,14 @@ class Device:
         """Bind a query for what is missing; what it answers already is asked with it."""
         before = [b for b in self.plan[query.tier] if b.query == query.name]
         shared = {key for bound in before for key in bound.keys}.intersection(query.keys)
-        reader = self._try(query.name, partial(query.bind, self._handle, frozenset(missing | shared)))
+        reader = self._try(
+            query.name, partial(query.bind, self._handle, frozenset(missing | shared))
+        )
         if reader is None or missing.isdisjoint(reader.keys):
             return False
-        kept = [b for b in self.plan[query.tier] if b not in before or not shared.issuperset(b.keys)]
+        kept = [
+            b for b in self.plan[query.tier] if b not in before or not shared.issuperset(b.keys)
+        ]
         self.plan[query.tier] = [*kept, self._bound(reader)]
         return True
 

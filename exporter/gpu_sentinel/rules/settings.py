@@ -71,6 +71,9 @@ SETTINGS: dict[str, Setting] = {
     "sampler_overrun_ratio": Setting(
         0.1, 0.001, 1, "share of the passes that the sampler has to leave out"
     ),
+    "gpu_outages_per_quarter_hour": Setting(
+        3, 1, 1000, "how often a GPU stops answering in 15 minutes"
+    ),
     "driver_error_ratio": Setting(
         0.5, 0.001, 1, "share of the calls of one query that fail", gpus=False
     ),

@@ -27,7 +27,12 @@ def answer_due(device: DeviceSnapshot, excuse: Excuse = never) -> float:
 
 def hangs(device: DeviceSnapshot, now: float, excuse: Excuse = never) -> bool:
     """Whether a GPU has been silent for too long; one that is lost or fails does not hang."""
-    return not device.lost and not device.failure and now > answer_due(device) and now > answer_due(device, excuse)
+    return (
+        not device.lost
+        and not device.failure
+        and now > answer_due(device)
+        and now > answer_due(device, excuse)
+    )
 
 
 def down(device: DeviceSnapshot, now: float, excuse: Excuse = never) -> str:

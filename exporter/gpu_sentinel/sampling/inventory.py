@@ -82,8 +82,8 @@ class Inventory:
             store,
             self._roster,
             self._registry,
-            self.governor,
-            pace,
+            governor=self.governor,
+            pace=pace,
             on_gone=self._wake.set,
         )
         self._events = driver.events

@@ -54,7 +54,10 @@ def take(
     activities: Activities,
     values: dict[str, Value],
 ) -> bool:
-    """Read the counters; True where `values` are others now. `profiler.failure` tells why that failed."""
+    """Read the counters; True where `values` are others now.
+
+    Where the call fails, `profiler.failure` tells why.
+    """
     try:
         profile = profiler.take(clock, max_gap)
     except NvmlError:

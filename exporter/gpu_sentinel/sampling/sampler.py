@@ -309,7 +309,7 @@ class DeviceSampler:
         if others:
             answered |= readings.take(others, now)
         if not readings.failures and not readings.recovered:
-            return answered
+            return answered or not schedule.slots
         if not answered:
             self._failed += 1
             if self._failed >= FAILED_PASSES or any(
@@ -324,15 +324,15 @@ class DeviceSampler:
             schedule.failed(slot, now)
             if answered and slot.failures == FAILURES:
                 self._log(logging.WARNING, "query fails", query=slot.query, error=failure.name)
-        failure = worst(failure for _, failure in readings.failures)
+        error = worst(failure for _, failure in readings.failures)
         readings.failures.clear()
         readings.recovered.clear()
         if answered:
             self._failed = 0
-        elif failure is not None and (
-            self._failed >= FAILED_PASSES or isinstance(failure, GpuLostError | DriverGoneError)
+        elif error is not None and (
+            self._failed >= FAILED_PASSES or isinstance(error, GpuLostError | DriverGoneError)
         ):
-            raise failure
+            raise error
         return answered
 
     def _look_for_more(self, schedule: Schedule, known: Known, now: float) -> None:
@@ -349,12 +349,14 @@ class DeviceSampler:
             self._look_at = now + self._look_wait
             self._look_wait = min(2 * self._look_wait, most)
             device.look_again()
-        if device.looking:
+        if device.looking():
             if device.look_for_more(LOOKS_IN_A_PASS):
                 schedule.refresh(device)
-            if not device.looking:
-                known.identity = device.identity()
-                self._anew = device.names_itself(known.id.uuid)
+            if device.looking():
+                return
+            known.identity = device.identity()
+            if device.names_itself(known.id.uuid):
+                self.look_again()
 
     def _show(self, schedule: Schedule, readings: Readings, now: float) -> None:
         """Publish what has been read since the last time."""

@@ -7,6 +7,7 @@ from gpu_sentinel.rules.declare import (
     EXPORTER_PAGE,
     GPU,
     HOST_PAGE,
+    JOIN,
     PERCENT,
     SHORT,
     STACK_PAGE,
@@ -25,7 +26,8 @@ def groups(limits: Limits) -> tuple[Group, ...]:
     """At Prometheus' own interval; what needs minutes anyway, every minute."""
     return (
         Group(name="gpu-hosts", page=HOST_PAGE, rules=_hosts()),
-        Group(name="gpu-lost", rules=(_lost(),)),
+        Group(name="gpu-lost", rules=(_lost(), _failing())),
+        Group(name="gpu-unsteady", interval="1m", rules=(_unsteady(limits), _unclaimed())),
         Group(name="gpu-silence", interval="15s", rules=(_stalled(),)),
         Group(name="gpu-sampler", page=EXPORTER_PAGE, interval="1m", rules=_sampler(limits)),
         Group(name="gpu-exporter", page=EXPORTER_PAGE, interval="1m", rules=_exporter(limits)),
@@ -50,9 +52,15 @@ def _hosts() -> tuple[Alert, ...]:
         Alert(
             name="GpuDriverGone",
             severity="critical",
-            why="Not while somebody has asked the exporter to let go of it.",
-            expr="gpu_sentinel_nvml_up == 0 "
-            "unless on (job, instance) gpu_sentinel_nvml_released == 1",
+            why="Also where it comes and goes. Not while somebody has asked the exporter to let go "
+            "of it, nor right after that.",
+            expr="""
+            (
+              gpu_sentinel_nvml_up == 0
+              or
+              avg_over_time(gpu_sentinel_nvml_up[1m]) < 0.7
+            )
+            unless on (job, instance) max_over_time(gpu_sentinel_nvml_released[2m]) == 1""",
             wait="15s",
             keep="1m",
             summary="The NVIDIA driver on {{ $labels.host }} does not answer",
@@ -65,9 +73,17 @@ def _hosts() -> tuple[Alert, ...]:
         Alert(
             name="GpuMissing",
             severity="critical",
-            why="One that is listed and lost has its own alert.",
-            expr="(gpu_expected_devices - gpu_devices) > 0 "
-            "unless on (job, instance) gpu_sentinel_nvml_released == 1",
+            why="One that is known by its UUID or PCI address, and is lost, has its own alert.",
+            expr="""
+            (
+              gpu_expected_devices - gpu_devices
+                - on (job, instance) group_left ()
+              (
+                count by (job, instance) (gpu_down_info{reason="not_listed"})
+                  or on (job, instance) 0 * sum by (job, instance) (gpu_devices)
+              )
+            ) > 0
+            unless on (job, instance) gpu_sentinel_nvml_released == 1""",
             wait="30s",
             keep="1m",
             summary="{{ $value }} GPUs are missing on {{ $labels.host }}",
@@ -115,14 +131,81 @@ def _lost() -> Alert:
     )
 
 
+#: The reason, as the exporter tells it: a label would make another alert of it when it changes.
+_REASON = (
+    '{{ with printf "gpu_down_info{host=%q,uuid=%q}" $labels.host $labels.uuid | query }}'
+    ' ({{ . | first | label "reason" }}){{ end }}'
+)
+#: Other alerts tell of these.
+_NOT_FAILING = "hung|driver_gone|not_listed|unclaimed"
+
+
+def _failing() -> Alert:
+    return Alert(
+        name="GpuFailing",
+        severity="critical",
+        subject="availability",
+        expr=f"""
+        max by ({GPU}) (gpu_up) == 0
+        unless on ({JOIN}) gpu_lost == 1
+        unless on ({JOIN}) gpu_down_info{{reason=~"{_NOT_FAILING}"}}""",
+        wait="15s",
+        keep="1m",
+        why="One that is lost, hangs or is not listed has its own alert.",
+        summary=f"{SHORT} fails in every call",
+        description=f"The driver answers every call about {WHO} with an error{_REASON}: nothing is "
+        "known of it, and work on it fails or cannot be started.",
+        value=f"no answer{_REASON}",
+        threshold="no answer for 15 s",
+        first_step=_ON + "docs/sick-gpus.md says what the reason means; `dmesg` for Xid and NVRM "
+        "lines; drain the host, then reset the GPU.",
+    )
+
+
+def _unsteady(limits: Limits) -> Alert:
+    key = "gpu_outages_per_quarter_hour"
+    return Alert(
+        name="GpuUnsteady",
+        severity="critical",
+        subject="availability",
+        expr=limits.beyond(f"round(max by ({GPU}) (increase(gpu_outages_total[15m])))", ">=", key),
+        why="It may answer whenever Prometheus looks.",
+        summary=f"{SHORT} comes and goes",
+        description=f"{WHO} has stopped answering {COUNT} times in 15 minutes, and answered again.",
+        value=f"{COUNT} times in 15 min",
+        threshold=f"{limits.text(key)} in 15 min",
+        first_step=_ON + "the exporter's log says why each time; `dmesg` for Xid lines; power "
+        "cables, riser, heat. Drain the host, then reset the GPU.",
+    )
+
+
+def _unclaimed() -> Alert:
+    return Alert(
+        name="GpuUnclaimed",
+        severity="warning",
+        subject="availability",
+        expr=f'max by ({GPU}) (gpu_down_info{{reason="unclaimed"}}) == 1',
+        wait="10m",
+        summary=f"No driver has {SHORT}",
+        description="The NVIDIA card at {{ $labels.gpu }} on {{ $labels.host }} has no kernel "
+        "driver, while other cards are the NVIDIA driver's: it failed to start, or is too old or "
+        "too new for this driver.",
+        value="no driver",
+        threshold="no driver for 10 min",
+        first_step=_ON + "`dmesg` for NVRM lines; `lspci -k -s {{ $labels.gpu }}`. A card that is "
+        "not to be used: give it to vfio-pci, or silence this alert.",
+    )
+
+
 def _stalled() -> Alert:
     return Alert(
         name="GpuSamplesStalled",
         severity="critical",
         subject="availability",
         why="Compared with the newest reading of the same host, so that clocks that differ do not "
-        "matter; where all are silent at once, or there is one GPU only, passes are counted. A "
-        "host whose driver is gone has its own alert.",
+        "matter; where all are silent at once, or there is one GPU only, passes are counted. One "
+        "that has hung since the exporter started has no reading: there the exporter says so. A "
+        "host whose driver is gone has its own alert, and so has a GPU that fails.",
         expr=f"""
         (
           (
@@ -137,7 +220,10 @@ def _stalled() -> Alert:
             max by ({GPU}) (increase(gpu_sentinel_samples_total[1m])) == 0
               and on ({GPU}) max by ({GPU}) (gpu_sentinel_sample_interval_seconds) < 20
           )
+        or
+          60 * max by ({GPU}) (gpu_down_info{{reason="hung"}})
         )
+        unless on ({JOIN}) gpu_down_info{{reason!="hung"}}
         and on (job, instance) gpu_sentinel_nvml_up == 1""",
         wait="10s",
         summary=f"{SHORT} does not answer",
