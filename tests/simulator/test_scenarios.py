@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import struct
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,26 @@ events:
   - {at: 5s, gpu: 0, do: recovery, action: 1}
   - {at: 6s, gpu: 0, do: pcie, type: bad_tlp, count: 4}
   - {at: 7s, gpu: 0, do: nvlink, link: 17, type: replay, up: false}
+"""
+
+#: How a GPU can be sick, and come and go.
+SICK = """
+description: One GPU after the other.
+gpus: [{model: h100-sxm, count: 5}]
+events:
+  - {at: 0s, gpu: 0, do: fail, function: all, error: UNKNOWN}
+  - {at: 0s, gpu: 1, do: fail, function: lookup, error: 12345}
+  - {at: 0s, gpu: all, do: fail, function: nvmlSystemGetCudaDriverVersion, error: UNKNOWN}
+  - {at: 0s, gpu: 2, do: fail, function: 186, error: NOT_SUPPORTED}
+  - {at: 0s, gpu: 2, do: answer-field, field: 83, value: .nan}
+  - {at: 0s, gpu: 2, do: identify, name: "", like: 0}
+  - {at: 0s, gpu: 3, do: only, functions: [nvmlDeviceGetUUID, 83]}
+  - {at: 0s, gpu: 3, do: virtual-functions, count: 4, driver: vfio-pci}
+  - {at: 0s, gpu: 4, do: unplug}
+  - {at: 9s, gpu: all, do: heal}
+  - {at: 9s, gpu: 2, do: bind, driver: vfio-pci}
+  - {at: 9s, gpu: 3, do: bind, driver: none}
+  - {at: 9s, gpu: 4, do: plug}
 """
 
 GOOD = """
@@ -170,6 +192,46 @@ BAD = {
         GOOD.replace(EVENT, "  - {at: 1s, gpu: 0, do: pcie, type: bad_tlb}"),
         "did you mean 'bad_tlp'?",
     ),
+    "fail-unknown": (
+        on("l40s", "do: fail, function: nvmlDeviceGetNam, error: UNKNOWN"),
+        "events[0].function: 'nvmlDeviceGetNam' is not known: did you mean 'nvmlDeviceGetName'?",
+    ),
+    "fail-with-success": (
+        on("l40s", "do: fail, function: all, error: 0"),
+        "events[0].error: 0 is out of range",
+    ),
+    "fail-of-the-driver-for-one-gpu": (
+        on("l40s", "do: fail, function: nvmlInit_v2, error: UNKNOWN"),
+        "events[0].gpu: nvmlInit_v2 is about the driver as a whole: write 'all'",
+    ),
+    "only-unknown": (
+        on("l40s", "do: only, functions: [nvmlDeviceGetNam]"),
+        "events[0].functions: 'nvmlDeviceGetNam' is not known: did you mean 'nvmlDeviceGetName'?",
+    ),
+    "only-one": (
+        on("l40s", "do: only, functions: nvmlDeviceGetName"),
+        "events[0].functions: 'nvmlDeviceGetName' is no list of functions",
+    ),
+    "identify-nothing": (
+        on("l40s", "do: identify"),
+        "events[0].do: identify: uuid, name or like is missing",
+    ),
+    "identify-twice": (
+        on("l40s", "do: identify, uuid: x, like: 0"),
+        "events[0].like: is of no use with uuid",
+    ),
+    "identify-like-nobody": (
+        on("l40s", "do: identify, like: 1"),
+        "events[0].like: there is no GPU 1: the last is 0",
+    ),
+    "identify-too-long": (
+        on("l40s", f"do: identify, name: {'n' * 96}"),
+        "is no text of at most 95 bytes",
+    ),
+    "field-no-number": (
+        on("l40s", "do: answer-field, field: 83, value: much"),
+        "events[0].value: 'much' is no whole number",
+    ),
     "repeat-too-soon": (GOOD + "repeat: 1s\n", "repeat: must be later than the last"),
     "not-a-mapping": ("- a\n- b\n", "expected keys with values"),
     "not-yaml": ("description: [\n", "line 2"),
@@ -204,6 +266,33 @@ def test_mishaps_happen(tmp_path: Path):
     assert gpu.errors.pcie["bad_tlp"] == 4
     assert gpu.nvlinks.links[17].errors["replay"] == 1
     assert not gpu.nvlinks.links[17].up
+
+
+def test_gpus_fall_sick_come_and_go(tmp_path: Path):
+    clock = [0.0]
+    simulation = Simulation(load_scenario(write(tmp_path / "s.yml", SICK)), lambda: clock[0])
+    simulation.catch_up()
+    codes = [gpu.odd.code("nvmlDeviceGetName") if gpu.odd else 0 for gpu in simulation.gpus]
+    assert codes == [999, 0, 0, 3, 0]
+    first, second, third, *_ = (gpu.odd for gpu in simulation.gpus)
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert simulation.odd is not None
+    assert second.code("nvmlDeviceGetHandleByIndex_v2") == 12345
+    assert simulation.odd.code("nvmlSystemGetCudaDriverVersion_v2") == 999
+    assert third.code(186) == 3
+    assert math.isnan(struct.unpack("<d", third.fields[83][1].to_bytes(8, "little"))[0])
+    assert third.answers["nvmlDeviceGetName"] == b"\0"
+    assert simulation.gpus[2].uuid == simulation.gpus[0].uuid
+    assert [gpu.index for gpu in simulation.listed()] == [0, 1, 2, 3]
+    assert sum(gpu.virtual for gpu in simulation.pci_gpus()) == 4
+    clock[0] = 10.0
+    simulation.catch_up()
+    assert [gpu.odd for gpu in simulation.gpus] == [None] * 5
+    assert [gpu.index for gpu in simulation.listed()] == [0, 1, 4]
+    cards = [gpu.driver for gpu in simulation.pci_gpus() if not gpu.virtual]
+    assert cards == ["nvidia", "nvidia", "vfio-pci", "", "nvidia"]
 
 
 def test_unknown_name_gets_a_suggestion():

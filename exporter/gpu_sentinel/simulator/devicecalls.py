@@ -40,7 +40,6 @@ def _power_usage(gpu: SimulatedGpu, t: float) -> int | None:
 
 #: Functions that answer one unsigned number about a device; None is NOT_SUPPORTED.
 _NUMBERS: Mapping[str, Callable[[SimulatedGpu, float], int | None]] = {
-    "nvmlDeviceGetIndex": lambda g, _: g.index,
     "nvmlDeviceGetMinorNumber": lambda g, _: g.index,
     "nvmlDeviceGetArchitecture": lambda g, _: g.model.architecture,
     "nvmlDeviceGetPowerUsage": _power_usage,
@@ -74,6 +73,12 @@ def number(name: str, get: Callable[[SimulatedGpu, float], int | None]) -> None:
 
 for _name, _get in _NUMBERS.items():
     number(_name, _get)
+
+
+@function("dp", "nvmlDeviceGetIndex")
+def _index(call: Call, gpu: SimulatedGpu, out: int) -> None:
+    """Where it is in the driver's list, which cards that are taken away make shorter."""
+    put(c_uint, out, call.library.listed().index(gpu))
 
 
 @function("dpu", "nvmlDeviceGetName")

@@ -57,6 +57,13 @@ def _mig_profiles(parameters: Mapping[str, Any], model: Model) -> None:
         raise ValueError(f"profiles: {error}") from None
 
 
+def _identify(parameters: Mapping[str, Any], _model: Model) -> None:
+    if not parameters:
+        raise ValueError("do: identify: uuid, name or like is missing")
+    if "uuid" in parameters and "like" in parameters:
+        raise ValueError("like: is of no use with uuid")
+
+
 #: By action.
 CHECKS: Mapping[str, Callable[[Mapping[str, Any], Model], None]] = {
     "nvlink": _nvlink,
@@ -64,4 +71,5 @@ CHECKS: Mapping[str, Callable[[Mapping[str, Any], Model], None]] = {
     "retire": _retire,
     "remap": _remap,
     "mig": _mig_profiles,
+    "identify": _identify,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import pynvml
 
@@ -35,8 +35,9 @@ INT = Kind(pynvml.NVML_VALUE_TYPE_SIGNED_INT, "siVal")
 #: What answers a field in the driver's unit; None is NOT_SUPPORTED, other failures are raised.
 Get = Callable[[Asked], int | None]
 
+_Field: TypeAlias = tuple[Kind | Callable[[SimulatedGpu], Kind], Get]
 #: By number (nvml.h, NVML_FI_DEV_*); filled by the modules `*fields`.
-FIELDS: dict[int, tuple[Kind | Callable[[SimulatedGpu], Kind], Get]] = {}
+FIELDS: dict[int, _Field] = {}
 
 
 def number_of(name: str) -> int:
@@ -64,6 +65,15 @@ def _answer(item: pynvml.c_nvmlFieldValue_t, asked: Asked) -> int:
     if item.fieldId > asked.call.library.version.last_field:
         return int(pynvml.NVML_ERROR_INVALID_ARGUMENT)
     known = FIELDS.get(item.fieldId)
+    odd = asked.gpu.odd
+    if odd is not None and (code := odd.code(item.fieldId)):
+        return code
+    if odd is not None and (told := odd.fields.get(item.fieldId)) is not None:
+        value_type, item.value.ullVal = told
+        if value_type is None:
+            value_type = _kind(known, asked.gpu).number if known else U64.number
+        item.valueType = value_type
+        return int(pynvml.NVML_SUCCESS)
     if asked.gpu.mig.enabled and item.fieldId in FIELDS_WITHOUT_MIG:
         known = None
     try:
@@ -72,7 +82,11 @@ def _answer(item: pynvml.c_nvmlFieldValue_t, asked: Asked) -> int:
         return failure.code
     if known is None or value is None:
         return int(pynvml.NVML_ERROR_NOT_SUPPORTED)
-    kind = known[0] if isinstance(known[0], Kind) else known[0](asked.gpu)
+    kind = _kind(known, asked.gpu)
     item.valueType = kind.number
     setattr(item.value, kind.member, value)
     return int(pynvml.NVML_SUCCESS)
+
+
+def _kind(known: _Field, gpu: SimulatedGpu) -> Kind:
+    return known[0] if isinstance(known[0], Kind) else known[0](gpu)

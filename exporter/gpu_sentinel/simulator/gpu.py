@@ -6,11 +6,13 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 
+from gpu_sentinel.simulator.bus import Slot
 from gpu_sentinel.simulator.faults import Errors
 from gpu_sentinel.simulator.loads import Load
 from gpu_sentinel.simulator.mig import GpuInstance, Mig
 from gpu_sentinel.simulator.models import MIB, Model, Point
 from gpu_sentinel.simulator.nvlinks import NvLinks
+from gpu_sentinel.simulator.oddanswers import OddAnswers
 from gpu_sentinel.simulator.physics import Board, Done, Past, State
 from gpu_sentinel.simulator.traffic import Flow, pcie_rate
 
@@ -61,7 +63,8 @@ class SimulatedGpu:
         lost: it has fallen off the bus.
         hanging: calls about it do not come back.
         overrides: reading -> value that it gives instead of the true one.
-        failing: function -> error code.
+        odd: what it answers instead of what it should; None while it is well.
+        slot: what became of it on the PCI bus.
         metric_errors: metric of GPM -> error code.
         mig: its MIG instances.
         buffer_fault: what is wrong with the sample buffers; see `samplecalls`.
@@ -83,7 +86,8 @@ class SimulatedGpu:
         self.lost = False
         self.hanging = False
         self.overrides: dict[str, int] = {}
-        self.failing: dict[str, int] = {}
+        self.odd: OddAnswers | None = None
+        self.slot = Slot()
         self.metric_errors: dict[int, int] = {}
         self.mig = Mig(model, uuid.UUID(self.uuid.removeprefix("GPU-")))
         self.buffer_fault: str | None = None

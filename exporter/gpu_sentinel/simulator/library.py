@@ -13,6 +13,7 @@ import pynvml
 from gpu_sentinel.simulator.gpu import SimulatedGpu
 from gpu_sentinel.simulator.mig import FUNCTIONS_WITHOUT_MIG, GpuInstance, MigDevice
 from gpu_sentinel.simulator.models import DriverVersion, symbols
+from gpu_sentinel.simulator.oddanswers import OddAnswers
 
 if TYPE_CHECKING:
     from gpu_sentinel.simulator.simulation import Simulation
@@ -48,6 +49,7 @@ class Call(NamedTuple):
 
     library: Library
     t: float
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,9 @@ class Library:
         self.event_sets: dict[int, tuple[dict[int, int], list[int]]] = {}
         self.samples: dict[int, object] = {}  # buffers of GPM by address; see `gpmcalls`
         self._callbacks: dict[str, object] = {}
+        self._lacking = simulation.lacking
+        self._listed: tuple[SimulatedGpu, ...] = ()
+        self._relisted = 0
         self._unsupported = ctypes.CFUNCTYPE(ctypes.c_int)(
             lambda: int(pynvml.NVML_ERROR_NOT_SUPPORTED)
         )
@@ -112,12 +117,28 @@ class Library:
         Raises:
             AttributeError: this driver has no such function.
         """
-        if name.startswith("_") or name not in symbols(self.version.symbols):
+        known = symbols(self.version.symbols)
+        if name.startswith("_") or name not in known or name in self._lacking:
             raise AttributeError(f"undefined symbol: {name}")
         callback = self._callbacks.get(name)
         if callback is None:
             callback = self._callbacks[name] = self._callback(name)
         return callback
+
+    def initialize(self) -> None:
+        """Begin a session, which keeps the list of GPUs that there is now."""
+        if self.initialized != self.simulation.generation:
+            self._list()
+        self.initialized = self.simulation.generation
+
+    def listed(self) -> tuple[SimulatedGpu, ...]:
+        """The GPUs by the index that the driver gives them."""
+        if self._relisted != self.simulation.relisted:
+            self._list()
+        return self._listed
+
+    def _list(self) -> None:
+        self._listed, self._relisted = self.simulation.listed(), self.simulation.relisted
 
     def gpu(self, handle: int | None) -> SimulatedGpu:
         """The GPU of a handle."""
@@ -161,11 +182,14 @@ class Library:
             self.simulation.wait_while(lambda: gpu.hanging)
         if gpu.lost:
             raise NvmlFailure(pynvml.NVML_ERROR_GPU_IS_LOST)
-        if name in gpu.failing:
-            raise NvmlFailure(gpu.failing[name])
+        if gpu.odd is not None and (code := gpu.odd.code(name)):
+            raise NvmlFailure(code)
 
     def _callback(self, name: str) -> object:
         found = FUNCTIONS.get(name) or MIG_FUNCTIONS.get(name)
+        if found is None and name.startswith("nvmlDevice"):
+            # C lets a function look at the first of its arguments alone. These take a handle.
+            found = _NOT_SIMULATED
         if found is None:
             return self._unsupported
         types = [_C_TYPES[letter] for letter in found.arguments]
@@ -192,9 +216,10 @@ class Library:
             self._check_driver(needs_init=found.needs_init)
         if name in self.version.deprecated:
             raise NvmlFailure(pynvml.NVML_ERROR_DEPRECATED)
-        call = Call(self, t)
+        call = Call(self, t, name)
         if not found.arguments.startswith("d"):
-            found.run(call, *arguments)
+            if simulation.odd is None or not self._answer_oddly(simulation.odd, call, arguments):
+                found.run(call, *arguments)
             return
         mig = self.mig_device(arguments[0])
         if mig is not None:
@@ -204,7 +229,15 @@ class Library:
         self.reach(gpu, name)
         if name not in FUNCTIONS or (gpu.mig.enabled and name in FUNCTIONS_WITHOUT_MIG):
             raise not_supported()
+        if gpu.odd is not None and gpu.odd.write(name, found.arguments, arguments):
+            return
         found.run(call, gpu, *arguments[1:])
+
+    def _answer_oddly(self, odd: OddAnswers, call: Call, arguments: tuple[Any, ...]) -> bool:
+        """Answer a call about the driver as a whole so; False where it shall be as it should."""
+        if code := odd.code(call.name):
+            raise NvmlFailure(code)
+        return odd.write(call.name, FUNCTIONS[call.name].arguments, arguments)
 
     def _enter_mig(
         self,
@@ -228,6 +261,13 @@ class Library:
             raise NvmlFailure(pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH)
         if needs_init and self.initialized != self.simulation.generation:
             raise NvmlFailure(pynvml.NVML_ERROR_UNINITIALIZED)
+
+
+def _refuse(*_: object) -> None:
+    raise not_supported()
+
+
+_NOT_SIMULATED = Function("d", _refuse)
 
 
 def put(c_type: Any, pointer: int | None, value: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -15,10 +15,12 @@ from gpu_sentinel.catalogue.errors import ECC_LOCATIONS, ECC_TYPES, SRAM_KINDS, 
 from gpu_sentinel.catalogue.health import RECOVERY_ACTIONS
 from gpu_sentinel.catalogue.nvlink import NVLINK_ERRORS, NVLINK_LINK_ERRORS
 from gpu_sentinel.catalogue.pcie import PCIE_ERRORS
-from gpu_sentinel.simulator import eventchecks
+from gpu_sentinel.simulator import eventchecks, parsing
 from gpu_sentinel.simulator.gpu import READINGS
 from gpu_sentinel.simulator.loads import KINDS, Load
 from gpu_sentinel.simulator.models import DRIVERS, MODELS, Model, symbols
+from gpu_sentinel.simulator.oddanswers import ALL as ANY
+from gpu_sentinel.simulator.oddanswers import LOOKUP, of_driver
 
 ERRORS: Mapping[str, int] = {
     name.removeprefix("NVML_ERROR_"): getattr(pynvml, name)
@@ -68,63 +70,13 @@ class Scenario:
     repeat: float | None = None
 
 
-_Parse = Callable[[object], Any]
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{value!r} is no text")
-    return value
-
-
-def _number(low: float, high: float) -> _Parse:
-    def parse(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{value!r} is no number")  # noqa: TRY004 - one kind of error
-        if not low <= value <= high:
-            raise ValueError(f"{value!r} is out of range: from {low:g} to {high:g}")
-        return value
-
-    return parse
-
-
-def _whole(low: int, high: int) -> _Parse:
-    number = _number(low, high)
-
-    def parse(value: object) -> int:
-        if not isinstance(value, int):
-            raise ValueError(f"{value!r} is no whole number")  # noqa: TRY004 - one kind of error
-        return int(number(value))
-
-    return parse
-
-
-def _choice(*known: str) -> _Parse:
-    def parse(value: object) -> str:
-        if isinstance(value, float):
-            # `595.80` in YAML is 595.8.
-            hint = yamlfile.suggestion(str(value), known)
-            raise ValueError(f"{value!r} is a number: write a text, in quotes: {hint}")  # noqa: TRY004
-        if value not in known:
-            raise ValueError(f"{value!r} is not known: {yamlfile.suggestion(str(value), known)}")
-        return str(value)
-
-    return parse
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is neither true nor false")  # noqa: TRY004 - one kind of error
-    return value
-
-
 def _load(value: object) -> Load:
-    found = _fields(
+    found = parsing.fields(
         value,
         {
-            "kind": _choice(*KINDS),
-            "utilization": _number(0, 1),
-            "memory": _number(0, 1),
+            "kind": parsing.choice(*KINDS),
+            "utilization": parsing.number(0, 1),
+            "memory": parsing.number(0, 1),
             "period": durations.seconds,
         },
         required=("kind",),
@@ -140,51 +92,97 @@ def _mig_profiles(value: object) -> list[str] | None:
         return None
     if not isinstance(value, list):
         raise ValueError(f"{value!r} is neither off nor a list of profiles")  # noqa: TRY004
-    return [_text(item) for item in value]
+    return [parsing.text(item) for item in value]
 
 
-_U64 = _whole(0, 2**64 - 1)
-_COUNT = _whole(1, 2**32 - 1)
-_FUNCTION = _choice(*symbols("r590"))
+def _kernel_driver(value: object) -> str | None:
+    return None if value == "none" else parsing.text(value)
+
+
+def _field_value(value: object) -> float:
+    if isinstance(value, float):
+        return value  # NaN and infinity too
+    return int(parsing.whole(-(2**63), 2**64 - 1)(value))
+
+
+def _functions(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is no list of functions")  # noqa: TRY004 - one kind of error
+    return [_FUNCTION(item) for item in value]
+
+
+_U64 = parsing.whole(0, 2**64 - 1)
+_COUNT = parsing.whole(1, 2**32 - 1)
+_FIELD = parsing.whole(1, 999)
+_FUNCTION = parsing.or_number(parsing.choice(ANY, LOOKUP, *symbols("r590")), 1, 999)
+#: Numbers that NVML does not name are possible.
+_ERROR = parsing.or_number(parsing.choice(*ERRORS), 1, 2**31 - 1)
 _PCIE_ERRORS = (*PCIE_ERRORS, "replay", "rollover", "recovery")
 _LINK_ERRORS = (*dict.fromkeys((*NVLINK_ERRORS, *NVLINK_LINK_ERRORS)),)
 
 #: What can happen: the parameters of each, and which of them must be there.
-ACTIONS: Mapping[str, tuple[Mapping[str, _Parse], tuple[str, ...]]] = {
+ACTIONS: Mapping[str, tuple[Mapping[str, parsing.Parse], tuple[str, ...]]] = {
     "load": ({"load": _load}, ("load",)),
-    "cooling": ({"factor": _number(0.05, 2.0)}, ("factor",)),
-    "power-limit": ({"watts": _number(1, 10_000)}, ("watts",)),
-    "xid": ({"xid": _whole(1, 999)}, ("xid",)),
+    "cooling": ({"factor": parsing.number(0.05, 2.0)}, ("factor",)),
+    "power-limit": ({"watts": parsing.number(1, 10_000)}, ("watts",)),
+    "xid": ({"xid": parsing.whole(1, 999)}, ("xid",)),
     "ecc": (
-        {"type": _choice(*ECC_TYPES), "count": _U64, "location": _choice(*ECC_LOCATIONS)},
+        {
+            "type": parsing.choice(*ECC_TYPES),
+            "count": _U64,
+            "location": parsing.choice(*ECC_LOCATIONS),
+        },
         ("type",),
     ),
     "sram": (
         {
-            "code": _choice(*SRAM_KINDS),
-            "source": _choice(*SRAM_SOURCES),
+            "code": parsing.choice(*SRAM_KINDS),
+            "source": parsing.choice(*SRAM_SOURCES),
             "count": _U64,
-            "exceeded": _flag,
+            "exceeded": parsing.flag,
         },
         (),
     ),
     "remap": (
-        {"type": _choice("correctable", "uncorrectable"), "pending": _flag, "failure": _flag},
+        {
+            "type": parsing.choice("correctable", "uncorrectable"),
+            "pending": parsing.flag,
+            "failure": parsing.flag,
+        },
         ("type",),
     ),
-    "retire": ({"cause": _choice("single_bit", "double_bit"), "pending": _flag}, ("cause",)),
-    "repair": ({"unit": _choice("channel", "tpc"), "pending": _flag}, ("unit",)),
+    "retire": (
+        {"cause": parsing.choice("single_bit", "double_bit"), "pending": parsing.flag},
+        ("cause",),
+    ),
+    "repair": ({"unit": parsing.choice("channel", "tpc"), "pending": parsing.flag}, ("unit",)),
     "unrepairable": ({}, ()),
-    "recovery": ({"action": _whole(0, len(RECOVERY_ACTIONS) - 1)}, ("action",)),
-    "pcie": ({"type": _choice(*_PCIE_ERRORS), "count": _COUNT}, ("type",)),
+    "recovery": ({"action": parsing.whole(0, len(RECOVERY_ACTIONS) - 1)}, ("action",)),
+    "pcie": ({"type": parsing.choice(*_PCIE_ERRORS), "count": _COUNT}, ("type",)),
     "nvlink": (
-        {"link": _whole(0, 63), "type": _choice(*_LINK_ERRORS), "count": _COUNT, "up": _flag},
+        {
+            "link": parsing.whole(0, 63),
+            "type": parsing.choice(*_LINK_ERRORS),
+            "count": _COUNT,
+            "up": parsing.flag,
+        },
         ("link",),
     ),
-    "set": ({"reading": _choice(*READINGS), "value": _U64}, ("reading", "value")),
-    "unset": ({"reading": _choice(*READINGS)}, ("reading",)),
-    "fail": ({"function": _FUNCTION, "error": _choice(*ERRORS)}, ("function", "error")),
+    "set": ({"reading": parsing.choice(*READINGS), "value": _U64}, ("reading", "value")),
+    "unset": ({"reading": parsing.choice(*READINGS)}, ("reading",)),
+    "fail": ({"function": _FUNCTION, "error": _ERROR}, ("function", "error")),
     "mend": ({"function": _FUNCTION}, ("function",)),
+    "heal": ({}, ()),
+    "only": ({"functions": _functions}, ("functions",)),
+    "answer-field": ({"field": _FIELD, "value": _field_value}, ("field", "value")),
+    "identify": (
+        {"uuid": parsing.short_text, "name": parsing.short_text, "like": parsing.whole(0, 63)},
+        (),
+    ),
+    "unplug": ({}, ()),
+    "plug": ({}, ()),
+    "bind": ({"driver": _kernel_driver}, ("driver",)),
+    "virtual-functions": ({"count": parsing.whole(0, 252), "driver": parsing.text}, ("count",)),
     "mig": ({"profiles": _mig_profiles}, ("profiles",)),
     "lose": ({}, ()),
     "restore": ({}, ()),
@@ -192,7 +190,7 @@ ACTIONS: Mapping[str, tuple[Mapping[str, _Parse], tuple[str, ...]]] = {
     "unhang": ({}, ()),
     "unload-driver": ({}, ()),
     "uninstall-driver": ({}, ()),
-    "load-driver": ({"version": _choice(*DRIVERS)}, ()),
+    "load-driver": ({"version": parsing.choice(*DRIVERS)}, ()),
 }
 #: Those concern the machine, not a GPU.
 DRIVER_ACTIONS = ("unload-driver", "uninstall-driver", "load-driver")
@@ -237,15 +235,15 @@ def _read(name: str, path: Path) -> Scenario:
 
 
 def _scenario(name: str, content: object) -> Scenario:
-    found = _fields(
+    found = parsing.fields(
         content,
         {
-            "description": _text,
-            "seed": _whole(0, 2**32),
-            "driver": _choice(*DRIVERS),
+            "description": parsing.text,
+            "seed": parsing.whole(0, 2**32),
+            "driver": parsing.choice(*DRIVERS),
             "repeat": durations.seconds,
-            "gpus": _list(_gpus),
-            "events": _list(_event),
+            "gpus": parsing.list_of(_gpus),
+            "events": parsing.list_of(_event),
         },
         required=("description", "gpus"),
     )
@@ -273,15 +271,20 @@ def _check(event: Event, gpus: Sequence[tuple[Model, Load]]) -> None:
     """
     if event.gpu is not None and event.gpu >= len(gpus):
         raise ValueError(f"gpu: there is no GPU {event.gpu}: the last is {len(gpus) - 1}")
+    if event.gpu is not None and of_driver(event.parameters.get("function", "")):
+        function = event.parameters["function"]
+        raise ValueError(f"gpu: {function} is about the driver as a whole: write {ALL!r}")
+    if (like := event.parameters.get("like", 0)) >= len(gpus):
+        raise ValueError(f"like: there is no GPU {like}: the last is {len(gpus) - 1}")
     if check := eventchecks.CHECKS.get(event.action):
         for model, _ in gpus if event.gpu is None else (gpus[event.gpu],):
             check(event.parameters, model)
 
 
 def _gpus(value: object) -> list[tuple[Model, Load]]:
-    found = _fields(
+    found = parsing.fields(
         value,
-        {"model": _choice(*MODELS), "count": _whole(1, 64), "load": _load},
+        {"model": parsing.choice(*MODELS), "count": parsing.whole(1, 64), "load": _load},
         required=("model",),
     )
     gpu = (MODELS[found["model"]], found.get("load", Load()))
@@ -291,11 +294,15 @@ def _gpus(value: object) -> list[tuple[Model, Load]]:
 def _event(value: object) -> Event:
     action = value.get("do") if isinstance(value, Mapping) else None
     known, required = ACTIONS.get(action, ({}, ())) if isinstance(action, str) else ({}, ())
-    parse: dict[str, _Parse] = {"at": durations.seconds, "do": _choice(*ACTIONS), **known}
+    parse: dict[str, parsing.Parse] = {
+        "at": durations.seconds,
+        "do": parsing.choice(*ACTIONS),
+        **known,
+    }
     if action not in DRIVER_ACTIONS:
         parse["gpu"] = _gpu_index
         required = (*required, "gpu")
-    found = _fields(value, parse, required=("do", "at", *required))
+    found = parsing.fields(value, parse, required=("do", "at", *required))
     at, action, gpu = found.pop("at"), found.pop("do"), found.pop("gpu", ALL)
     return Event(at, action, None if gpu == ALL else gpu, found)
 
@@ -306,47 +313,3 @@ def _gpu_index(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{value!r} is neither the index of a GPU nor {ALL!r}")
     return value
-
-
-def _list(parse: _Parse) -> _Parse:
-    def parse_all(value: object) -> list[Any]:
-        if not isinstance(value, list):
-            raise ValueError(  # noqa: TRY004 - one kind of error
-                f"expected a list, not {yamlfile.kind(value)}"
-            )
-        found = []
-        for number, item in enumerate(value):
-            try:
-                found.append(parse(item))
-            except ValueError as error:
-                raise ValueError(f"[{number}].{error}") from None
-        return found
-
-    return parse_all
-
-
-def _fields(
-    value: object, known: Mapping[str, _Parse], required: tuple[str, ...]
-) -> dict[str, Any]:
-    """The values of a mapping, each taken by its own parser.
-
-    Raises:
-        ValueError: starts with the name of the key that is wrong.
-    """
-    if not isinstance(value, Mapping):
-        raise ValueError(  # noqa: TRY004 - one kind of error
-            f"expected keys with values, not {yamlfile.kind(value)}"
-        )
-    found = {}
-    for key, item in value.items():
-        if key not in known:
-            raise ValueError(f"{key}: no such key: {yamlfile.suggestion(str(key), list(known))}")
-        try:
-            found[key] = known[key](item)
-        except ValueError as error:
-            text = str(error)
-            raise ValueError(f"{key}{text}" if text.startswith("[") else f"{key}: {text}") from None
-    for key in required:
-        if key not in found:
-            raise ValueError(f"{key}: is missing")
-    return found

@@ -10,17 +10,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from gpu_sentinel.catalogue.errors import ECC_LOCATIONS
-from gpu_sentinel.host.pci import NVIDIA, PciGpu
+from gpu_sentinel.simulator.bus import Bus
 from gpu_sentinel.simulator.gpu import SimulatedGpu
 from gpu_sentinel.simulator.library import Library
 from gpu_sentinel.simulator.loads import Load
+from gpu_sentinel.simulator.misbehaviour import Misbehaviour
 from gpu_sentinel.simulator.models import DRIVERS, DriverVersion
-from gpu_sentinel.simulator.scenario import ERRORS, Event, Scenario, ScenarioError
+from gpu_sentinel.simulator.scenario import Event, Scenario, ScenarioError
 
 _POLL_SECONDS = 0.02
 
 
-class Simulation:
+class Simulation(Bus, Misbehaviour):
     """Runs a scenario; tests do more to it by the methods named like the scenario's actions.
 
     Any number of threads may call the driver meanwhile.
@@ -51,7 +52,8 @@ class Simulation:
         )
         self._order = itertools.count()
         self._repeat = scenario.repeat
-        self._due = [(event.at, next(self._order), event) for event in scenario.events]
+        # When, in which order, what, and whether it repeats itself.
+        self._due = [(event.at, next(self._order), event, True) for event in scenario.events]
         heapq.heapify(self._due)
         self._lock = threading.RLock()
 
@@ -70,25 +72,17 @@ class Simulation:
             raise OSError("libnvidia-ml.so.1: cannot open shared object file")
         return Library(self, self.installed)
 
-    def pci_gpus(self) -> tuple[PciGpu, ...]:
-        """The PCI bus; a lost GPU is still listed until the machine rescans."""
-        driver = NVIDIA if self.driver else ""
-        return tuple(
-            # Sysfs has four digits of the domain, NVML eight. The driver alone tells UUIDs.
-            PciGpu(gpu.bus_id[4:].lower(), driver, uuid=gpu.uuid if driver else "")
-            for gpu in self.gpus
-        )
-
     def catch_up(self) -> float:
         """Let everything happen that is due by now; returns the seconds since the start."""
         now = self.now()
         if self._due and self._due[0][0] <= now:
             with self._lock:
                 while self._due and self._due[0][0] <= now:
-                    at, _, event = heapq.heappop(self._due)
+                    at, _, event, again = heapq.heappop(self._due)
                     self.do(event)
-                    if self._repeat is not None:
-                        heapq.heappush(self._due, (at + self._repeat, next(self._order), event))
+                    if again and self._repeat is not None:
+                        due = (at + self._repeat, next(self._order), event, True)
+                        heapq.heappush(self._due, due)
         return now
 
     def wait_while(self, condition: Callable[[], bool], timeout: float | None = None) -> bool:
@@ -100,6 +94,11 @@ class Simulation:
             time.sleep(_POLL_SECONDS)
             self.catch_up()
         return True
+
+    def at(self, event: Event) -> None:
+        """Let an event happen when it is time, once."""
+        with self._lock:
+            heapq.heappush(self._due, (event.at, next(self._order), event, False))
 
     def do(self, event: Event) -> None:
         """Let an event happen now."""
@@ -244,14 +243,6 @@ class Simulation:
     def buffers(self, gpu: int, fault: str | None) -> None:
         """Break the sample buffers (`samplecalls`), or mend them."""
         self.gpus[gpu].buffer_fault = fault
-
-    def fail(self, gpu: int, function: str, error: str) -> None:
-        """Let a function fail."""
-        self.gpus[gpu].failing[function] = ERRORS[error]
-
-    def mend(self, gpu: int, function: str) -> None:
-        """Let it answer again."""
-        self.gpus[gpu].failing.pop(function, None)
 
     def mig(self, gpu: int, profiles: list[str] | None) -> None:
         """Cut it up so; None switches MIG off."""

@@ -12,7 +12,7 @@ from gpu_sentinel.simulator.library import Call, NvmlFailure, function, not_supp
 
 @function("", "nvmlInit", "nvmlInit_v2", needs_init=False)
 def _init(call: Call) -> None:
-    call.library.initialized = call.library.simulation.generation
+    call.library.initialize()
 
 
 @function("u", "nvmlInitWithFlags", needs_init=False)
@@ -43,12 +43,12 @@ def _cuda_version(call: Call, out: int) -> None:
 
 @function("p", "nvmlDeviceGetCount", "nvmlDeviceGetCount_v2")
 def _count(call: Call, out: int) -> None:
-    put(c_uint, out, len(call.library.simulation.gpus))
+    put(c_uint, out, len(call.library.listed()))
 
 
 @function("up", "nvmlDeviceGetHandleByIndex", "nvmlDeviceGetHandleByIndex_v2")
 def _handle_by_index(call: Call, index: int, out: int) -> None:
-    gpus = call.library.simulation.gpus
+    gpus = call.library.listed()
     if index >= len(gpus):
         raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
     _give_handle(call, gpus[index], out)
@@ -56,7 +56,7 @@ def _handle_by_index(call: Call, index: int, out: int) -> None:
 
 @function("sp", "nvmlDeviceGetHandleByUUID")
 def _handle_by_uuid(call: Call, uuid: bytes | None, out: int) -> None:
-    for gpu in call.library.simulation.gpus:
+    for gpu in call.library.listed():
         if gpu.uuid.encode() == uuid:
             return _give_handle(call, gpu, out)
         for index, device in gpu.mig.devices.items():
@@ -69,14 +69,14 @@ def _handle_by_uuid(call: Call, uuid: bytes | None, out: int) -> None:
 @function("sp", "nvmlDeviceGetHandleByPciBusId", "nvmlDeviceGetHandleByPciBusId_v2")
 def _handle_by_bus_id(call: Call, bus_id: bytes | None, out: int) -> None:
     wanted = (bus_id or b"").decode(errors="replace").upper()
-    for gpu in call.library.simulation.gpus:
+    for gpu in call.library.listed():
         if wanted and gpu.bus_id.endswith(wanted):
             return _give_handle(call, gpu, out)
     raise NvmlFailure(pynvml.NVML_ERROR_NOT_FOUND)
 
 
 def _give_handle(call: Call, gpu: SimulatedGpu, out: int) -> None:
-    call.library.reach(gpu, "nvmlDeviceGetHandleByIndex_v2")
+    call.library.reach(gpu, call.name)
     put(c_void_p, out, call.library.handle(gpu))
 
 
