@@ -132,7 +132,9 @@ class SimulatedHost:
 
     def _answers(self, sampler: DeviceSampler | InstanceSampler) -> bool:
         """Whether a call would come back; a real sampler's thread would be inside of it."""
-        return not (self.simulation.hanging or self.simulation.gpus[sampler.index].hanging)
+        listed = self.simulation.listed()
+        gpu = listed[sampler.index] if sampler.index < len(listed) else None
+        return not (self.simulation.hanging or (gpu is not None and gpu.hanging))
 
     @property
     def _samplers(self) -> tuple[DeviceSampler | InstanceSampler, ...]:
