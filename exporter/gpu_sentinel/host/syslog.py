@@ -20,7 +20,8 @@ _PRIORITY = re.compile(rb"<\d{1,3}>(?:1 )?")
 #: structured data. What ends in a colon is the tag of another program, and no host.
 _KERNEL = re.compile(
     rb" (?:\S{0,254}[^\s:] )?(?:[a-z0-9]{2,10}\.[a-z]{2,10}(?:<\d{1,3}>)? |<\d{1,3}> )?"
-    rb"kernel(?:: | - \S{1,32} (?:-|(?:\[(?:[^\]\\\n]|\\[^\n]){1,500}\]){1,8})(?: |$))"
+    rb"kernel(?::(?: |(?=[\[<]|NVRM:))"
+    rb"| - \S{1,32} (?:-|(?:\[(?:[^\]\\\n]|\\[^\n]){1,500}\]){1,8})(?: |$))"
 )
 #: What `journalctl -o short-monotonic` shows of another program.
 _OTHER = re.compile(rb" \S{1,255} [^\s\[:]{1,64}\[\d{1,10}\]: ")
