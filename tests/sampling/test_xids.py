@@ -12,7 +12,7 @@ import pytest
 from gpu_sentinel.host import kernellog
 from gpu_sentinel.model import XidReports
 from gpu_sentinel.sampling import Inventory
-from gpu_sentinel.sampling.xidwatch import WAIT_SECONDS
+from gpu_sentinel.sampling.xidevents import WAIT_SECONDS
 
 ALL = (0, 1)
 SCENARIO = "driver-reload"
