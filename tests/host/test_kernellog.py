@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -173,6 +174,31 @@ def test_a_file_with_every_form(tmp_path: Path, open_log: Open):
     path.write_text(entry)
     (report,) = everything(log)
     assert (report.new, report.wall) == (True, NOW)
+
+
+#: The forms that docs/kernel-log.md lists.
+PAGE = re.findall(
+    r"^\| ([^|]+) \| `([^`]+)` \|$",
+    (Path(__file__).parents[2] / "docs/kernel-log.md").read_text(),
+    re.MULTILINE,
+)
+
+
+def test_the_page_lists_forms():
+    assert len(PAGE) > 20
+
+
+@pytest.mark.parametrize(("name", "example"), PAGE)
+def test_forms_on_the_page(tmp_path: Path, open_log: Open, name: str, example: str):
+    path = tmp_path / "log"
+    path.write_text("")
+    log = open_log(path)
+    everything(log)
+    path.write_text(example + "\n")
+    reports = everything(log)
+    assert {(r.line.bus, r.line.xid, r.new) for r in reports} == {("0:3b:0", 79, True)}
+    assert len(reports) == (3 if "again and again" in name else 1)
+    assert log.understood.kernel == 1
 
 
 def test_lines_of_syslog_in_a_fifo(tmp_path: Path, open_log: Open):
