@@ -93,6 +93,8 @@ class Device:
         #: The query that was asked last; where a call hangs, the one that hangs.
         self.asked = "handle"
         self._told_of: set[str] = set()
+        #: Calls of which a part was answered so, and is not counted again.
+        self._lacking: set[tuple[str, str]] = set()
         try:
             self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             self.id = DeviceId(index, str(pynvml.nvmlDeviceGetUUID(self._handle)))
@@ -318,10 +320,16 @@ class Device:
         return math.nan
 
     def _note_once(self, query: str, error: NvmlError) -> None:
-        """Count one of a call's answers: what is counted are calls, and some have many answers."""
-        if error.name not in self._told_of:
-            self._told_of.add(error.name)
-            self._note(query, error)
+        """Count one of a call's answers: what is counted are calls, and some have many answers.
+
+        What a part of the GPU does not have (a fan without a sensor) is counted once.
+        """
+        if error.name in self._told_of or (query, error.name) in self._lacking:
+            return
+        self._told_of.add(error.name)
+        if error.code in UNSUPPORTED:
+            self._lacking.add((query, error.name))
+        self._note(query, error)
 
     def _note(self, query: str, error: NvmlError) -> None:
         """Count an error; those that concern more than one query go up."""

@@ -42,6 +42,8 @@ _VALID = {
 _PROFILE = re.compile(r"\bMIG ((?:\d+c\.)?\d+g\.\d+gb\S*)$")
 
 _MIB, _GIB = 2**20, 2**30
+#: More MIG devices are no answer; there are 7 of a GPU.
+_MOST_DEVICES = 64
 
 
 def _bar1(handle: Handle) -> Sequence[Answer]:
@@ -261,7 +263,8 @@ class Mig:
 
     def _list(self) -> tuple[MigDevice, ...]:
         found = []
-        for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(self.handle)):
+        most = min(int(pynvml.nvmlDeviceGetMaxMigDeviceCount(self.handle)), _MOST_DEVICES)
+        for index in range(most):
             try:
                 handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(self.handle, index)
             except pynvml.NVMLError as error:

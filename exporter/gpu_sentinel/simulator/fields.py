@@ -37,6 +37,8 @@ Get = Callable[[Asked], int | None]
 
 #: By number (nvml.h, NVML_FI_DEV_*); filled by the modules `*fields`.
 FIELDS: dict[int, tuple[Kind | Callable[[SimulatedGpu], Kind], Get]] = {}
+#: Number -> name without the prefix.
+_NAMES: dict[int, str] = {}
 
 
 def number_of(name: str) -> int:
@@ -47,6 +49,7 @@ def number_of(name: str) -> int:
 def add(name: str, kind: Kind | Callable[[SimulatedGpu], Kind], get: Get) -> None:
     """Register what answers NVML_FI_DEV_<name>."""
     FIELDS[number_of(name)] = kind, get
+    _NAMES[number_of(name)] = name
 
 
 @function("dip", "nvmlDeviceGetFieldValues")
@@ -65,6 +68,9 @@ def _answer(item: pynvml.c_nvmlFieldValue_t, asked: Asked) -> int:
         return int(pynvml.NVML_ERROR_INVALID_ARGUMENT)
     known = FIELDS.get(item.fieldId)
     if asked.gpu.mig.enabled and item.fieldId in FIELDS_WITHOUT_MIG:
+        known = None
+    lacks = asked.gpu.model.lacks
+    if lacks and _NAMES.get(item.fieldId) in lacks:
         known = None
     try:
         value = known[1](asked) if known else None

@@ -202,7 +202,11 @@ class Library:
             return
         gpu = self.gpu(arguments[0])
         self.reach(gpu, name)
-        if name not in FUNCTIONS or (gpu.mig.enabled and name in FUNCTIONS_WITHOUT_MIG):
+        if (
+            name not in FUNCTIONS
+            or name in gpu.model.lacks
+            or (gpu.mig.enabled and name in FUNCTIONS_WITHOUT_MIG)
+        ):
             raise not_supported()
         found.run(call, gpu, *arguments[1:])
 

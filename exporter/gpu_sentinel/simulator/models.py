@@ -54,6 +54,8 @@ class Model:
         retirement: retires pages (before Ampere).
         buffers: the driver keeps samples of power and utilisation.
         gpm: has the counters of GPM (Hopper and newer).
+        lacks: functions, and fields (NVML_FI_DEV_* without the prefix), that are NOT_SUPPORTED
+            although the driver has them.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Model:
     mig: bool = False
     buffers: bool = True
     gpm: bool = False
+    lacks: frozenset[str] = frozenset()
 
 
 _SHUTDOWN = pynvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN
