@@ -181,12 +181,12 @@ def test_a_count_of_licences_that_cannot_be(board, monkeypatch):
 
 
 def test_a_sample_buffer_of_a_length_that_cannot_be(board, monkeypatch):
-    _, device, _, now = board("h100-sxm")
+    _, device, _, _ = board("h100-sxm")
     real = raw.function("nvmlDeviceGetSamples")
 
-    def samples(handle, kind, since, value_type, count, buffer):
-        code = real(handle, kind, since, value_type, count, buffer)
-        count._obj.value = FLOOD
+    def samples(*arguments):
+        code = real(*arguments)
+        arguments[4]._obj.value = FLOOD
         return code
 
     monkeypatch.setattr(raw, "function", lambda _: samples)
