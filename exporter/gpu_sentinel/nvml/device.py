@@ -22,6 +22,7 @@ from gpu_sentinel.nvml.errors import (
 )
 from gpu_sentinel.nvml.gpm import GPM_KEYS, Profiler
 from gpu_sentinel.nvml.identity import IDENTITY
+from gpu_sentinel.nvml.powerlimits import most_watts
 from gpu_sentinel.nvml.queries import QUERIES
 from gpu_sentinel.nvml.query import Query, Reader
 from gpu_sentinel.nvml.raw import Answer, Read
@@ -92,6 +93,7 @@ class Device:
         self.incomplete = True
         #: The query that was asked last; where a call hangs, the one that hangs.
         self.asked = "handle"
+        self._most_watts: Mapping[str, float] = {}
         self._told_of: set[str] = set()
         #: Calls of which a part was answered so, and is not counted again.
         self._lacking: set[tuple[str, str]] = set()
@@ -128,6 +130,7 @@ class Device:
         """
         plan: dict[Tier, list[Bound]] = {tier: [] for tier in Tier}
         self.incomplete = False
+        self._most_watts = most_watts(self._handle)
         missing = {key for query in self._queries for key in query.keys if self.wants(key)}
         for query in self._queries:
             wanted = frozenset(missing.intersection(query.keys))
@@ -270,12 +273,17 @@ class Device:
         return batch
 
     def _bound(self, reader: Reader) -> Bound:
-        checks = tuple((key, *_VALID[key]) for key in reader.keys)
+        checks = tuple((key, *self._valid(key)) for key in reader.keys)
         cost = self._recorder.cost(reader.query)
         return Bound(reader.query, reader.tier, reader.keys, reader.read, cost, checks)
 
     def _ring(self, key: str) -> Ring | None:
-        return self._try(f"samples.{key}", partial(Ring, self._handle, key, _VALID[key]))
+        return self._try(f"samples.{key}", partial(Ring, self._handle, key, self._valid(key)))
+
+    def _valid(self, key: str) -> tuple[float, float]:
+        """The range in which a reading is believed, of this board."""
+        low, high = _VALID[key]
+        return low, min(high, self._most_watts.get(key, high))
 
     def _find_profiler(self) -> None:
         self.close()

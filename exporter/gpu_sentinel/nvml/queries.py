@@ -173,4 +173,23 @@ QUERIES: tuple[Query, ...] = (
     ),
     *(_max_clock(name, number) for name, number in CLOCKS.items()),
     *BOARD,
+    # Notebooks with Dynamic Boost and drivers of today answer NOT_SUPPORTED to the functions for
+    # power limits, and have these. nvidia-smi calls them the GPU's ceiling power limit.
+    FieldBatch(
+        "fields.power_limit",
+        Tier.SLOW,
+        (
+            Field(pynvml.NVML_FI_DEV_POWER_CURRENT_LIMIT, "power.limit", milli),
+            Field(pynvml.NVML_FI_DEV_POWER_REQUESTED_LIMIT, "power.requested_limit", milli),
+        ),
+    ),
+    FieldBatch(
+        "fields.power_limits",
+        Tier.STATIC,
+        (
+            Field(pynvml.NVML_FI_DEV_POWER_DEFAULT_LIMIT, "power.default_limit", milli),
+            Field(pynvml.NVML_FI_DEV_POWER_MIN_LIMIT, "power.min_limit", milli),
+            Field(pynvml.NVML_FI_DEV_POWER_MAX_LIMIT, "power.max_limit", milli),
+        ),
+    ),
 )
