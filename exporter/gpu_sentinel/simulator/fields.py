@@ -69,8 +69,7 @@ def _answer(item: pynvml.c_nvmlFieldValue_t, asked: Asked) -> int:
     known = FIELDS.get(item.fieldId)
     if asked.gpu.mig.enabled and item.fieldId in FIELDS_WITHOUT_MIG:
         known = None
-    lacks = asked.gpu.model.lacks
-    if lacks and _NAMES.get(item.fieldId) in lacks:
+    if known and not asked.gpu.model.has(_NAMES[item.fieldId]):
         known = None
     try:
         value = known[1](asked) if known else None

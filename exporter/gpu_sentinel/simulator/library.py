@@ -163,6 +163,8 @@ class Library:
             raise NvmlFailure(pynvml.NVML_ERROR_GPU_IS_LOST)
         if name in gpu.failing:
             raise NvmlFailure(gpu.failing[name])
+        if name in gpu.model.fails:
+            raise NvmlFailure(gpu.model.fails[name])
 
     def _callback(self, name: str) -> object:
         found = FUNCTIONS.get(name) or MIG_FUNCTIONS.get(name)
@@ -204,7 +206,7 @@ class Library:
         self.reach(gpu, name)
         if (
             name not in FUNCTIONS
-            or name in gpu.model.lacks
+            or not gpu.model.has(name)
             or (gpu.mig.enabled and name in FUNCTIONS_WITHOUT_MIG)
         ):
             raise not_supported()
