@@ -216,3 +216,22 @@ class TestSampler:
         machine.run(16.0)
         assert machine.number("pcie.replays") < 1000.0
         assert machine.stats.total().rejected["pcie.replays"] == 0
+
+    def test_errors_of_a_mig_instance(self, simulated):
+        machine = simulated("one-of-each", None, 0)
+        machine.simulation.mig(0, ["3g.40gb"])
+        machine.run(15.0)
+        (instance,) = machine.simulation.gpus[0].mig.instances
+        shown = []
+        for until, errors in ((25.0, 7), (35.0, 0), (45.0, 8), (55.0, 1), (65.0, 1)):
+            instance.uncorrected = errors
+            machine.run(until)
+            (found,) = [
+                sample.values["mig.ecc.volatile.uncorrected"]
+                for mig in machine.store.current.instances
+                for sample in mig.tiers.values()
+                if "mig.ecc.volatile.uncorrected" in sample.values
+            ]
+            shown.append(found)
+        assert shown == [7.0, 7.0, 8.0, 8.0, 1.0]
+        assert machine.stats.total().rejected["mig.ecc.volatile.uncorrected"] == 1

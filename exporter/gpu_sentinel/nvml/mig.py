@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ctypes import addressof
 from dataclasses import dataclass, field
 from functools import partial
@@ -165,6 +165,10 @@ class MigReader:
             for key, answer in zip(reader.keys, answers, strict=True):
                 self._accept(key, answer, values)
         return good
+
+    def reject(self, keys: Iterable[str]) -> None:
+        """Count readings that were plausible by themselves, but not after those before them."""
+        self._recorder.rejected.update(keys)
 
     def _accept(self, key: str, answer: Answer, values: dict[str, Value]) -> None:
         low, high = _VALID[key]

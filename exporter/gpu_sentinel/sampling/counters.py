@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gpu_sentinel.catalogue import Kind, Metric, query_keys
+from gpu_sentinel.catalogue import METRICS, Kind, Metric, Op
 from gpu_sentinel.model import Value
 
 #: So many readings in a row that nothing explains are what there is.
@@ -40,16 +40,20 @@ _LIMITS: Mapping[str, Limit] = {
 }
 
 
-def _limits(metrics: Mapping[str, Metric]) -> dict[str, Limit]:
+def _limits(metrics: Iterable[Metric], op: Op) -> dict[str, Limit]:
     return {
         key: _LIMITS[metric.unit]
-        for key, metric in metrics.items()
-        if metric.kind is Kind.COUNTER and key not in _ELSEWHERE
+        for metric in metrics
+        # What has no range is no reading, but made of readings.
+        if metric.kind is Kind.COUNTER and metric.op is op and metric.valid is not None
+        for key in metric.series.values()
+        if key not in _ELSEWHERE
     }
 
 
-#: Key of each counter -> its limit.
-COUNTERS = _limits(query_keys())
+#: Key of each counter of a GPU, and of each one of a MIG instance -> its limit.
+COUNTERS = _limits(METRICS, Op.READ)
+INSTANCE_COUNTERS = _limits(METRICS, Op.INSTANCE)
 
 
 class Counter:

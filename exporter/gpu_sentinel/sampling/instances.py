@@ -25,6 +25,7 @@ from gpu_sentinel.nvml import (
     UnexpectedError,
 )
 from gpu_sentinel.sampling import profiling
+from gpu_sentinel.sampling.counters import INSTANCE_COUNTERS, Counters
 from gpu_sentinel.sampling.profiling import Activities
 from gpu_sentinel.sampling.sampler import RETRY_SECONDS, DeviceSampler, Surroundings
 
@@ -64,6 +65,7 @@ class _Part:
     )
     shares: dict[str, Value] = field(default_factory=dict)
     profiled: float = 0.0
+    counters: Counters = field(default_factory=lambda: Counters(INSTANCE_COUNTERS))
     tiers: dict[Tier, TierSample] = field(default_factory=dict)
 
 
@@ -236,6 +238,8 @@ class InstanceSampler:
             values = part.values[tier]
             self._asked = _QUERIES[tier][0] if tier is Tier.PROFILING else "mig.attributes"
             good &= part.reader.read(tier, values)
+            _, dropped = part.counters.take(now, INSTANCE_COUNTERS, values)
+            part.reader.reject(dropped)
             shown = values.copy()
             if tier is Tier.PROFILING:
                 good &= self._profile(part, now)
