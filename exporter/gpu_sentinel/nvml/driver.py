@@ -16,6 +16,10 @@ from gpu_sentinel.nvml.mig import Mig
 from gpu_sentinel.nvml.stats import CallStats, Recorder
 
 
+#: More than any machine has: what is beyond this is no answer.
+MOST_GPUS = 1024
+
+
 class Driver:
     """NVML between `open` and `close`.
 
@@ -82,7 +86,10 @@ class Driver:
         """
         start = time.perf_counter()
         try:
-            return int(pynvml.nvmlDeviceGetCount())
+            count = int(pynvml.nvmlDeviceGetCount())
+            if count > MOST_GPUS:
+                raise ValueError(f"{count} GPUs")
+            return count
         except Exception as error:
             failure = typed(error)
             self._recorder.errors["count", failure.name] += 1
