@@ -99,6 +99,61 @@ class Allocation:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessUse:
+    """A process on a GPU.
+
+    Attributes:
+        started: Unix time; None where nobody knows.
+        name: as the kernel has it (comm); `other` for those that are summed up.
+        gpu_instance: of MIG; None without.
+        memory: bytes; None where the driver does not know.
+        busy: seconds of SM time since the exporter started.
+        utilization: share of the time by engine, as the driver said last; empty where it did not.
+    """
+
+    pid: int | None
+    started: float | None
+    name: str
+    owner: Owner
+    gpu_instance: int | None = None
+    memory: float | None = None
+    busy: float | None = None
+    utilization: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerUse:
+    """What of a GPU is one owner's; joules and seconds since the exporter started."""
+
+    owner: Owner
+    processes: int = 0
+    memory: float | None = None
+    busy: float = 0.0
+    idle_joules: float | None = None
+    active_joules: float | None = None
+    allocated: float = 0.0
+    idle_allocated: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Who uses and holds a GPU, as of one step.
+
+    Attributes:
+        taken: monotonic seconds.
+        lifetime: seconds after `taken` for which it may be shown.
+        allocations: each with the GPU instance that it is about, None for the whole GPU.
+    """
+
+    device: DeviceId
+    taken: float
+    lifetime: float
+    processes: tuple[ProcessUse, ...] = ()
+    owners: tuple[OwnerUse, ...] = ()
+    allocations: tuple[tuple[Allocation, int | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DriverInfo:
     """Versions as the driver spells them (`590.48.01`, `13.1`, `13.590.48.01`)."""
 
@@ -215,3 +270,4 @@ class Snapshot:
     expected_devices: int | None = None
     xids: Xids = field(default_factory=lambda: NO_XIDS)
     instances: tuple[Instance, ...] = ()
+    usage: tuple[Usage, ...] = ()

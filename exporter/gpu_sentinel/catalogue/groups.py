@@ -50,6 +50,13 @@ GROUPS: Mapping[str, Group] = {
             "GPU: 1 says that all of the instance is busy, however small it is "
             "([NVIDIA/DCGM#138](https://github.com/NVIDIA/DCGM/issues/138)).",
         ),
+        Group(
+            "owners",
+            True,
+            "Who uses and who holds a GPU, with what of its energy is whose: pods, jobs, "
+            "containers, units, users.",
+        ),
+        Group("processes", False, "The processes on a GPU, each by itself."),
         Group("distributions", False, "For how long power and utilisation were at which level."),
         Group("media", False, "JPEG and optical-flow engines, encoder and capture sessions."),
         Group("limits", False, "Power limits and thermal offsets that rarely change."),

@@ -18,6 +18,7 @@ from gpu_sentinel.catalogue.metric import Metric
 from gpu_sentinel.catalogue.mig import MIG
 from gpu_sentinel.catalogue.modes import MODES
 from gpu_sentinel.catalogue.nvlink import NVLINK
+from gpu_sentinel.catalogue.owners import OWNERS
 from gpu_sentinel.catalogue.pcie import PCIE
 from gpu_sentinel.catalogue.power import POWER
 from gpu_sentinel.catalogue.profiling import PROFILING
@@ -41,6 +42,7 @@ METRICS: tuple[Metric, ...] = (
     *NVLINK,
     *PROFILING,
     *MIG,
+    *OWNERS,
     *MODES,
     *MEDIA,
     *TOPOLOGY,

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from gpu_sentinel.catalogue import METRICS, Metric, Op
 from gpu_sentinel.catalogue.health import verdicts
-from gpu_sentinel.exposition import instances
+from gpu_sentinel.exposition import instances, owners
 from gpu_sentinel.exposition.formats import Format, label, number
 from gpu_sentinel.model import (
     DeviceId,
@@ -122,6 +122,7 @@ _INVENTORY: Mapping[str, _Inventory] = {
     "gpu_devices": _count(lambda s: s.driver.listed),
     "gpu_pci_devices": _count(lambda s: s.pci_devices),
     "gpu_expected_devices": _count(lambda s: s.expected_devices),
+    **owners.FAMILIES,
     "gpu_lost": _lost,
     "gpu_outages_total": _outages,
     "gpu_xid_errors_total": _xids(lambda report: report.count),
@@ -178,7 +179,12 @@ class DeviceRenderer:
                 if blocks is not None:
                     blocks[position] = block
             out.append(block)
-        expires = min(expires, instances.expires(snapshot, now), self._hangs_at(snapshot, now))
+        expires = min(
+            expires,
+            instances.expires(snapshot, now),
+            owners.expires(snapshot, now),
+            self._hangs_at(snapshot, now),
+        )
         return "".join(out), expires
 
     def _lines(

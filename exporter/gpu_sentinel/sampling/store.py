@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from gpu_sentinel.model import NO_XIDS, DeviceSnapshot, DriverState, Instance, Snapshot, Xids
+from gpu_sentinel.model import NO_XIDS, DeviceSnapshot, DriverState, Instance, Snapshot, Usage, Xids
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,11 +20,16 @@ class Session:
 
     devices: dict[str, DeviceSnapshot] = field(default_factory=dict)
     instances: dict[str, tuple[Instance, ...]] = field(default_factory=dict)
+    usage: dict[str, Usage] = field(default_factory=dict)
 
     def listed(self, devices: Iterable[DeviceSnapshot]) -> tuple[Instance, ...]:
         """The instances of these GPUs; a lost one has none."""
         here = (self.instances.get(d.id.uuid, ()) for d in devices if not d.lost)
         return tuple(itertools.chain.from_iterable(here))
+
+    def used(self, devices: Iterable[DeviceSnapshot]) -> tuple[Usage, ...]:
+        """Who uses and holds these GPUs; of a lost one, who holds it."""
+        return tuple(self.usage[d.id.uuid] for d in devices if d.id.uuid in self.usage)
 
 
 class SnapshotStore:
@@ -70,6 +75,7 @@ class SnapshotStore:
                     expected,
                     self._xids,
                     session.listed(devices),
+                    session.used(devices),
                 )
             return self._made
 
@@ -84,11 +90,17 @@ class SnapshotStore:
             session.instances[uuid] = instances
             self._changed()
 
+    def put_usage(self, usage: Usage, session: Session) -> None:
+        """Replace what is known of who uses and holds one GPU."""
+        session.usage[usage.device.uuid] = usage
+        self._changed()
+
     def forget_device(self, uuid: str, session: Session | None = None) -> None:
         """Take a GPU off the page."""
         session = session or self._session
         session.devices.pop(uuid, None)
         session.instances.pop(uuid, None)
+        session.usage.pop(uuid, None)
         self._changed()
 
     def begin_session(self) -> None:
