@@ -85,10 +85,7 @@ class Driver:
         """
         start = time.perf_counter()
         try:
-            count = int(pynvml.nvmlDeviceGetCount())
-            if count > MOST_GPUS:
-                raise ValueError(f"{count} GPUs")
-            return count
+            return _counted(int(pynvml.nvmlDeviceGetCount()))
         except Exception as error:
             failure = typed(error)
             self._recorder.errors["count", failure.name] += 1
@@ -125,3 +122,9 @@ class Driver:
 def _cuda_version() -> str:
     number = int(pynvml.nvmlSystemGetCudaDriverVersion())
     return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _counted(listed: int) -> int:
+    if listed > MOST_GPUS:
+        raise ValueError(f"the driver lists {listed} GPUs")
+    return listed
