@@ -21,7 +21,9 @@ ALICE, BOB, CAROL = (Owner("user", name, user=name) for name in ("alice", "bob",
 IDLE = 70.0
 
 
-def run(ledger: Ledger, seconds: int, watts: float, users=(), holders=(), start: float = 0.0):
+def run(  # noqa: PLR0917 - in the order of what happens
+    ledger: Ledger, seconds: int, watts: float, users=(), holders=(), start: float = 0.0
+):
     """Steps of a second; what `users` say of busy time is of each step."""
     for second in range(1, seconds + 1):
         ledger.step(start + second, 1.0, watts, IDLE, users=users, holders=holders)
