@@ -15,7 +15,6 @@ from gpu_sentinel.nvml.events import EventSet
 from gpu_sentinel.nvml.mig import Mig
 from gpu_sentinel.nvml.stats import CallStats, Recorder
 
-
 #: More than any machine has: what is beyond this is no answer.
 MOST_GPUS = 1024
 
