@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from gpu_sentinel import cli
-from gpu_sentinel.cli import credentials, logins
+from gpu_sentinel.cli import datadir, logins
 from gpu_sentinel.stack import install, programs
 from gpu_sentinel.stack.install import Target
 from gpu_sentinel.stack.units import JOBS, SERVICES, templates
@@ -180,11 +180,11 @@ def test_again_keeps_passwords_and_takes_tls_off(root: Path, told):
 def test_root_finds_the_credentials_of_services(root: Path, told, capsys, monkeypatch, tmp_path):
     assert told("--root", str(root), *HOOK)[0] == 0
     secrets = root / "var/lib/gpu-sentinel/secrets"
-    monkeypatch.setattr(credentials, "_OF_SERVICES", secrets)
-    monkeypatch.setattr(credentials, "_OF_UP", tmp_path / "none")
+    monkeypatch.setattr(datadir, "INSTALLED", secrets.parent)
+    monkeypatch.setattr(datadir, "DEFAULT_DATA", tmp_path / "none")
     assert cli.run(["credentials", "show", "admin"]) == 0
     assert capsys.readouterr().out == (secrets / "passwords/admin").read_text()
-    monkeypatch.setattr(credentials, "_OF_SERVICES", tmp_path / "none")
+    monkeypatch.setattr(datadir, "INSTALLED", tmp_path / "none")
     assert cli.run(["credentials", "show", "admin"]) == 1
     assert "holds no credentials" in capsys.readouterr().err
     searched = (secrets / "credentials.yml", *logins._SEARCHED[1:])
@@ -205,17 +205,17 @@ def test_rotate_restarts_the_services(root: Path, recorded: Path, told, capsys, 
     monkeypatch.setattr(install, "_here", lambda: Target(root, live=True))
     secrets = root / "var/lib/gpu-sentinel/secrets"
     old = (secrets / "passwords/reader").read_text()
-    assert cli.run(["credentials", "rotate", "--dir", str(secrets), "reader"]) == 0
+    assert cli.run(["credentials", "rotate", "--data-dir", str(secrets.parent), "reader"]) == 0
     said = capsys.readouterr().out
     assert (secrets / "passwords/reader").read_text() != old
     names = [s.unit for s in SERVICES if s.part in PARTS]
     assert f"Restarted: {', '.join(names)}." in said
     restarted = f"try-restart {' '.join(names)}\n"
     assert recorded.read_text() == restarted
-    assert cli.run(["credentials", "renew", "--dir", str(secrets)]) == 0
+    assert cli.run(["credentials", "renew", "--data-dir", str(secrets.parent)]) == 0
     assert capsys.readouterr().out == "The certificate lasts.\n"
     (secrets / "web/server.pem").unlink()
-    assert cli.run(["credentials", "renew", "--dir", str(secrets)]) == 0
+    assert cli.run(["credentials", "renew", "--data-dir", str(secrets.parent)]) == 0
     assert "The certificate is a new one.\nRestarted: " in capsys.readouterr().out
     assert recorded.read_text() == restarted * 2
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from gpu_sentinel.addresses import has_login, is_here
-from gpu_sentinel.cli.up import DEFAULT_DATA
+from gpu_sentinel.cli.datadir import DEFAULT_DATA, credentials_file_of, data_dir_option
 from gpu_sentinel.config import ConfigError
 from gpu_sentinel.stack import INSTALLED
 
@@ -24,12 +24,23 @@ _KEYS = ("user", "password_file", "ca_file")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-credentials_option = click.option(
-    "--credentials-file",
-    type=Path,
-    help="Who you are, as `gpu-sentinel up` and `install` write it. Default: the first that is "
-    f"there of {', '.join(map(str, _SEARCHED))}.",
-)
+
+def credentials_options(function: F) -> F:
+    """Give a command the options that say who it is; `find` takes them."""
+    for option in (
+        click.option(
+            "--credentials-file",
+            type=Path,
+            help="Who you are before the parts of another machine. Default: the first that is "
+            f"there of {', '.join(map(str, _SEARCHED))}.",
+        ),
+        data_dir_option(
+            "Log in as the data directory of `gpu-sentinel up` says, or a folder of "
+            "`gpu-sentinel credentials init`."
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +69,24 @@ class Login:
         return not has_login(url) and (self.named or is_here(url))
 
 
-def find(file: Path | None) -> Login | None:
-    """What the file says, or the first one that is there and may be read; None without any.
+def find(file: Path | None, data: Path | None = None) -> Login | None:
+    """Who a command is.
+
+    Args:
+        file: of the credentials.
+        data: a data directory that holds one.
+
+    Returns:
+        What the file says that was named, or the first that is there and may be read; None without
+        any.
 
     Raises:
         ConfigError: something in it is wrong, or the one that was named cannot be read.
     """
+    if file is not None and data is not None:
+        raise ConfigError("--data-dir and --credentials-file exclude each other")
+    if data is not None:
+        file = credentials_file_of(data)
     if file is not None:
         return _read(file.expanduser(), named=True)
     for path in _SEARCHED:

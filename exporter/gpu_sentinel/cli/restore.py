@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gpu_sentinel.cli.backup import given_parts, one_line, part_options, progress_bar, verified
+from gpu_sentinel.cli.datadir import data_dir_option
 from gpu_sentinel.cli.output import say
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -14,7 +15,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 @click.command()
 @click.argument("copy", type=_FOLDER)
-@click.option("--data-dir", type=_FOLDER, help="Data directory for `gpu-sentinel up`.")
+@data_dir_option("Data directory for `gpu-sentinel up`.")
 @part_options
 @click.option("--configuration-dir", type=_FOLDER, help="For what --config had named.")
 @click.option("--check", is_flag=True, help="Only compare the copy with its checksums.")
