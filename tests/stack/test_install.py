@@ -228,12 +228,12 @@ def test_again_then_removed(root: Path, told, repository: Path):
     code, said = told("--root", str(root), "--remove")
     assert code == 0
     assert "gpu-sentinel.service is removed." in said
-    assert "/var/lib/gpu-sentinel is kept; --purge removes it." in said
+    assert f"\n{root}/var/lib/gpu-sentinel is kept; --purge removes it.\n" in said
     assert not [*(root / "etc/systemd/system").rglob("gpu-sentinel*")]
     assert own.exists()
     assert told("--root", str(root), "--remove", "--purge") == (
         0,
-        "/var/lib/gpu-sentinel is removed.\n",
+        f"{root}/var/lib/gpu-sentinel is removed.\n",
     )
     assert told("--root", str(root), "--remove") == (0, "Nothing is installed.\n")
 
@@ -303,7 +303,12 @@ def test_port_that_is_taken_and_unit_of_a_distribution(
 WRONG = {
     "nobody-told": ([], "nobody would be told of alerts: name --email-to"),
     "purge-alone": (["--purge"], "--purge goes with --remove"),
-    "no-root": (["--root", "/proc/nowhere", *HOOK], "/proc/nowhere is no directory"),
+    "no-root": (
+        ["--root", "/proc/nowhere", *HOOK],
+        "--root: /proc/nowhere does not exist: mount the other system there",
+    ),
+    "file-root": (["--root", "/proc/version", *HOOK], "/proc/version is no directory"),
+    "no-root-remove": (["--root", "/proc/nowhere", "--remove"], "/proc/nowhere does not exist"),
     "wrong-part": (["--part", "loki"], "'loki' is not one of"),
 }
 
