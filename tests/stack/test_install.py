@@ -156,6 +156,26 @@ def test_grafana_is_given_what_its_files_name(root: Path, told, monkeypatch):
     assert not (root / "etc/systemd/system/gpu-sentinel-audit.timer").exists(), "no Alertmanager"
 
 
+def test_login_at_other_machines_is_a_credential_of_prometheus(root: Path, told, tmp_path: Path):
+    for name, text in {
+        "fleet.yml": "- targets: [node-8:9836]\n  labels: {host: node-8}\n",
+        "login.yml": "user: fleet\npassword_file: hidden\n",
+        "hidden": "hidden-1\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    fleet = ("--targets", f"{tmp_path}/fleet.yml", f"--targets-credentials={tmp_path}/login.yml")
+    code, said = told("--root", str(root), *HOOK, *fleet)
+    assert code == 0, said
+    given = f"LoadCredential=targets-password:{tmp_path}/hidden\n"
+    for service in SERVICES:
+        unit = root / "etc/systemd/system" / service.unit
+        if unit.exists():
+            assert (given in unit.read_text()) == (service.part == "prometheus")
+    config = (root / "var/lib/gpu-sentinel/config/prometheus/prometheus.yml").read_text()
+    assert "/run/credentials/gpu-sentinel-prometheus.service/targets-password" in config
+    assert not [p for p in root.rglob("*") if p.is_file() and b"hidden-1" in p.read_bytes()]
+
+
 def test_again_keeps_passwords_and_takes_tls_off(root: Path, told):
     password = root / "var/lib/gpu-sentinel/secrets/passwords/admin"
     timer = root / "etc/systemd/system/gpu-sentinel-certificate.timer"

@@ -20,7 +20,6 @@ _SEARCHED = (
     DEFAULT_DATA / "secrets" / "credentials.yml",
     Path("/etc/gpu-sentinel/credentials.yml"),
 )
-_KEYS = ("user", "password_file", "ca_file")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -99,30 +98,8 @@ def find(file: Path | None, data: Path | None = None) -> Login | None:
 
 
 def _read(path: Path, *, named: bool) -> Login:
-    from gpu_sentinel import regularfile, yamlfile  # noqa: PLC0415 - others start faster
+    from gpu_sentinel.stack import credentialsfile  # noqa: PLC0415 - others start faster
 
-    try:
-        content = yamlfile.read(path)
-    except yamlfile.YamlError as error:
-        raise ConfigError(str(error)) from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected keys with values, not {yamlfile.kind(content)}")
-    for key, value in content.items():
-        if key not in _KEYS:
-            hint = yamlfile.suggestion(str(key), _KEYS)
-            raise ConfigError(f"{path}: {key}: no such key: {hint}")
-        # The value is not shown: somebody may have taken the key for that of a password.
-        if not isinstance(value, str) or not value:
-            raise ConfigError(f"{path}: {key}: expected text")
-    if missing := [key for key in ("user", "password_file") if key not in content]:
-        raise ConfigError(f"{path}: {missing[0]}: is missing")
-    secret = path.parent / Path(content["password_file"]).expanduser()
-    try:
-        password = regularfile.read_bytes(secret, 4096).decode().strip()
-    except OSError as error:
-        raise ConfigError(f"{path}: password_file: {secret}: {error.strerror}") from None
-    except ValueError:
-        raise ConfigError(f"{path}: password_file: {secret}: holds no password") from None
-    ca_file = content.get("ca_file")
-    ca = str(path.parent / Path(ca_file).expanduser()) if ca_file else None
-    return Login(content["user"], password, ca, named)
+    found = credentialsfile.read(path)
+    ca = str(found.ca_file) if found.ca_file else None
+    return Login(found.user, found.password(), ca, named)

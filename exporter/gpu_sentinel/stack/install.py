@@ -332,6 +332,10 @@ def _component(service: Service, plan: Plan) -> tuple[Component, dict[str, Path]
         given = loaded.given(plan.credentials, service.part, service.unit)
         there = loaded.loaded(plan.credentials, service.unit)
         plan = dataclasses.replace(plan, credentials=there)
+    if plan.targets_login is not None and service.part == "prometheus":
+        login, files = loaded.elsewhere(plan.targets_login, service.unit)
+        given = given | files
+        plan = dataclasses.replace(plan, targets_login=login)
     builders: dict[str, Callable[[], Component | None]] = {
         "exporter": lambda: programs.exporter(plan),
         "alertmanager": lambda: programs.alertmanager(plan, ("", "")),
