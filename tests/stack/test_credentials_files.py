@@ -165,6 +165,22 @@ def test_for_containers(tmp_path: Path, capsys):
     assert {"exporter", "prometheus", "alertmanager", "grafana", "localhost"} <= set(named)
 
 
+@pytest.mark.parametrize(("more", "secure"), [((), "false"), (("--tls",), "true")])
+def test_cookie_of_grafana_goes_by_https_alone_where_there_is_https(
+    tmp_path: Path, repository: Path, more: tuple[str, ...], secure: str
+):
+    folder = tmp_path / "secrets"
+    assert run(["credentials", "init", "--containers", *more, str(folder)]) == 0
+    compose = yaml.safe_load((repository / "docker-compose.yml").read_text())
+    service = compose["services"]["grafana"]
+    # Compose takes the first dollar off.
+    said = service["environment"]["GF_SECURITY_COOKIE_SECURE"].removeprefix("$")
+    inside = said.removeprefix("$__file{").removesuffix("}")
+    given = {v["target"]: v["source"] for v in service["volumes"] if isinstance(v, dict)}
+    source = given[str(Path(inside).parent)].partition("}")[2]
+    assert (folder / source.lstrip("/") / Path(inside).name).read_text() == secure
+
+
 def test_folder_with_other_files_is_refused_and_stays_as_it_is(tmp_path: Path, capsys):
     folder = tmp_path / "home"
     folder.mkdir(mode=0o755)
