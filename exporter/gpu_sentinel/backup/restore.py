@@ -68,11 +68,13 @@ class Restored:
         files: how many.
         aside: where older content of the folders is now.
         left: parts of the copy that no folder was named for.
+        parts: those of which a file was put back.
     """
 
     files: int
     aside: tuple[Path, ...]
     left: tuple[str, ...]
+    parts: frozenset[str]
 
 
 def restore(copy: Path, where: list[Place], *, force: bool, progress: Progress) -> Restored:
@@ -109,7 +111,7 @@ def restore(copy: Path, where: list[Place], *, force: bool, progress: Progress) 
             stage.finish()
         _swap(stages, stamp)
     aside = tuple(stage.aside for stage in stages if stage.aside)
-    return Restored(len(files), aside, tuple(sorted(held - wanted)))
+    return Restored(len(files), aside, tuple(sorted(held - wanted)), frozenset(held & wanted))
 
 
 def _check_apart(folders: list[Path]) -> None:

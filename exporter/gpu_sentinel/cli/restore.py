@@ -50,4 +50,20 @@ def restore(
     for part in done.left:
         say(f"left out: {part}: no folder was named for it")
     say(f"restored {done.files} files from {copy}")
+    if data is not None and "secrets" not in done.parts:
+        say(
+            "no passwords are in the copy: `gpu-sentinel up` makes new ones when it starts",
+            _old_ones(done.aside),
+        )
+        if "grafana" in done.parts:
+            say(
+                "Grafana's admin keeps the old password: set another with "
+                "`grafana cli admin reset-admin-password`"
+            )
     return 0
+
+
+def _old_ones(aside: tuple[Path, ...]) -> str:
+    """Where passwords are that were moved aside, as part of the data directory."""
+    found = [folder / "secrets" for folder in aside if (folder / "secrets").is_dir()]
+    return f"; the old ones are in {found[0]}" if found else ""
