@@ -122,7 +122,9 @@ def _stalled() -> Alert:
         subject="availability",
         why="Compared with the newest reading of the same host, so that clocks that differ do not "
         "matter; where all are silent at once, or there is one GPU only, passes are counted. A "
-        "host whose driver is gone has its own alert.",
+        "host whose driver is gone has its own alert. Of a GPU that vanished while Prometheus was "
+        "restarted, the old series are still found for five minutes: what the last scrape brought "
+        "counts alone.",
         expr=f"""
         (
           (
@@ -138,7 +140,12 @@ def _stalled() -> Alert:
               and on ({GPU}) max by ({GPU}) (gpu_sentinel_sample_interval_seconds) < 20
           )
         )
-        and on (job, instance) gpu_sentinel_nvml_up == 1""",
+        and on (job, instance) gpu_sentinel_nvml_up == 1
+        and on ({GPU}) (
+          timestamp(gpu_sentinel_sample_interval_seconds)
+            >= on (job, instance) group_left ()
+          max by (job, instance) (timestamp(gpu_sentinel_nvml_up))
+        )""",
         wait="10s",
         summary=f"{SHORT} does not answer",
         description=f"Calls about {WHO} do not come back: there have been no new readings of it for "
