@@ -7,9 +7,7 @@ import functools
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -126,26 +124,3 @@ def refuses(port: int) -> bool:
     except requests.ConnectionError:
         return True
     return False
-
-
-@pytest.fixture
-def webhook() -> Iterator[tuple[str, list[str]]]:
-    """Its URL, and what it has got."""
-    got: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_) -> None:
-            pass
-
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=web.serve_forever, args=(0.1,))
-    thread.start()
-    yield f"http://127.0.0.1:{web.server_port}/", got
-    web.shutdown()
-    web.server_close()
-    thread.join()
