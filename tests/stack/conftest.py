@@ -1,4 +1,4 @@
-"""`gpu-sentinel up` as a process on free ports, and the parts that it runs."""
+"""`gpu-sentinel up` as a process on free ports; `gpu-sentinel install` below a root."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 import requests
+
+from gpu_sentinel import cli
+from gpu_sentinel.stack import install
 
 
 class Up:
@@ -124,3 +127,39 @@ def refuses(port: int) -> bool:
     except requests.ConnectionError:
         return True
     return False
+
+
+@pytest.fixture
+def root(tool, tmp_path: Path, monkeypatch) -> Path:
+    if os.geteuid() != 0:
+        pytest.skip("services are installed by root alone")
+    for program in ("systemctl", "systemd-sysusers", "prometheus"):
+        tool(program)
+    tool("alertmanager", "prometheus-alertmanager")
+    # This checkout may be where no service would find it.
+    monkeypatch.setattr(install, "_HIDDEN", ())
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def told(capsys) -> Callable[..., tuple[int, str]]:
+    """Runs `install` here: its exit code, and what it says."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        code = cli.run(["install", *arguments])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch) -> Path:
+    """A systemctl that writes down what it is asked for."""
+    folder, record = tmp_path / "bin", tmp_path / "asked"
+    folder.mkdir()
+    (folder / "systemctl").write_text(f'#!/bin/sh\necho "$*" >> "{record}"\n')
+    (folder / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return record
