@@ -164,7 +164,7 @@ class Seen:
             self.now += 5
             for name, more in grows.items():
                 self.counters[name] += more
-            self.storage.look(self.now)
+            self.storage.tick(self.now)
         return [line.replace(str(self.storage.data), "DATA") for line in self.lines]
 
 

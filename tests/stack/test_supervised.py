@@ -13,7 +13,7 @@ import pytest
 import requests
 import yaml
 
-from gpu_sentinel.stack import tied
+from gpu_sentinel.stack import die_with_parent
 from gpu_sentinel.stack.programs import MAINTENANCE_INTERVAL
 
 NAMES = {"exporter", "prometheus", "alertmanager"}
@@ -88,7 +88,13 @@ def test_nothing_is_left_behind(up, eventually, number: signal.Signals):
 def test_part_ends_where_its_parent_has_gone_before(tmp_path: Path):
     """The process that it names as parent is not the one that started it."""
     ended = subprocess.run(
-        ["python3", tied.__file__, str(os.getppid()), "/bin/touch", str(tmp_path / "ran")],
+        [
+            "python3",
+            die_with_parent.__file__,
+            str(os.getppid()),
+            "/bin/touch",
+            str(tmp_path / "ran"),
+        ],
         timeout=20,
         check=False,
     )
