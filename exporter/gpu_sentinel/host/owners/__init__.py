@@ -1,0 +1,1 @@
+"""From a pid of the machine to its owner."""
