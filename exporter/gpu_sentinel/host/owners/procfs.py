@@ -126,9 +126,11 @@ class Proc:
     """A `/proc`."""
 
     def __init__(self, root: Path = PROC, clock: Callable[[], float] = time.monotonic) -> None:
-        """Args:
-        root: where it is mounted.
-        clock: monotonic seconds.
+        """Look at what does not change.
+
+        Args:
+            root: where it is mounted.
+            clock: monotonic seconds.
         """
         self._root = str(root)
         self._clock = clock
@@ -273,6 +275,6 @@ def _all_uids(root: Path) -> bool:
 
 def _link(root: Path, namespace: str) -> str:
     try:
-        return os.readlink(f"{root}/self/ns/{namespace}")
+        return str((root / "self" / "ns" / namespace).readlink())
     except OSError:
         return ""

@@ -18,7 +18,7 @@ def unit_of(parts: Sequence[str]) -> str:
     for part in parts:
         if part.endswith(".slice"):
             continue
-        # A name that could be a file of the kernel's has a line in front.
+        # systemd puts this in front of a name that could be that of a file of the kernel.
         name = part.removeprefix("_")
         return name if name.endswith((".service", ".scope")) else ""
     return ""
@@ -33,12 +33,14 @@ def login_of(part: str) -> int | None:
     return uid if uid < 2**32 - 1 else None
 
 
-def nspawn_name(part: str) -> str:
-    """The machine of a scope or service of systemd-machined or systemd-nspawn."""
+def machine_of(part: str) -> str:
+    """The container or virtual machine of systemd-machined, systemd-nspawn or libvirt."""
     if part.startswith("machine-") and part.endswith(".scope"):
         return unescaped(part[len("machine-") : -len(".scope")])
     if part.startswith("systemd-nspawn@") and part.endswith(".service"):
         return unescaped(part[len("systemd-nspawn@") : -len(".service")])
+    if part.endswith((".libvirt-qemu", ".libvirt-lxc")):
+        return part.rpartition(".")[0]
     return ""
 
 
