@@ -118,12 +118,12 @@ def _of_path(path: str, *, of_systemd: bool) -> Place:
     login = next((uid for part in outside if (uid := login_of(part)) is not None), None)
     if login is not None:
         return Place(container=container, runtime=runtime, unit=unit, login=login)
-    pod = next((uid for part in outside if (uid := _pod_uid(part))), "")
+    pod = _first_pod(outside)
     # Slurm also runs in Kubernetes, with a slurmd in each pod; in other containers it is their own.
     slurm = slurm_of(parts if pod else outside)
     if slurm is not None and slurm.end <= at:
         container = runtime = ""
-        pod = next((uid for part in parts[: slurm.end] if (uid := _pod_uid(part))), "")
+        pod = _first_pod(parts[: slurm.end])
     batch, job = batch_of(outside)
     found = Place(pod_uid=pod, container=container, runtime=runtime, unit=unit)
     if slurm is not None:
@@ -173,6 +173,10 @@ def _named(part: str, before: str) -> tuple[str, str]:
     # `<allocation>.<task>.scope`: Nomad calls the containers of Docker `<task>-<allocation>`.
     allocation, _, task = part.removesuffix(".scope").partition(".")
     return ("nomad", f"{task}-{allocation}") if task and _UUID.fullmatch(allocation) else ("", "")
+
+
+def _first_pod(parts: Sequence[str]) -> str:
+    return next((uid for part in parts if (uid := _pod_uid(part))), "")
 
 
 def _pod_uid(part: str) -> str:
