@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:+-]{0,127}")
 _RANGE = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?")
 #: GPUs of a host.
 _MOST_GPUS = 4096
-#: Slurm counts its own steps down from here: extern, batch, interactive (slurm.h, SLURM_*_STEP).
+#: SLURM_EXTERN_CONT, SLURM_BATCH_SCRIPT and SLURM_INTERACTIVE_STEP of slurm.h.
 _SPECIAL_STEPS = {"4294967292": "extern", "4294967291": "batch", "4294967290": "interactive"}
 _KEYS = frozenset(
     (
@@ -62,7 +62,7 @@ def job(content: bytes, most: int = ENVIRON_BYTES) -> Job | None:
     if number := _matching(_NUMBER, values.get("SLURM_JOB_ID") or values.get("SLURM_JOBID", "")):
         step = values.get("SLURM_STEP_ID") or values.get("SLURM_STEPID", "")
         uid = _matching(_NUMBER, values.get("SLURM_JOB_UID", ""))
-        # A step tells all GPUs of its job, too, and where it tells both that is the right one.
+        # The step's may be counted from 0 where the job's are told, too.
         gpus = values.get("SLURM_JOB_GPUS") or values.get("SLURM_STEP_GPUS", "")
         return Job(
             "slurm",
