@@ -89,20 +89,37 @@ def parse_stat(content: bytes) -> Stat | None:
     return Stat(pid, start, clean(name), fields[0] in b"ZXx", bool(flags & _KERNEL_THREAD))
 
 
-def parse_status(content: bytes) -> tuple[int | None, tuple[int, ...]]:
-    """The real uid and the pids of a `status`; None and nothing where they are not told."""
-    uid: int | None = None
-    pids: tuple[int, ...] = ()
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What `/proc/PID/status` says; what it does not say is None or empty.
+
+    Attributes:
+        group: the pid of the process, of which this is a thread where it has another number.
+        uid: the real one.
+        pids: the pid in each namespace, the one of this `/proc` first.
+    """
+
+    group: int | None
+    uid: int | None
+    pids: tuple[int, ...]
+
+
+def parse_status(content: bytes) -> Status:
+    """The lines of a `status` that are of use."""
+    found: dict[bytes, tuple[int, ...]] = {}
     for row in content.split(b"\n"):
         key, _, values = row.partition(b":")
-        try:
-            if key == b"Uid" and uid is None:
-                uid = int(values.split()[0])
-            elif key == b"NSpid" and not pids:
-                pids = tuple(map(int, values.split()[:64]))
-        except (ValueError, IndexError):
-            continue
-    return (uid if uid is None or uid >= 0 else None), pids
+        if key in (b"Tgid", b"Uid", b"NSpid") and key not in found:
+            try:
+                found[key] = tuple(map(int, values.split()[:64]))
+            except ValueError:
+                continue
+    group, uid = found.get(b"Tgid", ()), found.get(b"Uid", ())
+    return Status(
+        group[0] if group else None,
+        uid[0] if uid and uid[0] >= 0 else None,
+        found.get(b"NSpid", ()),
+    )
 
 
 def read(path: str, most: int) -> bytes:
@@ -150,7 +167,7 @@ class Proc:
         return self._content("self/stat", STAT_BYTES) is not None
 
     def stat(self, pid: int) -> Stat | None:
-        """One read; None where there is no such process, or only a thread of that number."""
+        """One read; None where there is no such process."""
         content = self._content(f"{pid}/stat", STAT_BYTES)
         stat = parse_stat(content) if content is not None else None
         return stat if stat is not None and stat.pid == pid else None
@@ -165,13 +182,15 @@ class Proc:
             return None
         if status is None or not self.still(stat):
             return None
-        uid, pids = parse_status(status)
-        if uid == _UNMAPPED_UID and not self.whole_uids:
-            uid = None
+        told = parse_status(status)
+        # Threads have numbers of the same kind, and a folder, too.
+        if told.group not in (None, stat.pid):
+            return None
+        uid = None if told.uid == _UNMAPPED_UID and not self.whole_uids else told.uid
         text = b"" if cgroup is None else cgroup
         if len(text) >= FILE_BYTES:
             text = text.rpartition(b"\n")[0]  # a path that is cut may be another's
-        return Facts(stat, started, uid, text.decode("utf-8", "replace"), pids)
+        return Facts(stat, started, uid, text.decode("utf-8", "replace"), told.pids)
 
     def still(self, stat: Stat) -> bool:
         """Whether the process is there and has been all the time."""
