@@ -1,5 +1,6 @@
 """NVML: nothing else imports pynvml, but the simulator, which stands below it."""
 
+from gpu_sentinel.nvml.accounting import Accounting
 from gpu_sentinel.nvml.device import Device
 from gpu_sentinel.nvml.driver import Driver
 from gpu_sentinel.nvml.errors import (
@@ -14,6 +15,9 @@ from gpu_sentinel.nvml.gpm import Profile, Profiler
 from gpu_sentinel.nvml.library import Loader
 from gpu_sentinel.nvml.mig import MIG_DEVICE_KEYS, MIG_INSTANCE_KEYS, Mig, MigDevice, MigReader
 from gpu_sentinel.nvml.probing import Bound
+from gpu_sentinel.nvml.processes import Processes
+from gpu_sentinel.nvml.processlist import GpuProcess
+from gpu_sentinel.nvml.processuse import UseSample
 from gpu_sentinel.nvml.raw import FieldBuffer, SharedFields
 from gpu_sentinel.nvml.rings import RINGS, Batch, Ring
 from gpu_sentinel.nvml.stats import CallStats, Cost, Recorder
@@ -22,6 +26,7 @@ __all__ = [
     "MIG_DEVICE_KEYS",
     "MIG_INSTANCE_KEYS",
     "RINGS",
+    "Accounting",
     "Batch",
     "Bound",
     "CallStats",
@@ -32,16 +37,19 @@ __all__ = [
     "EventSet",
     "FieldBuffer",
     "GpuLostError",
+    "GpuProcess",
     "Loader",
     "Mig",
     "MigDevice",
     "MigReader",
     "NvmlError",
+    "Processes",
     "Profile",
     "Profiler",
     "Recorder",
     "Ring",
     "SharedFields",
     "UnexpectedError",
+    "UseSample",
     "worst",
 ]

@@ -87,17 +87,28 @@ _OTHER_SPELLINGS = (
 
 _SCOPE = (
     omit(
-        "About single processes and sessions. Their series are not a GPU's: added to these, they "
-        "would count everything twice.",
+        "About single sessions of the encoder and of frame capture. Their series are not a GPU's: "
+        "added to these, they would count everything twice. How many there are is exported.",
         """
-        nvmlDeviceGetAccountingBufferSize nvmlDeviceGetAccountingPids
-        nvmlDeviceGetAccountingStats nvmlDeviceGetAccountingStats_v2
-        nvmlDeviceGetComputeRunningProcesses* nvmlDeviceGetEncoderSessions
-        nvmlDeviceGetFBCSessions nvmlDeviceGetGraphicsRunningProcesses*
-        nvmlDeviceGetMPSComputeRunningProcesses* nvmlDeviceGetMemoryLimits_v1
-        nvmlDeviceGetProcessUtilization nvmlDeviceGetProcessesUtilizationInfo
-        nvmlDeviceGetRunningProcessDetailList nvmlSystemGetProcessName
+        nvmlDeviceGetEncoderSessions nvmlDeviceGetFBCSessions
         """,
+    ),
+    omit(
+        "How much memory a group of processes may have, by a name that who asks has to know.",
+        "nvmlDeviceGetMemoryLimits_v1",
+    ),
+    omit(
+        "The lists of processes, which are read, with the protected memory of each, of which "
+        "gpu_protected_memory_used_bytes has the sum.",
+        "nvmlDeviceGetRunningProcessDetailList",
+    ),
+    omit(
+        "A process has its name from /proc, which also says whether it is still the same process.",
+        "nvmlSystemGetProcessName",
+    ),
+    omit(
+        "How many processes are accounted for, nvmlDeviceGetAccountingPids says.",
+        "nvmlDeviceGetAccountingBufferSize",
     ),
     omit(
         "For the host of virtual GPUs, of which there has been none to check it on.",
