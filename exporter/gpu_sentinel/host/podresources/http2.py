@@ -131,7 +131,7 @@ class _Exchange:
         self._last = False
         self._headers: dict[str, str] | None = None
         self._trailers: dict[str, str] | None = None
-        self._takers = {
+        self._takers: dict[int, Callable[[int, bytes], None]] = {
             DATA: self._take_data,
             HEADERS: self._begin_headers,
             CONTINUATION: self._add_headers,
@@ -204,7 +204,7 @@ class _Exchange:
     def _reset(self, _: int, content: bytes) -> None:
         raise BrokenOffError(f"the kubelet reset the call: error {_number(content, 0)}")
 
-    def _promise(self, *_: object) -> None:
+    def _promise(self, _: int, __: bytes) -> None:
         raise GarbageError("an answer to the one request", "a promise of another one")
 
     def _go_away(self, _: int, content: bytes) -> None:
