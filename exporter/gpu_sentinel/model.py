@@ -90,12 +90,16 @@ class Allocation:
             `gpu-0` of DRA, each also with `::replica`.
         resource: of Kubernetes, such as `nvidia.com/gpu`; else the source (`slurm`, `docker`).
         source: `kubelet`, `slurm`, `mapping` or `docker`.
+        claim: of Dynamic Resource Allocation (DRA), as `namespace/name`.
+        pool: of DRA, that the device is from; mostly the node's name.
     """
 
     owner: Owner
     device: str
     resource: str
     source: str
+    claim: str = ""
+    pool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
