@@ -49,6 +49,15 @@ class Place:
     gpu_instance: int | None = None
 
 
+_UUID = frozenset("0123456789abcdefABCDEF-")
+
+
+def is_uuid(text: str) -> bool:
+    """Whether a text has the form of a GPU's or a MIG device's UUID."""
+    kind, dash, rest = text.partition("-")
+    return bool(dash) and kind in ("GPU", "MIG") and 8 <= len(rest) <= 64 and _UUID.issuperset(rest)
+
+
 def place(device: str, gpus: Sequence[NodeGpu]) -> Place | None:
     """What an allocation of a batch job means on this host; None where that is not certain."""
     if device.startswith(("GPU-", "MIG-")):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from gpu_sentinel.host.jobs.devices import is_uuid
 from gpu_sentinel.host.jobs.words import number, word
 from gpu_sentinel.model import Allocation, Owner
 from gpu_sentinel.regularfile import TooLongError, read_bytes
@@ -29,7 +30,6 @@ ENTRIES, FILES, BYTES, JOBS = 4096, 1024, 64 << 10, 64
 # Seconds after its last change for which a file is read at each look: file systems' clocks are
 # coarse, so two changes may bear one time.
 _FRESH = 2.0
-_UUID = frozenset("0123456789abcdefABCDEF-")
 _WORDS = {b"job": "job", b"user": "user", b"account": "account"}
 
 _LOG = logging.getLogger(__name__)
@@ -170,8 +170,7 @@ def job_owner(job: str, user: str = "", account: str = "") -> Owner:
 
 def _is_gpu(name: str) -> bool:
     """Whether a file's name is that of a GPU or a GPU instance."""
-    kind, dash, rest = name.partition("-")
-    if dash and kind in ("GPU", "MIG"):
-        return 8 <= len(rest) <= 64 and _UUID.issuperset(rest)
+    if is_uuid(name):
+        return True
     index, dot, instance = name.partition(".")
     return number(index, 4) is not None and (not dot or number(instance, 4) is not None)
