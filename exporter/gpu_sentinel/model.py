@@ -87,8 +87,10 @@ class Allocation:
 
     Attributes:
         device: as the source names it: a UUID of a GPU or MIG device, an index, `nvidia0/gi1`,
-            `gpu-0` of DRA, each also with `::replica`.
-        resource: of Kubernetes, such as `nvidia.com/gpu`; else the source (`slurm`, `docker`).
+            `gpu-0` of DRA, each also with `::replica`; `0.3`, `minor:0`, `minor:0.3` and `slurm:0`
+            of batch jobs, see host/jobs/devices.py.
+        resource: of Kubernetes, such as `nvidia.com/gpu`; else the source (`slurm`, `mapping`,
+            `docker`).
         source: `kubelet`, `slurm`, `mapping` or `docker`.
         claim: of Dynamic Resource Allocation (DRA), as `namespace/name`.
         pool: of DRA, that the device is from; mostly the node's name.
