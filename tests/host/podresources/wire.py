@@ -50,7 +50,9 @@ def many_pods(count: int) -> bytes:
         pod(
             f"team-{n % 5}",
             f"train-{n}",
-            container("main", devices("nvidia.com/gpu", f"GPU-{n:08x}-1111-2222-3333-444455556666")),
+            container(
+                "main", devices("nvidia.com/gpu", f"GPU-{n:08x}-1111-2222-3333-444455556666")
+            ),
             container("side"),
         )
         for n in range(count)
