@@ -179,6 +179,55 @@ class Settings:
         "How many GPUs there should be; by default those on the PCI bus.",
         metavar="NUMBER",
     )
+    owners_interval: float = _setting(
+        1.0,
+        "owners.interval",
+        values.duration(0.25, 60.0),
+        "Time between two looks at the processes on a GPU and their owners.",
+        metavar="DURATION",
+    )
+    owners_processes: int = _setting(
+        20,
+        "owners.processes",
+        values.whole(0, 1000),
+        "Processes of a GPU that are shown each by itself, the largest; the rest is summed.",
+        metavar="NUMBER",
+        restart=True,
+    )
+    owners_owners: int = _setting(
+        10,
+        "owners.owners",
+        values.whole(1, 1000),
+        "Owners of a GPU that are shown each by itself; the rest is summed.",
+        metavar="NUMBER",
+        restart=True,
+    )
+    owners_kubelet_socket: Path | None = _setting(
+        Path("/var/lib/kubelet/pod-resources/kubelet.sock"),
+        "owners.kubelet-socket",
+        values.path_or_off,
+        "Where the kubelet tells which pod holds which GPU; not asked where it is not there. "
+        "Needs uid 0.",
+        metavar="PATH",
+        restart=True,
+    )
+    owners_mapping_directory: Path | None = _setting(
+        None,
+        "owners.mapping-directory",
+        values.path_or_off,
+        "Directory with a file for each GPU that names its batch jobs, as dcgm-exporter's "
+        "--hpc-job-mapping-dir.",
+        metavar="DIR",
+        restart=True,
+    )
+    owners_docker_socket: Path | None = _setting(
+        None,
+        "owners.docker-socket",
+        values.path_or_off,
+        "Docker's socket, to ask it (read only) which container holds which GPU.",
+        metavar="PATH",
+        restart=True,
+    )
     metrics_enable: tuple[str, ...] = _setting(
         (),
         "metrics.enable",

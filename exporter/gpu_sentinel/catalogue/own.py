@@ -169,6 +169,13 @@ OWN: tuple[Metric, ...] = (
         "makes sense (malformed), or overwritten before it was read (lost).",
         "result",
     ),
+    _own(
+        "gpu_sentinel_owner_source_up",
+        Kind.GAUGE,
+        "1 while what owners of GPUs are found by can be read: proc, environ, container_links, "
+        "kubelet, slurm, mapping, docker. Not there for what is not asked.",
+        "source",
+    ),
     _process("process_cpu_seconds_total", Kind.COUNTER, "Processor time of the exporter."),
     _process("process_resident_memory_bytes", Kind.GAUGE, "Memory that the exporter occupies."),
     _process("process_virtual_memory_bytes", Kind.GAUGE, "Memory that the exporter has mapped."),

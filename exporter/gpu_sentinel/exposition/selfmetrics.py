@@ -44,6 +44,7 @@ class Workings:
         sampler_cpu: processor seconds of the sampling threads.
         xids: where XIDs come from.
         stalls: when the exporter stood still.
+        owner_sources: whether what owners are found by can be read.
     """
 
     stats: CallStats
@@ -53,6 +54,7 @@ class Workings:
     sampler_cpu: Callable[[], float]
     xids: XidState = field(default_factory=XidState)
     stalls: Stalls = field(default_factory=Stalls)
+    owner_sources: Callable[[], Mapping[str, bool]] = dict
 
 
 class OwnRenderer:
@@ -138,6 +140,7 @@ def _rows(workings: Workings, snapshot: Snapshot, now: float) -> Mapping[str, It
         "gpu_sentinel_rejected_readings_total": _by_name(total.rejected),
         "gpu_sentinel_xid_source_info": [((workings.xids.source,), 1.0)],
         "gpu_sentinel_kernel_log_records_total": _by_name(workings.xids.records),
+        "gpu_sentinel_owner_source_up": _by_name(workings.owner_sources()),
     }
     for name, value in process_facts().items():
         rows[name] = _one(value)

@@ -13,6 +13,7 @@ from gpu_sentinel.nvml.device import Device
 from gpu_sentinel.nvml.errors import DriverGoneError, typed
 from gpu_sentinel.nvml.events import EventSet
 from gpu_sentinel.nvml.mig import Mig
+from gpu_sentinel.nvml.processes import Processes
 from gpu_sentinel.nvml.stats import CallStats, Recorder
 
 #: More than any machine has: what is beyond this is no answer.
@@ -108,6 +109,21 @@ class Driver:
     def mig(self, id_: DeviceId) -> Mig:
         """The MIG instances of a GPU; see `Mig`."""
         return Mig(id_, self._stats.recorder(f"mig{id_.index}"), self._wanted)
+
+    def processes(self, id_: DeviceId) -> Processes:
+        """The processes of a GPU; see `Processes`.
+
+        Raises:
+            NvmlError: the GPU cannot be opened.
+        """
+        recorder = self._stats.recorder(f"processes{id_.index}")
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(id_.index)
+        except Exception as error:
+            failure = typed(error)
+            recorder.errors["handle", failure.name] += 1
+            raise failure from error
+        return Processes(handle, recorder)
 
     def close(self) -> None:
         """Let go of NVML and unload its library; nobody may be inside the driver."""

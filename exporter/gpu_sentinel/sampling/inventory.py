@@ -17,6 +17,7 @@ from gpu_sentinel.sampling.health import HANG_SECONDS
 from gpu_sentinel.sampling.lanes import Lanes, Sampler
 from gpu_sentinel.sampling.lending import RELEASED, Lending
 from gpu_sentinel.sampling.meter import Meter
+from gpu_sentinel.sampling.owners.sampler import Owners
 from gpu_sentinel.sampling.pace import Lateness, Pace
 from gpu_sentinel.sampling.registry import Registry
 from gpu_sentinel.sampling.roster import Roster
@@ -53,6 +54,7 @@ class Inventory:
         pci_gpus: Callable[[], tuple[PciGpu, ...] | None],
         module_loaded: Callable[[], bool | None] = lambda: None,
         kernel_log: Path | None = None,
+        owners: Owners | None = None,
     ) -> None:
         """Prepare; `start` does the work.
 
@@ -66,6 +68,7 @@ class Inventory:
             module_loaded: whether the kernel module is loaded, found out without NVML; None
                 where that cannot be known.
             kernel_log: where XIDs are read; None to ask NVML for them.
+            owners: whose the processes are; None where nobody wants to know.
         """
         self._store = store
         self._pace = pace
@@ -85,12 +88,14 @@ class Inventory:
             self._registry,
             governor=self.governor,
             pace=pace,
+            owners=owners,
             on_gone=self._wake.set,
         )
         self._events = driver.events
         book = XidBook(store, self._addresses, reported=self._watched.ask_again)
         self._xids = XidWatcher(book, kernel_log)
-        self._lanes: Lanes | None = None
+        self._lanes: list[Lanes] = []
+        self._processes_cpu = 0.0
         self._hanging: set[Sampler] = set()
         #: Why the driver is being closed, as long as a call to it hangs.
         self._leaving: Reopen | None = None
@@ -142,7 +147,7 @@ class Inventory:
     def wake(self) -> None:
         """Look at everything now, as after the settings were changed."""
         self._wake.set()
-        if (lanes := self._lanes) is not None:
+        for lanes in self._lanes:
             lanes.wake()
 
     def release(self, seconds: float) -> None:
@@ -189,12 +194,16 @@ class Inventory:
         if not self._watched.open():
             return
         samplers = self._watched.samplers
-        self._lanes = Lanes(
-            self._watched.everything,
-            partial(self._meter.look, len(samplers), self._pace),
-            self.stalls.since,
-        )
-        self._lanes.start()
+        gpus = (*samplers, *self._watched.instances)
+        self._lanes = [Lanes(gpus, partial(self._measure, len(samplers)), self.stalls.since)]
+        if self._watched.processes:
+            # Lists of processes take milliseconds: no reading of a GPU waits for them.
+            self._lanes.append(
+                Lanes(self._watched.processes, self._measure_processes, self.stalls.since)
+            )
+        self._processes_cpu = 0.0
+        for lanes in self._lanes:
+            lanes.start()
         self._xids.attach(Session(self._events, partial(_present, samplers)))
 
     def _let_go(self) -> None:
@@ -210,7 +219,7 @@ class Inventory:
 
     def _asked(self) -> str:
         """What a call that does not come back was about."""
-        busy = self._lanes.busy() if self._lanes else {}
+        busy = self._busy()
         asked = [f"GPU {sampler.index}: {sampler.asked}" for sampler in busy]
         return ", ".join(asked if self._xids.outside(0.0) else [*asked, "events"])
 
@@ -231,8 +240,18 @@ class Inventory:
         if self._leaving is None and not reopen.gone:
             self._open()
 
+    def _busy(self) -> dict[Sampler, float]:
+        """What is read at this moment, and monotonic seconds since when."""
+        return {s: since for lanes in self._lanes for s, since in lanes.busy().items()}
+
+    def _measure(self, gpus: int, cpu: float) -> None:
+        self._meter.look(gpus, self._pace, cpu + self._processes_cpu)
+
+    def _measure_processes(self, cpu: float) -> None:
+        self._processes_cpu = cpu
+
     def _report_hanging(self, now: float) -> None:
-        busy = self._lanes.busy() if self._lanes else {}
+        busy = self._busy()
         for sampler in self._watched.everything:
             since = busy.get(sampler)
             # Long calls are few: the rest need not be asked whether we stood still ourselves.
@@ -258,11 +277,12 @@ class Inventory:
     def _close(self, timeout: float) -> bool:
         """Stop all who call the driver and let go of it; False where one is stuck in a call."""
         self._xids.detach()
-        if self._lanes is not None and not self._lanes.close(timeout):
+        # Each of them is told to stop, also where one is stuck in a call.
+        if not all([lanes.close(timeout) for lanes in self._lanes]):
             return False
         if not self._xids.outside(timeout):
             return False
-        self._lanes = None
+        self._lanes = []
         self._hanging.clear()
         self._watched.close()
         return True

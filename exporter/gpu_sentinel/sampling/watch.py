@@ -12,6 +12,7 @@ from gpu_sentinel.model import DriverState
 from gpu_sentinel.nvml import Driver, DriverGoneError, GpuLostError, NvmlError
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.instances import InstanceSampler
+from gpu_sentinel.sampling.owners.sampler import Owners, ProcessSampler
 from gpu_sentinel.sampling.pace import Pace
 from gpu_sentinel.sampling.registry import Registry, Surroundings
 from gpu_sentinel.sampling.roster import Roster
@@ -49,6 +50,7 @@ class GpuWatch:
         *,
         governor: Governor,
         pace: Callable[[], Pace],
+        owners: Owners | None = None,
         on_gone: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -62,6 +64,7 @@ class GpuWatch:
             registry: the GPUs that were seen.
             governor: how often what is read.
             pace: how often to read; the same object until something is set otherwise.
+            owners: whose the processes are; None where nobody wants to know.
             on_gone: called from a sampler that says that the driver is gone.
             clock: monotonic seconds.
             wall: Unix time.
@@ -72,6 +75,7 @@ class GpuWatch:
         self._registry = registry
         self._governor = governor
         self._pace = pace
+        self._owners = owners
         self._on_gone = on_gone
         self._clock = clock
         self._wall = wall
@@ -81,11 +85,12 @@ class GpuWatch:
         self.opened = False
         self.samplers: list[DeviceSampler] = []
         self.instances: list[InstanceSampler] = []
+        self.processes: list[ProcessSampler] = []
 
     @property
-    def everything(self) -> tuple[DeviceSampler | InstanceSampler, ...]:
+    def everything(self) -> tuple[DeviceSampler | InstanceSampler | ProcessSampler, ...]:
         """All samplers."""
-        return (*self.samplers, *self.instances)
+        return (*self.samplers, *self.instances, *self.processes)
 
     def open(self) -> bool:
         """Initialise NVML and make a sampler for each GPU; False where that fails."""
@@ -126,6 +131,9 @@ class GpuWatch:
         )
         self.samplers = [DeviceSampler(index, around) for index in range(listed)]
         self.instances = [InstanceSampler(sampler, around) for sampler in self.samplers]
+        if self._owners is not None:
+            owners = self._owners
+            self.processes = [ProcessSampler(s, around, owners) for s in self.samplers]
         return True
 
     def look(self) -> Reopen | None:
@@ -148,7 +156,7 @@ class GpuWatch:
         for sampler in self.everything:
             sampler.stop()
             sampler.release()
-        self.samplers, self.instances = [], []
+        self.samplers, self.instances, self.processes = [], [], []
         if self.opened:
             self._driver.close()
             self.opened = False

@@ -46,11 +46,15 @@ _OF_TIER = {
     Tier.BUFFERS: SAMPLES,
 }
 
+#: Lists of processes and what they use.
+PROCESSES = ("processes.list", "processes.samples")
+
 #: The tier of each query that is made again and again: what is not here is never stretched.
 TIERS: Mapping[str, Tier] = MappingProxyType(
     {query.name: query.tier for query in (*QUERIES, *MIG_QUERIES)}
     | dict.fromkeys(("mig.mode", "mig.list"), Tier.SLOW)
     | dict.fromkeys(("gpm", "gpm.instance"), Tier.PROFILING)
+    | dict.fromkeys(PROCESSES, Tier.PROFILING)
     | {f"samples.{key}": Tier.BUFFERS for key in RINGS}
 )
 #: The rank of each of them.

@@ -27,6 +27,7 @@ from gpu_sentinel.sampling.owners.ledger import Holder, Ledger, User
 from gpu_sentinel.sampling.registry import Surroundings
 from gpu_sentinel.sampling.sampler import DeviceSampler
 from gpu_sentinel.sampling.signals import ENERGY, UTILIZATION
+from gpu_sentinel.sampling.worth import PROCESSES
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,8 @@ class Owners:
             resolve: the process of a pid, None where there is none; one thread at a time.
             held: who holds a GPU, by its UUID.
             interval: seconds between two steps.
-            most_processes, most_owners: so many are told by themselves, of each GPU.
+            most_processes: so many of a GPU are told by themselves.
+            most_owners: likewise.
         """
         self._resolve = resolve
         self._lock = threading.Lock()
@@ -124,7 +126,8 @@ class ProcessSampler:
         gpu = self._gpu.known
         if self._gpu.inside or gpu is None:
             return now + WAIT_SECONDS
-        interval = self._owners.interval()
+        factors = self._around.governor.factors
+        interval = self._owners.interval() * max(factors.get(query, 1) for query in PROCESSES)
         self._due = (math.floor(now / interval + 1e-9) + 1) * interval
         if self._gpu.failure is not None:
             # It cannot be asked, but who holds it does not change by that.
