@@ -194,7 +194,7 @@ class Inventory:
         if not self._watched.open():
             return
         samplers = self._watched.samplers
-        gpus = (*samplers, *self._watched.instances)
+        gpus: tuple[Sampler, ...] = (*samplers, *self._watched.instances)
         self._lanes = [Lanes(gpus, partial(self._measure, len(samplers)), self.stalls.since)]
         if self._watched.processes:
             # Lists of processes take milliseconds: no reading of a GPU waits for them.
@@ -278,7 +278,8 @@ class Inventory:
         """Stop all who call the driver and let go of it; False where one is stuck in a call."""
         self._xids.detach()
         # Each of them is told to stop, also where one is stuck in a call.
-        if not all([lanes.close(timeout) for lanes in self._lanes]):
+        closed = [lanes.close(timeout) for lanes in self._lanes]
+        if not all(closed):
             return False
         if not self._xids.outside(timeout):
             return False
