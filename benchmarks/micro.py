@@ -21,7 +21,8 @@ from gpu_sentinel.exposition.render import DeviceRenderer
 from gpu_sentinel.model import DeviceId, Snapshot, Tier
 from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.sampling import Governor, Pace, SnapshotStore
-from gpu_sentinel.sampling.sampler import DeviceSampler, Registry, Surroundings
+from gpu_sentinel.sampling.registry import Registry, Surroundings
+from gpu_sentinel.sampling.sampler import DeviceSampler
 from gpu_sentinel.simulator import Simulation, load_scenario
 from gpu_sentinel.windows import Integral, SlidingExtremes
 

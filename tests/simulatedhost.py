@@ -17,8 +17,9 @@ from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.sampling import Governor, Pace, SnapshotStore
 from gpu_sentinel.sampling.instances import InstanceSampler
 from gpu_sentinel.sampling.inventory import PCI_SECONDS, WATCH_SECONDS
+from gpu_sentinel.sampling.registry import Registry
 from gpu_sentinel.sampling.roster import Roster
-from gpu_sentinel.sampling.sampler import DeviceSampler, Registry
+from gpu_sentinel.sampling.sampler import DeviceSampler
 from gpu_sentinel.sampling.watch import GpuWatch
 from gpu_sentinel.sampling.xidbook import XidBook
 from gpu_sentinel.simulator import Simulation, load_scenario
@@ -133,7 +134,9 @@ class SimulatedHost:
 
     def _answers(self, sampler: DeviceSampler | InstanceSampler) -> bool:
         """Whether a call would come back; a real sampler's thread would be inside of it."""
-        return not (self.simulation.hanging or self.simulation.gpus[sampler.index].hanging)
+        listed = self.simulation.listed()
+        gpu = listed[sampler.index] if sampler.index < len(listed) else None
+        return not (self.simulation.hanging or (gpu is not None and gpu.hanging))
 
     @property
     def _samplers(self) -> tuple[DeviceSampler | InstanceSampler, ...]:

@@ -11,7 +11,8 @@ from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.sampling import Governor, Pace, SnapshotStore
 from gpu_sentinel.sampling.instances import InstanceSampler
-from gpu_sentinel.sampling.sampler import DeviceSampler, Registry, Surroundings
+from gpu_sentinel.sampling.registry import Registry, Surroundings
+from gpu_sentinel.sampling.sampler import DeviceSampler
 from gpu_sentinel.simulator import Simulation, load_scenario
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from gpu_sentinel import durations, printable
 from gpu_sentinel.alerting.annotations import fill, lowest_is_worst
-from gpu_sentinel.host import kmsg, syslog
+from gpu_sentinel.host import journal, kmsg, syslog
 
 try:
     from re import _constants as sre  # type: ignore[attr-defined]
@@ -309,6 +309,15 @@ def test_what_is_not_linear_is_noticed(pattern: str | bytes, look: str):
 # --- The functions around them ------------------------------------------------------------------
 
 K = 64 * 1024
+
+
+def export(content: bytes) -> None:
+    """Read it as the value of a field, whose size is the greatest that is believed."""
+    reader = journal.Export()
+    for line in (b"X=1\nMESSAGE\n\0@\0\0\0\0\0\0" + content).split(b"\n"):
+        reader.take(line)
+
+
 BY_HAND = {
     "kmsg: escapes": lambda: kmsg.parse(b"6,1,1,-;NVRM: " + b"\\x0a" * (K // 4)),
     "kmsg: lines": lambda: kmsg.parse(b"6,1,1,-;NVRM: " + b"NVRM: Xid \\x0a" * (K // 14)),
@@ -317,6 +326,15 @@ BY_HAND = {
     "bus: blanks": lambda: kmsg.bus_address(" " * K + "x"),
     "syslog: zone": lambda: syslog.parse(b"2024-01-01T00:00:00" + b"x" * K, 0.0),
     "syslog: kernel": lambda: syslog.parse(b"Jan  1 00:00:00 h kernel: [" + b" " * K, 0.0),
+    "syslog: host": lambda: syslog.parse(b"Jan  1 00:00:00 " + b"h" * K + b" kernel: x", 0.0),
+    "syslog: data": lambda: syslog.parse(
+        b"<4>1 2024-01-01T00:00:00Z h kernel - - " + b"[\\]" * (K // 3), 0.0
+    ),
+    "syslog: repeated": lambda: syslog.of_kernel(b"message repeated 9 times: [" * (K // 27)),
+    "json: open": lambda: journal.parse_json(b'{"a":' + b"[" * K),
+    "json: numbers": lambda: journal.parse_json(b'{"a":' + b"9" * K + b"}"),
+    "export: empty lines": lambda: export(K * b"\n"),
+    "export: sizes": lambda: export(b"MESSAGE\n\xff?\0\0\0\0\0\0" * (K // 16)),
     "template: open": lambda: fill("{{" * K, {}, 1.0),
     "template: blanks": lambda: fill("{{ " + " " * K, {}, 1.0),
     "template: bars": lambda: fill("{{ $value " + "|" * K + "}}", {}, 1.0),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ from gpu_sentinel.host.pci import expected, listable, unclaimed
 from gpu_sentinel.machine import Machine
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import CallStats, Device, Driver, GpuLostError, NvmlError
+from gpu_sentinel.sampling.xidtrust import NOTHING, Trust
 from gpu_sentinel.web.access import WebConfigError, load_access
 from gpu_sentinel.web.neighbour import exporter_at
 from gpu_sentinel.web.server import ListenError, probe_address
@@ -120,10 +123,25 @@ def _port(address: str, path: str) -> Finding:
 def _kernel_log(path: Path) -> Finding:
     """Nothing is wrong where it cannot be read: there is another source."""
     try:
-        KernelLog(path).close()
+        with contextlib.closing(KernelLog(path)) as kernel_log:
+            if kernel_log.is_fifo:
+                # What is read here, the exporter would miss.
+                return Finding("XIDs", f"from {path}, a FIFO")
+            until = time.monotonic() + PATIENCE_SECONDS
+            while kernel_log.take()[1] and time.monotonic() < until:
+                pass
     except OSError as error:
         return Finding("XIDs", f"from NVML, not all of them ({path}: {error.strerror})")
-    return Finding("XIDs", f"from {path}")
+    seen = kernel_log.understood
+    total = sum(seen.counts.values()) - seen.counts["lost"]
+    lines = f"of {total} lines, {seen.kernel} of the kernel, {seen.counts['malformed']} malformed"
+    doubt = Trust().doubt(seen)
+    if not doubt:
+        return Finding("XIDs", f"from {path} ({lines})")
+    found = f"from {path}, and from NVML: {doubt} ({lines})"
+    # A file without lines of the kernel was mostly rotated, or the kernel had nothing to say.
+    right = doubt == NOTHING and seen.counts["malformed"] < max(total, 1)
+    return Finding("XIDs", found, "" if right else "compare its lines with docs/kernel-log.md")
 
 
 def _driver(settings: Settings, machine: Machine) -> Iterator[Finding]:

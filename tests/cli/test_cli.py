@@ -173,6 +173,20 @@ class TestCheck:
         assert "address already in use" in result.stdout
         assert "-> choose another with --web.listen-address" in result.stdout
 
+    def test_only_the_cards_of_the_driver_are_expected(self, tmp_path: Path):
+        scenario = tmp_path / "shared.yml"
+        scenario.write_text(
+            "description: One is shared, one is passed through, one has no driver.\n"
+            "gpus: [{model: l40s, count: 3}]\n"
+            "events:\n"
+            "  - {at: 0s, gpu: 0, do: virtual-functions, count: 16}\n"
+            "  - {at: 0s, gpu: 1, do: bind, driver: vfio-pci}\n"
+            "  - {at: 0s, gpu: 2, do: bind, driver: none}\n"
+        )
+        result = run("check", "--simulate", str(scenario), "--web.listen-address", "127.0.0.1:0")
+        assert result.returncode == 0, result.stdout
+        assert "GPUs: 1, as expected" in result.stdout
+
     def test_without_a_driver(self, tmp_path: Path):
         scenario = tmp_path / "none.yml"
         scenario.write_text(

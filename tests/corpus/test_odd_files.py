@@ -79,6 +79,15 @@ KERNEL_LOG = """\
 6,3,3000000,-;NVRM: Xid (PCI:0000:3b:00): 31\\x0aNVRM: Xid (PCI:0000:3b:00 GPU-I:05): 13, x
 Jan  2 03:04:05 node kernel: [ 12.5] NVRM: Xid (PCI:0000:3b:00): 94, pid=7
 2026-01-02T03:04:05.123456+01:00 node kernel: NVRM: Xid (PCI:0000:3b:00.0): 48
+<4>1 2026-01-02T03:04:05Z node kernel - - [a b="c"] [ 12.5][  T123] NVRM: Xid (PCI:0000:3b:00): 94
+Fri 2026-01-02 03:04:05 CET node kernel: message repeated 2 times: [ NVRM: Xid (PCI:0000:3b:00): 31]
+{"__REALTIME_TIMESTAMP":"1767344400250000","_TRANSPORT":"kernel","MESSAGE":[78,86,255]}
+__REALTIME_TIMESTAMP=1767344400250000
+_TRANSPORT=kernel
+MESSAGE
+\x02\x00\x00\x00\x00\x00\x00\x00NV
+PRIORITY=4
+
 """
 MAIL = """\
 From: a@b

@@ -23,6 +23,10 @@ MODELS = {
     "rtx-4080-super": ("one-of-each", 3),
     "t4": ("old-driver", 0),
     "gb200": ("superchip", 0),
+    "vgpu-guest": ("vgpu-guest", 0),
+    "wsl2": ("wsl2", 0),
+    "gb10": ("gb10", 0),
+    "jetson-thor": ("jetson-thor", 0),
     "h100-mig": ("mig", 0),
     "a100-mig": ("mig", 1),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,6 +150,85 @@ def test_a_file_of_syslog(tmp_path: Path, open_log: Open):
         file.write(f"Jan 12 13:55:00 node-7 kernel: {XID}\n")
     (report,) = everything(log)
     assert (report.new, report.wall) == (True, NOW)
+
+
+def test_a_file_with_every_form(tmp_path: Path, open_log: Open):
+    path = tmp_path / "log"
+    entry = f"__REALTIME_TIMESTAMP=1000200500000\n_TRANSPORT=kernel\nMESSAGE={XID}\n\n"
+    path.write_text(
+        entry
+        + f'{{"__REALTIME_TIMESTAMP":"1000200500000","_TRANSPORT":"kernel","MESSAGE":"{XID}"}}\n'
+        + f"1970-01-12T13:50:00.5+00:00 node-7 kernel: [  100.5][  T123] {XID}\n"
+        + f"[  100.5] node-7 kernel: {XID}\n"
+        + line()
+        + "-- Boot 1 --\n\n"
+    )
+    log = open_log(path)
+    # Nobody knows when the one was that has only the time since a start of the machine.
+    assert [report.wall for report in everything(log)] == [1_000_200.5] * 3 + [1_000_100.0]
+    assert log.records == {"xid": 5, "other": 1, "malformed": 0, "lost": 0}
+    assert log.understood.kernel == 5
+    with path.open("a") as file:
+        file.write(f"[  600.5] node-7 kernel: {XID}\n{entry[:60]}")
+    assert [(r.new, r.wall) for r in everything(log)] == [(True, NOW)]
+    path.write_text(entry)
+    (report,) = everything(log)
+    assert (report.new, report.wall) == (True, NOW)
+
+
+#: The forms that docs/kernel-log.md lists.
+PAGE = re.findall(
+    r"^\| ([^|]+) \| `([^`]+)` \|$",
+    (Path(__file__).parents[2] / "docs/kernel-log.md").read_text(),
+    re.MULTILINE,
+)
+
+
+def test_the_page_lists_forms():
+    assert len(PAGE) > 20
+
+
+@pytest.mark.parametrize(("name", "example"), PAGE)
+def test_forms_on_the_page(tmp_path: Path, open_log: Open, name: str, example: str):
+    path = tmp_path / "log"
+    path.write_text("")
+    log = open_log(path)
+    everything(log)
+    path.write_text(example + "\n")
+    reports = everything(log)
+    assert {(r.line.bus, r.line.xid, r.new) for r in reports} == {("0:3b:0", 79, True)}
+    assert len(reports) == (3 if "again and again" in name else 1)
+    assert log.understood.kernel == 1
+
+
+def test_lines_of_syslog_in_a_fifo(tmp_path: Path, open_log: Open):
+    path = tmp_path / "log"
+    os.mkfifo(path)
+    log = open_log(path)
+    with path.open("w") as file:
+        file.write(f"<4>Jan  2 10:00:00 node-7 kernel: {XID}\n")
+        file.flush()
+        assert len(everything(log)) == 1
+
+
+def test_what_was_understood(tmp_path: Path, open_log: Open):
+    path = tmp_path / "log"
+    path.write_text("")
+    log = open_log(path)
+    seen = log.understood
+    for text, expected in (
+        ("rubbish\nmore\n", (0, 2, False)),
+        ("Jan  2 10:00:00 node-7 python[7]: x\n", (0, 0, False)),
+        ("Jan  2 10:00:00 node-7 kernel: x\n", (1, 0, False)),
+        ("Jan  2 10:00:00 node-7 kernel: NVRM: Xid what\n", (2, 1, True)),
+        ("Jan  2 10:00:00 node-7 kernel: x\n", (3, 0, True)),
+        (line(), (4, 0, False)),
+        ("z" * 40_000 + "\n", (4, 1, False)),
+    ):
+        with path.open("a") as file:
+            file.write(text)
+        everything(log)
+        assert (seen.kernel, seen.run, seen.unread) == expected, text[:80]
 
 
 def test_fifo_without_and_with_a_writer(tmp_path: Path, open_log: Open):

@@ -106,7 +106,9 @@ def test_escaped_bytes_and_several_lines():
     assert found.xids[0].detail.isprintable(), "nothing that a terminal would obey"
 
 
-@pytest.mark.parametrize("prefix", ["6,1,2,c;", "6,1,2,+;", "6,1,2,-,caller=T123;", "30,1,2,-;"])
+@pytest.mark.parametrize(
+    "prefix", ["6,1,2,c;", "6,1,2,+;", "6,1,2,-,caller=T123;", "6,1,2,c,caller=C12;", "30,1,2,-;"]
+)
 def test_flags_of_a_record(prefix: str):
     found = parse(f"{prefix}NVRM: Xid (PCI:0000:01:00): 79, x".encode())
     assert found is not None

@@ -3,44 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 
 from gpu_sentinel.model import Tier, Value
-from gpu_sentinel.nvml import CallStats, Device, Driver
-from gpu_sentinel.nvml import library as nvml_library
-from gpu_sentinel.simulator import Simulation, load_scenario
-from gpu_sentinel.simulator.models import MODELS
+from gpu_sentinel.nvml import Device
 
-Machine = tuple[Simulation, Device, CallStats, list[float]]
 #: Of an H100.
 LINKS = 18
-
-
-@pytest.fixture
-def board() -> Iterator[Callable[..., Machine]]:
-    """A board in a machine of its own whose clock a test sets, probed."""
-
-    def make(model: str, **changes: object) -> Machine:
-        scenario = load_scenario("training")
-        changed = replace(MODELS[model], **changes)
-        load = scenario.gpus[0][1]
-        now = [0.0]
-        simulation = Simulation(
-            replace(scenario, gpus=((changed, load),), driver=changed.driver), lambda: now[0]
-        )
-        now[0] = 60.0
-        stats = CallStats()
-        driver = Driver(stats, simulation.library)
-        driver.open()
-        device = driver.device(0)
-        device.probe()
-        return simulation, device, stats, now
-
-    yield make
-    nvml_library.detach()
 
 
 def counted(device: Device, key: str) -> Value | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from gpu_sentinel.catalogue import METRICS
-from gpu_sentinel.nvml.omitted import LINES, OMITTED_LINES
+from gpu_sentinel.nvml.omitted import LINES, OMITTED_LINES, RENAMED
 
 BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -37,4 +38,23 @@ def test_a_line_is_shown_or_left_out():
 
 
 def test_no_two_lines_are_shown_by_one_series():
-    assert len(set(LINES.values())) == len(LINES)
+    lines = [line for line in LINES if line not in RENAMED]
+    assert len({LINES[line] for line in lines}) == len(lines)
+
+
+def driver_610() -> list[str]:
+    """What `nvidia-smi -q` of driver 610 has lines for, on a Turing and on a Hopper GPU."""
+    text = (Path(__file__).parent / "lines610.txt").read_text(encoding="ascii")
+    return text.splitlines()
+
+
+@pytest.mark.parametrize("line", driver_610())
+def test_a_line_of_driver_610_is_shown_or_left_out(line: str):
+    shown, left_out = line in LINES, [o.reason for o in OMITTED_LINES if o.covers(line)]
+    assert shown != bool(left_out)
+
+
+def test_what_was_renamed_is_not_called_so_by_driver_610():
+    lines = driver_610()
+    assert set(RENAMED) <= set(lines)
+    assert {old for old in RENAMED.values() if old in lines} == {"Driver Version", "CUDA Version"}

@@ -75,7 +75,7 @@ def machine():
 readings = st.fixed_dictionaries(
     {},
     optional={
-        "power": st.integers(0, 2_000_000),
+        "power": st.integers(0, 1_750_000),
         "utilization": st.integers(0, 100),
         "memory_utilization": st.integers(0, 100),
         "encoder": st.integers(0, 100),

@@ -175,21 +175,13 @@ def test_driver_replaced_in_one_stroke(run: Run, eventually):
 def test_gpu_that_fails_in_every_call_is_looked_up_again(run: Run, eventually, stays_fresh):
     running = run("old-driver")
     eventually(lambda: running.fresh(0, 1), 2, "both are fresh")
-    functions = [name for name in _driver_functions() if name.startswith("nvmlDeviceGet")]
-    for name in functions:
-        running.simulation.fail(0, name, "UNKNOWN")
+    for function in ("all", "lookup"):
+        running.simulation.fail(0, function, "UNKNOWN")
     eventually(lambda: not running.fresh(0), 3, "it is fresh no more")
     stays_fresh(running, 1.0, 1)
     assert not running.fresh(0)
-    for name in functions:
-        running.simulation.mend(0, name)
+    running.simulation.heal(0)
     eventually(lambda: running.fresh(0, 1), RECOVERY, "it is back")
-
-
-def _driver_functions() -> frozenset[str]:
-    from gpu_sentinel.simulator.models import symbols  # noqa: PLC0415 - of this test alone
-
-    return symbols("r590")
 
 
 def test_clean_stop_is_quick(run: Run, eventually):
@@ -228,6 +220,16 @@ def test_expected_gpus_are_as_set(run: Run, eventually):
 
     running = run(SCENARIO, before=expect)
     eventually(lambda: running.current.expected_devices == 8, 2, "the setting is shown")
+    assert running.current.pci_devices == 4
+
+
+def test_virtual_functions_are_no_gpus(run: Run, eventually):
+    def share(running) -> None:
+        running.simulation.virtual_functions(0, 16)
+        running.simulation.virtual_functions(1, 4, "vfio-pci")
+
+    running = run(SCENARIO, before=share)
+    eventually(lambda: running.current.expected_devices == 4, 2, "the bus is counted")
     assert running.current.pci_devices == 4
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from gpu_sentinel.model import DeviceId, XidReports
 from gpu_sentinel.sampling import SnapshotStore
-from gpu_sentinel.sampling.xidbook import XidBook
+from gpu_sentinel.sampling.xidbook import KERNEL_LOG, NVML, SAME_SECONDS, XidBook
 
 GPU = DeviceId(0, "GPU-0")
 OTHER = DeviceId(1, "GPU-1")
@@ -146,3 +146,57 @@ def test_a_log_that_lies_fills_no_memory(desk: Desk, lines: Lines):
     assert len(desk.shown()[GPU]) < 200
     assert len(desk.book._strangers) <= 128
     assert len(lines.fields) < 400
+
+
+def report(desk: Desk, source: int, xid: int = 79) -> None:
+    if source == NVML:
+        desk.book.by_gpu(GPU, xid, desk.now, new=True)
+    else:
+        desk.book.by_address("0:3b:0", xid, desk.now, "", new=True)
+
+
+@pytest.mark.parametrize(
+    ("sources", "counted"),
+    [
+        ((NVML, KERNEL_LOG), 1),
+        ((KERNEL_LOG, NVML), 1),
+        ((KERNEL_LOG, KERNEL_LOG), 2),
+        ((NVML, NVML), 2),
+        ((NVML, NVML, KERNEL_LOG, KERNEL_LOG), 2),
+        ((NVML, KERNEL_LOG, NVML, KERNEL_LOG, KERNEL_LOG), 3),
+        ((KERNEL_LOG, NVML, NVML, KERNEL_LOG, NVML), 3),
+        ((KERNEL_LOG,) * 500 + (NVML,) * 500, 500),
+    ],
+)
+def test_what_both_sources_tell_counts_once(desk: Desk, sources: tuple[int, ...], counted: int):
+    for source in sources:
+        desk.now += 0.01
+        report(desk, source)
+    assert desk.shown()[GPU][79] == XidReports(counted, desk.now - 1.0)
+
+
+@pytest.mark.parametrize(("first", "second"), [(NVML, KERNEL_LOG), (KERNEL_LOG, NVML)])
+def test_what_is_no_repetition_counts_again(desk: Desk, first: int, second: int):
+    report(desk, first)
+    desk.now += SAME_SECONDS + 0.1
+    report(desk, second)
+    report(desk, second, xid=31)
+    found = desk.shown()[GPU]
+    assert (found[79].count, found[31].count) == (2, 1)
+
+
+@pytest.mark.parametrize(("first", "second"), [(NVML, KERNEL_LOG), (KERNEL_LOG, NVML)])
+def test_a_source_that_begins_tells_nothing_of_before(desk: Desk, first: int, second: int):
+    for _ in range(3):
+        report(desk, first)
+    desk.book.begins(second)
+    report(desk, second)
+    assert desk.shown()[GPU][79].count == 4
+    report(desk, first)
+    assert desk.shown()[GPU][79].count == 4
+
+
+def test_old_reports_are_no_twins_of_new_ones(desk: Desk):
+    desk.book.by_address("0:3b:0", 79, 900.0, "", new=False)
+    report(desk, NVML)
+    assert desk.shown()[GPU][79].count == 1

@@ -11,8 +11,8 @@ import pytest
 
 from gpu_sentinel.host import kernellog
 from gpu_sentinel.model import XidReports
-from gpu_sentinel.sampling import Inventory
-from gpu_sentinel.sampling.xidwatch import WAIT_SECONDS
+from gpu_sentinel.sampling import Inventory, xidtrust
+from gpu_sentinel.sampling.xidevents import WAIT_SECONDS
 
 ALL = (0, 1)
 SCENARIO = "driver-reload"
@@ -61,6 +61,32 @@ def with_log(path: Path):
 
 def line(bus: str, xid: int, sequence: int = 1) -> str:
     return f"3,{sequence},1000000,-;NVRM: Xid (PCI:{bus}): {xid}, pid=1, name=x, y\n"
+
+
+MOUSE = "6,2,3,-;usb 1-1: a mouse\n"
+
+
+def add(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+def both(running) -> bool:
+    """Whether the log is read and NVML asked, for every GPU."""
+    return running.inventory.xids.source == "both" and all(
+        gpu.index in events[0]
+        for events in pynvml.nvmlLib.event_sets.values()
+        for gpu in running.simulation.gpus
+    )
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str | None]:
+    """Why NVML is asked too, or None where the log is enough, by line of our own log."""
+    return [
+        record.fields.get("reason")
+        for record in caplog.records
+        if record.message.startswith("XIDs are read")
+    ]
 
 
 def address(running, gpu: int) -> str:
@@ -250,7 +276,7 @@ def test_kernel_log_that_comes_later(run, eventually, tmp_path: Path):
 
 def test_kernel_log_that_breaks(run, eventually, tmp_path: Path, monkeypatch):
     path = tmp_path / "kmsg"
-    path.write_text("")
+    path.write_text(MOUSE)
     running = run(SCENARIO, before=with_log(path))
     eventually(lambda: running.inventory.xids.source == "kernel_log", 2, "it is read")
     real = os.read
@@ -262,3 +288,114 @@ def test_kernel_log_that_breaks(run, eventually, tmp_path: Path, monkeypatch):
 
     monkeypatch.setattr(kernellog.os, "read", broken)
     eventually(lambda: watching(running), 5, "NVML is asked instead")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "rubbish\n" * 5,
+        "Jan  2 10:00:00 node-7 python[7]: NVRM: Xid (PCI:0000:3b:00): 79, a joke\n" * 50,
+        "\x00\xff" * 100_000 + "\n",
+    ],
+)
+def test_log_without_the_kernel_does_not_silence_nvml(
+    run, eventually, tmp_path: Path, caplog, content: str
+):
+    caplog.set_level("INFO", "gpu_sentinel.sampling.xidlog")
+    path = tmp_path / "messages"
+    path.write_bytes(content.encode("latin-1"))
+    running = run(SCENARIO, before=with_log(path))
+    eventually(lambda: both(running), 4, "both are listened to")
+    running.simulation.xid(0, 79)
+    eventually(lambda: count(running, 79) == 1, 2, "NVML's report is counted")
+    assert told(caplog) == [xidtrust.NOTHING]
+    add(path, "Jan  2 10:00:01 node-7 kernel: [    5.1][    T1] usb 1-1: a mouse\n")
+    eventually(lambda: running.inventory.xids.source == "kernel_log", 3, "the log is enough")
+    eventually(lambda: not pynvml.nvmlLib.event_sets, 3, "NVML is asked no more")
+    assert told(caplog) == [xidtrust.NOTHING, None]
+    add(path, f"Jan  2 10:00:02 node-7 kernel: NVRM: Xid (PCI:{address(running, 1)}): 31, x\n")
+    eventually(lambda: count(running, 31, 1) == 1, 2, "the log's report is counted")
+
+
+def test_log_that_turns_to_rubbish(run, eventually, tmp_path: Path, caplog, monkeypatch):
+    caplog.set_level("INFO", "gpu_sentinel.sampling.xidlog")
+    monkeypatch.setattr(xidtrust, "DOUBT_SECONDS", 0.0)
+    path = tmp_path / "kmsg"
+    path.write_text(MOUSE)
+    running = run(SCENARIO, before=with_log(path))
+    eventually(lambda: running.inventory.xids.source == "kernel_log", 3, "the log is enough")
+    add(path, "a form that nobody knows\n" * xidtrust.MALFORMED_RUN)
+    eventually(lambda: both(running), 4, "NVML is asked too")
+    running.simulation.xid(0, 79)
+    eventually(lambda: count(running, 79) == 1, 2, "its report is counted")
+    add(path, MOUSE)
+    eventually(lambda: running.inventory.xids.source == "kernel_log", 3, "the log is enough again")
+    assert told(caplog) == [None, xidtrust.RUBBISH, None]
+
+
+def test_xid_that_could_not_be_read(run, eventually, tmp_path: Path, caplog, monkeypatch):
+    caplog.set_level("INFO", "gpu_sentinel.sampling.xidlog")
+    monkeypatch.setattr(xidtrust, "DOUBT_SECONDS", 0.0)
+    path = tmp_path / "kmsg"
+    path.write_text(MOUSE)
+    running = run(SCENARIO, before=with_log(path))
+    eventually(lambda: running.inventory.xids.source == "kernel_log", 3, "the log is enough")
+    add(path, "3,3,3,-;NVRM: Xid in a new spelling, 79\n" + MOUSE * 3)
+    eventually(lambda: both(running), 4, "NVML is asked too")
+    running.simulation.xid(0, 31)
+    eventually(lambda: count(running, 31) == 1, 2, "its report is counted")
+    add(path, line(address(running, 0), 43))
+    eventually(lambda: running.inventory.xids.source == "kernel_log", 3, "the log is enough again")
+    assert told(caplog) == [None, xidtrust.UNREAD, None]
+
+
+def test_what_both_tell_counts_once(run, eventually, tmp_path: Path):
+    path = tmp_path / "messages"
+    path.write_text("")
+    running = run(SCENARIO, before=with_log(path))
+    eventually(lambda: both(running), 4, "both are listened to")
+    bus = address(running, 0)
+    # The line makes the log enough: NVML's report of the same error may come before or after it.
+    running.simulation.xid(0, 79)
+    add(path, line(bus, 79) + line(bus, 31))
+    eventually(lambda: running.inventory.xids.source == "kernel_log", 3, "the log is enough")
+    eventually(lambda: count(running, 31) == 1, 2, "what the log alone tells is counted")
+    eventually(lambda: not pynvml.nvmlLib.event_sets, 3, "NVML is asked no more")
+    assert count(running, 79) == 1
+
+
+def test_log_is_read_while_a_wait_for_events_hangs(run, eventually, tmp_path: Path, monkeypatch):
+    hanging = [True]
+    wait = pynvml.nvmlEventSetWait_v2
+
+    def hang(*arguments: object) -> object:
+        while hanging:
+            time.sleep(0.05)
+        return wait(*arguments)
+
+    monkeypatch.setattr(pynvml, "nvmlEventSetWait_v2", hang)
+    path = tmp_path / "messages"
+    path.write_text("")
+    running = run(SCENARIO, before=with_log(path))
+    eventually(lambda: running.inventory.xids.source == "both", 4, "NVML is asked too")
+    add(path, line(address(running, 0), 79))
+    eventually(lambda: count(running, 79) == 1, 2, "the log's report is counted")
+    hanging.clear()
+    eventually(lambda: running.inventory.xids.source == "kernel_log", 3, "the log is enough")
+
+
+def test_log_without_the_kernel_and_a_driver_without_events(
+    run, eventually, tmp_path: Path, monkeypatch
+):
+    def failing(*_: object) -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlEventSetCreate", failing)
+    path = tmp_path / "messages"
+    path.write_text("")
+    running = run(SCENARIO, before=with_log(path))
+    eventually(lambda: running.fresh(*ALL), 3, "all GPUs are fresh")
+    add(path, line(address(running, 0), 79))
+    eventually(lambda: count(running, 79) == 1, 3, "the log's report is counted")
+    assert running.inventory.xids.source == "kernel_log"

@@ -108,6 +108,7 @@ def test_single_field_fails(simulate):
     assert field_code(POWER, index=1) == pynvml.NVML_SUCCESS
     simulation.mend(0, POWER)
     assert field(POWER) > 0
+    assert simulation.gpus[0].odd is None, "its calls cost no more than those of others"
 
 
 def test_broken_from_the_start_for_a_while(clock: Clock):

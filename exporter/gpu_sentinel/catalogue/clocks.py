@@ -90,7 +90,7 @@ CLOCKS = (
     Metric(
         name="gpu_violation_seconds_total",
         kind=Kind.COUNTER,
-        group="clocks",
+        group="clocks-details",
         tier=Tier.SLOW,
         label="policy",
         series={p: f"violation.{p}" for p in VIOLATION_POLICIES},

@@ -75,7 +75,8 @@ IDENTITY = (
         group="identity",
         op=Op.INVENTORY,
         labels=(),
-        help="NVIDIA display devices on the PCI bus, whichever driver has them.",
+        help="NVIDIA display devices on the PCI bus, whichever driver has them; virtual functions "
+        "(SR-IOV) count with their card.",
         source="/sys/bus/pci/devices",
     ),
     Metric(

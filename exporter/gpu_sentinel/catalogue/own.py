@@ -143,8 +143,9 @@ OWN: tuple[Metric, ...] = (
     _own(
         "gpu_sentinel_xid_source_info",
         Kind.INFO,
-        "Where XIDs come from: kernel_log, nvml (which does not tell all of them), or none while "
-        "there is neither. Always 1.",
+        "Where XIDs come from: kernel_log, nvml (which does not tell all of them), both while the "
+        "kernel log has brought nothing that is understood, or none while there is neither. "
+        "Always 1.",
         "source",
     ),
     _own(

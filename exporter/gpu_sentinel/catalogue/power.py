@@ -31,7 +31,7 @@ POWER = (
         WATTS,
         group="power",
         tier=Tier.SLOW,
-        source="nvmlDeviceGetEnforcedPowerLimit",
+        source="nvmlDeviceGetEnforcedPowerLimit, else field 190 (POWER_CURRENT_LIMIT)",
     ),
     gauge(
         "gpu_power_default_limit_watts",
@@ -40,7 +40,7 @@ POWER = (
         WATTS,
         group="power",
         tier=Tier.STATIC,
-        source="nvmlDeviceGetPowerManagementDefaultLimit",
+        source="nvmlDeviceGetPowerManagementDefaultLimit, else field 189 (POWER_DEFAULT_LIMIT)",
     ),
     gauge(
         "gpu_power_requested_limit_watts",
@@ -49,7 +49,7 @@ POWER = (
         WATTS,
         group="limits",
         tier=Tier.SLOW,
-        source="nvmlDeviceGetPowerManagementLimit",
+        source="nvmlDeviceGetPowerManagementLimit, else field 192 (POWER_REQUESTED_LIMIT)",
     ),
     *(
         gauge(
@@ -59,7 +59,8 @@ POWER = (
             WATTS,
             group="limits",
             tier=Tier.STATIC,
-            source="nvmlDeviceGetPowerManagementLimitConstraints",
+            source="nvmlDeviceGetPowerManagementLimitConstraints, else fields 187 and 188 "
+            "(POWER_MIN_LIMIT, POWER_MAX_LIMIT)",
         )
         for which, word in (("min", "Lowest"), ("max", "Highest"))
     ),

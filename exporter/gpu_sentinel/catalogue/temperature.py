@@ -17,7 +17,7 @@ TEMPERATURE = (
         "Temperature of the GPU core.",
         CELSIUS,
         group="temperature",
-        source="nvmlDeviceGetTemperature",
+        source="nvmlDeviceGetTemperature, else nvmlDeviceGetTemperatureV",
     ),
     gauge(
         "gpu_memory_temperature_celsius",

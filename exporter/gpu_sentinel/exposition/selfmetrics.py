@@ -13,7 +13,7 @@ from gpu_sentinel import __version__
 from gpu_sentinel.catalogue import OWN, Metric
 from gpu_sentinel.exposition.formats import Format, label, number
 from gpu_sentinel.host import process_facts
-from gpu_sentinel.model import Snapshot
+from gpu_sentinel.model import Snapshot, Tier
 from gpu_sentinel.nvml import CallStats
 from gpu_sentinel.sampling import Governor, Lateness, Stalls, XidState
 from gpu_sentinel.sampling.health import driver_due
@@ -118,6 +118,7 @@ def _rows(workings: Workings, snapshot: Snapshot, now: float) -> Mapping[str, It
             ((*gpu, tier.value), sample.wall)
             for gpu, device in gpus
             for tier, sample in device.tiers.items()
+            if tier is not Tier.STATIC  # which is never too old
         ],
         "gpu_sentinel_samples_total": [(gpu, d.samples) for gpu, d in gpus],
         "gpu_sentinel_sample_interval_seconds": [(gpu, d.interval) for gpu, d in gpus],

@@ -9,11 +9,9 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from gpu_sentinel.host import kmsg, syslog
-from gpu_sentinel.host.kmsg import XidLine
+from gpu_sentinel.host.records import Records, Report
 
 #: The kernel cuts a record before it is that long.
 _LONGEST_LINE = 16 * 1024
@@ -32,29 +30,14 @@ def is_plain_file(path: Path) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """An XID in the log.
-
-    Attributes:
-        wall: Unix time.
-        new: it was not there yet when the log was opened.
-    """
-
-    line: XidLine
-    wall: float
-    new: bool
-
-
 class KernelLog:
-    """`/dev/kmsg`, a FIFO with such records, or a file with them or lines of syslog.
+    """`/dev/kmsg`, or a file or FIFO with such records, lines of syslog, or a journal's export.
 
     A file is followed by its name, as `tail -F` does: when it is cut off, and when another one
     takes its place. One thread uses it.
 
     Attributes:
-        records: how many were read, by what was in them: `xid`, `other`, `malformed`; `lost` are
-            those that the kernel overwrote before they were read.
+        understood: what was made of the lines.
         caught_up: everything that was there when the log was opened has been read.
     """
 
@@ -74,14 +57,9 @@ class KernelLog:
         Raises:
             OSError: it is not there, may not be read, or is a directory.
         """
-        self.records: Counter[str] = Counter(xid=0, other=0, malformed=0, lost=0)
         self.caught_up = False
-        self._wall = wall
-        self._boot = wall() - clock()
         self._rest = b""
         self._skipping = False
-        self._sequence: int | None = None
-        self._overrun = False
         self._pollable = False
         self._path = path
         self._leaving = False
@@ -90,6 +68,19 @@ class KernelLog:
         if stat.S_ISDIR(self._mode):
             self.close()
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        # The kernel's own device has one format, and ends of lines in it are escaped.
+        text = not stat.S_ISCHR(self._mode)
+        self.understood = Records(wall() - clock(), wall, text=text)
+
+    @property
+    def records(self) -> Counter[str]:
+        """How many were read, by what was in them."""
+        return self.understood.counts
+
+    @property
+    def is_fifo(self) -> bool:
+        """Whether what one reader takes is gone for all others."""
+        return stat.S_ISFIFO(self._mode)
 
     def close(self) -> None:
         """Let go of it."""
@@ -111,12 +102,12 @@ class KernelLog:
                 return found, False
             except BrokenPipeError:
                 # The kernel has overwritten what came next; reading goes on with what it has.
-                self._overrun = True
+                self.understood.overrun()
                 continue
             except OSError as error:
                 if error.errno != errno.EINVAL:
                     raise
-                self.records["malformed"] += 1  # longer than any record may be: left out
+                self.understood.malformed()  # longer than any record may be: left out
                 continue
             if not data:
                 # The end of a file, or of a FIFO without a writer, which would be "ready" for ever.
@@ -128,7 +119,7 @@ class KernelLog:
                 return found, False
             got = True
             for line in self._lines(data):
-                found += self._reports(line)
+                found += self.understood.read(line, new=self.caught_up)
         return found, got
 
     def wait(self, seconds: float, wake: int) -> None:
@@ -169,8 +160,9 @@ class KernelLog:
     def _drop_rest(self) -> None:
         """Forget a line that will never be complete."""
         if self._rest:
-            self.records["malformed"] += 1
+            self.understood.malformed()
         self._rest, self._skipping = b"", False
+        self.understood.interrupted()
 
     def _lines(self, data: bytes) -> Iterator[bytes]:
         """The lines that are complete; one that is too long is left out and counted."""
@@ -179,47 +171,11 @@ class KernelLog:
             if self._skipping:
                 self._skipping = False
             elif len(line) > _LONGEST_LINE:
-                self.records["malformed"] += 1
+                self.understood.malformed()
             else:
                 yield line
         if len(rest) > _LONGEST_LINE:
             if not self._skipping:
-                self.records["malformed"] += 1
+                self.understood.malformed()
             self._skipping, rest = True, b""
         self._rest = rest
-
-    def _reports(self, line: bytes) -> Iterator[Report]:
-        if not line or line.startswith(b" "):
-            return  # what the kernel knows besides about the record before: a dictionary
-        record = kmsg.parse(line)
-        if record is None:
-            yield from self._syslog_reports(line)
-            return
-        if self._overrun and self._sequence is not None:
-            self.records["lost"] += max(record.sequence - self._sequence - 1, 1)
-        self._overrun = False
-        self._sequence = record.sequence
-        self._count(odd=record.odd, xid=bool(record.xids))
-        new, wall = self.caught_up, self._wall()
-        if not new:
-            # Only for what was there before: the kernel's clock is not disciplined, and has gone
-            # astray by seconds or minutes after months.
-            wall = min(self._boot + record.seconds, wall)
-        for xid in record.xids:
-            yield Report(xid, wall, new)
-
-    def _syslog_reports(self, line: bytes) -> Iterator[Report]:
-        new, now = self.caught_up, self._wall()
-        record = syslog.parse(line, now) if stat.S_ISREG(self._mode) else None
-        if record is None:
-            self.records["malformed"] += 1
-            return
-        self._count(odd=record.odd, xid=bool(record.xids))
-        # Of what was there before, nothing is said where nobody knows when that was.
-        wall = now if new else record.wall
-        if wall is not None:
-            for xid in record.xids:
-                yield Report(xid, min(wall, now), new)
-
-    def _count(self, *, odd: bool, xid: bool) -> None:
-        self.records["malformed" if odd else "xid" if xid else "other"] += 1

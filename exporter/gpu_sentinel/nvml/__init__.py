@@ -1,6 +1,6 @@
 """NVML: nothing else imports pynvml, but the simulator, which stands below it."""
 
-from gpu_sentinel.nvml.device import Bound, Device
+from gpu_sentinel.nvml.device import Device
 from gpu_sentinel.nvml.driver import Driver
 from gpu_sentinel.nvml.errors import (
     DriverGoneError,
@@ -13,6 +13,7 @@ from gpu_sentinel.nvml.events import EventSet
 from gpu_sentinel.nvml.gpm import Profile, Profiler
 from gpu_sentinel.nvml.library import Loader
 from gpu_sentinel.nvml.mig import MIG_DEVICE_KEYS, MIG_INSTANCE_KEYS, Mig, MigDevice, MigReader
+from gpu_sentinel.nvml.probing import Bound
 from gpu_sentinel.nvml.rings import RINGS, Batch, Ring
 from gpu_sentinel.nvml.stats import CallStats, Cost, Recorder
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import pynvml
@@ -11,6 +11,7 @@ import pynvml
 from gpu_sentinel.catalogue.clocks import APPLICATION_CLOCKS
 from gpu_sentinel.catalogue.details import FABRIC_CHECKS, P2P_CAPABILITIES
 from gpu_sentinel.model import Tier
+from gpu_sentinel.nvml.errors import DriverGoneError, typed
 from gpu_sentinel.nvml.fastqueries import CLOCKS
 from gpu_sentinel.nvml.identity import fabric
 from gpu_sentinel.nvml.query import Call, Parts, Query, attempt_number, call, unsupported
@@ -18,6 +19,8 @@ from gpu_sentinel.nvml.raw import Answer, Handle, Read
 from gpu_sentinel.nvml.units import mega, milli, percent
 
 _MODES = ("current", "pending")
+#: A larger number is no answer. No board has more than four fans, no host more than 32 GPUs.
+_MOST_FANS, _MOST_GPUS = 32, 256
 
 
 def single(name: str, tier: Tier, get: Callable[[Handle], float], key: str | None = None) -> Call:
@@ -37,12 +40,11 @@ def _fan_rpm(handle: Handle, fan: int) -> float:
 
 def _each_fan(key: str, get: Callable[[Handle, int], float]) -> Call:
     def prepare(handle: Handle) -> tuple[tuple[str, ...], Read]:
-        count = pynvml.nvmlDeviceGetNumFans(handle)
-        if not count or unsupported(attempt_number(partial(get, handle, 0))):
-            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        fans = range(min(int(pynvml.nvmlDeviceGetNumFans(handle)), _MOST_FANS))
 
         def read() -> Sequence[Answer]:
-            return [tuple(attempt_number(partial(get, handle, fan)) for fan in range(count))]
+            # Of some boards the first fan answers nothing and the second one does.
+            return [tuple(attempt_number(partial(get, handle, fan)) for fan in fans)]
 
         return (key,), read
 
@@ -97,24 +99,31 @@ def _peers(handle: Handle) -> tuple[tuple[str, ...], Read]:
     Asked once, when the GPU is looked up: a call about another GPU that hangs by then would let
     this one hang as well.
     """
-    counts = _count_peers(handle)
-    return tuple(f"p2p.{c}" for c in P2P_CAPABILITIES), lambda: counts
+    peers = list(_other_gpus(handle))
+    counts: dict[str, float] = {}
+    for number, capability in enumerate(P2P_CAPABILITIES):
+        states = [attempt_number(partial(_p2p, handle, peer, number)) for peer in peers]
+        if states and all(map(unsupported, states)):
+            continue  # a capability that this driver does not know yet
+        counts[f"p2p.{capability}"] = float(states.count(pynvml.NVML_P2P_STATUS_OK))
+    return tuple(counts), lambda: tuple(counts.values())
 
 
-def _count_peers(handle: Handle) -> Sequence[Answer]:
-    counts = [0.0] * len(P2P_CAPABILITIES)
+def _p2p(handle: Handle, peer: Handle, number: int) -> float:
+    return float(pynvml.nvmlDeviceGetP2PStatus(handle, peer, number))
+
+
+def _other_gpus(handle: Handle) -> Iterator[Handle]:
+    """The GPUs beside this one that can be opened; what ails another one is no error here."""
     own = pynvml.nvmlDeviceGetIndex(handle)
-    for index in range(pynvml.nvmlDeviceGetCount()):
+    for index in range(min(int(pynvml.nvmlDeviceGetCount()), _MOST_GPUS)):
         if index == own:
             continue
         try:
-            peer = pynvml.nvmlDeviceGetHandleByIndex(index)
-            for number in range(len(counts)):
-                status = pynvml.nvmlDeviceGetP2PStatus(handle, peer, number)
-                counts[number] += status == pynvml.NVML_P2P_STATUS_OK
-        except (pynvml.NVMLError_GpuIsLost, pynvml.NVMLError_InvalidArgument):
-            continue
-    return counts
+            yield pynvml.nvmlDeviceGetHandleByIndex(index)
+        except pynvml.NVMLError as error:
+            if isinstance(typed(error), DriverGoneError):
+                raise
 
 
 _APPLICATION_CLOCKS = {

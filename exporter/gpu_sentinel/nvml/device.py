@@ -1,61 +1,25 @@
-"""One GPU behind the door: who it is, what it supports, what it reads now."""
+"""One GPU: who it is, and what it reads now."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 import pynvml
 
-from gpu_sentinel.catalogue import query_keys
 from gpu_sentinel.model import Tier, Value
 from gpu_sentinel.nvml.errors import UNSUPPORTED, NvmlError, typed, worst
-from gpu_sentinel.nvml.gpm import GPM_KEYS, Profiler
 from gpu_sentinel.nvml.identity import IDENTITY, address_of, uuid_of
+from gpu_sentinel.nvml.probing import Bound, Check, Probing
 from gpu_sentinel.nvml.queries import QUERIES
-from gpu_sentinel.nvml.query import Query, Reader
-from gpu_sentinel.nvml.raw import Answer, Handle, Read
-from gpu_sentinel.nvml.rings import RINGS, Batch, Ring
-from gpu_sentinel.nvml.stats import Cost, Recorder
-
-T = TypeVar("T")
-
-#: The name under which the counters of performance are asked for.
-GPM = "gpm"
-
-_VALID: Mapping[str, tuple[float, float]] = {
-    key: metric.valid for key, metric in query_keys().items() if metric.valid is not None
-}
+from gpu_sentinel.nvml.query import Query
+from gpu_sentinel.nvml.raw import Answer, Handle
+from gpu_sentinel.nvml.rings import Batch, Ring
+from gpu_sentinel.nvml.stats import Recorder
 
 
-#: A reading, with the range in which the catalogue believes it.
-_Check = tuple[str, float, float]
-
-
-@dataclass(slots=True)
-class Bound:
-    """A query bound to a device.
-
-    Attributes:
-        cost: counts its calls.
-        checks: its keys with their plausible ranges.
-        told: the answers that were taken last, where they are still what is known.
-    """
-
-    query: str
-    tier: Tier
-    keys: tuple[str, ...]
-    read: Read
-    cost: Cost
-    checks: tuple[_Check, ...]
-    told: Sequence[Answer] | None = None
-
-
-class Device:
+class Device(Probing):
     """A GPU for as long as NVML stays initialised.
 
     Every method calls the driver and may block for as long as the driver does. One thread at a
@@ -63,12 +27,6 @@ class Device:
 
     Attributes:
         uuid, address: as the driver tells them; empty where it does not.
-        plan: the calls that this GPU answers, by tier.
-        rings: its sample buffers.
-        profiler: its counters of performance, where nothing else tells them.
-        failures: why queries were not answered when they were asked for last, for reasons that
-            may pass; by query.
-        asked: the query that was asked last; where a call hangs, the one that hangs.
     """
 
     def __init__(
@@ -90,22 +48,16 @@ class Device:
             NvmlError: there is no such GPU, it cannot be opened, it is lost, or the driver is
                 gone.
         """
-        self._recorder = recorder
-        self._queries = queries
-        self.wanted = wanted
-        self.plan: dict[Tier, list[Bound]] = {tier: [] for tier in Tier}
-        self.rings: tuple[Ring, ...] = ()
-        self.profiler: Profiler | None = None
-        self.failures: dict[str, NvmlError] = {}
-        self.asked = "handle"
         self._told_of: set[str] = set()
-        self._again: list[str] = []
+        #: Calls of which a part was answered so, and is not counted again.
+        self._lacking: set[tuple[str, str]] = set()
         try:
-            self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         except Exception as error:
             failure = typed(error)
-            self._note("handle", failure)
+            recorder.errors["handle", failure.name] += 1
             raise failure from error
+        super().__init__(handle, recorder, queries, wanted)
         self.uuid = self._text("uuid", uuid_of)
         self.address = self._text("pci_bus_id", address_of)
 
@@ -119,111 +71,6 @@ class Device:
             return False
         self.uuid = self._text("uuid", uuid_of)
         return self.uuid not in ("", uuid)
-
-    def probe(self) -> None:
-        """Find out which queries this GPU supports; `read` then asks nothing else."""
-        self.look_again()
-        self.look_for_more(len(self._again))
-
-    def look_again(self) -> None:
-        """From now on, ask for what is missing once more, by `look_for_more`."""
-        self._again = [query.name for query in self._queries]
-        self._again += [f"samples.{key}" for key in RINGS]
-        self._again.append(GPM)
-        # Several queries may share a name: they are asked together.
-        self._again = list(dict.fromkeys(self._again))
-
-    def look_for_more(self, most: int) -> bool:
-        """Ask for some of what the GPU did not answer before.
-
-        Args:
-            most: how many queries to ask, so that a pass does not take too long.
-
-        Returns:
-            Whether something was found: `plan`, `rings` or `profiler` have changed.
-        """
-        found = False
-        asked = 0
-        while self._again and asked < most:
-            name = self._again.pop(0)
-            looked = self._look_for(name)
-            found |= looked is True
-            asked += looked is not None
-        return found
-
-    def looking(self) -> bool:
-        """Whether there is more to ask for by `look_for_more`."""
-        return bool(self._again)
-
-    @property
-    def failure(self) -> NvmlError | None:
-        """Why nothing that is read often is answered; None where something is, or could not be.
-
-        Where the GPU has no readings at all, any query counts.
-        """
-        if self.plan[Tier.FAST]:
-            return None
-        often = {q.name for q in self._queries if q.tier is Tier.FAST}
-        return worst(f for q, f in self.failures.items() if q in often) or (
-            None if any(self.plan.values()) else worst(self.failures.values())
-        )
-
-    def _look_for(self, name: str) -> bool | None:
-        """Ask for one query; None where nothing of it is missing."""
-        if name.startswith("samples."):
-            return self._look_for_ring(name.removeprefix("samples."))
-        if name == GPM:
-            return self._look_for_profiler()
-        asked = found = False
-        for query in (q for q in self._queries if q.name == name):
-            have = {key for bounds in self.plan.values() for b in bounds for key in b.keys}
-            missing = {key for key in query.keys if self.wants(key)} - have
-            if missing:
-                asked = True
-                found |= self._bind(query, missing)
-        return found if asked else None
-
-    def _bind(self, query: Query, missing: set[str]) -> bool:
-        """Bind a query for what is missing; what it answers already is asked with it."""
-        before = [b for b in self.plan[query.tier] if b.query == query.name]
-        shared = {key for bound in before for key in bound.keys}.intersection(query.keys)
-        reader = self._try(
-            query.name, partial(query.bind, self._handle, frozenset(missing | shared))
-        )
-        if reader is None or missing.isdisjoint(reader.keys):
-            return False
-        kept = [
-            b for b in self.plan[query.tier] if b not in before or not shared.issuperset(b.keys)
-        ]
-        self.plan[query.tier] = [*kept, self._bound(reader)]
-        return True
-
-    def _look_for_ring(self, key: str) -> bool | None:
-        if not self.wants(key) or any(ring.key == key for ring in self.rings):
-            return None
-        ring = self._try(f"samples.{key}", partial(Ring, self._handle, key, _VALID[key]))
-        if ring is None:
-            return False
-        self.rings = (*self.rings, ring)
-        return True
-
-    def _look_for_profiler(self) -> bool | None:
-        found = {key for bounds in self.plan.values() for b in bounds for key in b.keys}
-        keys = set(filter(self.wants, GPM_KEYS)) - found
-        if not keys or self.profiler is not None:
-            return None
-        self.profiler = self._try(GPM, partial(Profiler, self._handle, keys, self._recorder))
-        return self.profiler is not None
-
-    def wants(self, key: str) -> bool:
-        """Whether a key is to be read where the GPU has it."""
-        return self.wanted is None or key in self.wanted
-
-    def close(self) -> None:
-        """Give back what the library holds for this GPU; nobody may be inside of a method."""
-        if self.profiler is not None:
-            self.profiler.close()
-            self.profiler = None
 
     @property
     def counts_energy(self) -> bool:
@@ -341,23 +188,6 @@ class Device:
             self._recorder.rejected[query] += batch.rejected
         return batch
 
-    def _bound(self, reader: Reader) -> Bound:
-        checks = tuple((key, *_VALID[key]) for key in reader.keys)
-        cost = self._recorder.cost(reader.query)
-        return Bound(reader.query, reader.tier, reader.keys, reader.read, cost, checks)
-
-    def _try(self, query: str, make: Callable[[], T]) -> T | None:
-        self.asked = query
-        self.failures.pop(query, None)
-        try:
-            return make()
-        except Exception as error:  # noqa: BLE001 - one query that fails costs its own keys
-            failure = typed(error)
-            if failure.code not in UNSUPPORTED:
-                self._note(query, failure)
-                self.failures[query] = failure
-            return None
-
     def _text(self, label: str, get: Callable[[Handle], str]) -> str:
         """A text about the GPU; empty where there is none."""
         try:
@@ -368,7 +198,7 @@ class Device:
                 self._note(f"identity.{label}", failure)
             return ""
 
-    def _odd(self, values: dict[str, Value], query: str, check: _Check, answer: Answer) -> None:
+    def _odd(self, values: dict[str, Value], query: str, check: Check, answer: Answer) -> None:
         """Take an answer that is no plausible number."""
         key = check[0]
         values.pop(key, None)
@@ -381,7 +211,7 @@ class Device:
         elif answer is not None:
             self._recorder.rejected[key] += 1
 
-    def _one(self, query: str, check: _Check, answer: float | Exception) -> float:
+    def _one(self, query: str, check: Check, answer: float | Exception) -> float:
         """One of several answers; NaN where there is none, or none that is plausible."""
         key, low, high = check
         if isinstance(answer, Exception):
@@ -393,10 +223,13 @@ class Device:
         return math.nan
 
     def _note_once(self, query: str, error: NvmlError) -> None:
-        """Count one of a call's answers: what is counted are calls, and some have many answers."""
-        if error.name not in self._told_of:
-            self._told_of.add(error.name)
-            self._note(query, error)
+        """Count one of a call's answers: what is counted are calls, and some have many answers.
 
-    def _note(self, query: str, error: NvmlError) -> None:
-        self._recorder.errors[query, error.name] += 1
+        What a part of the GPU does not have (a fan without a sensor) is counted once.
+        """
+        if error.name in self._told_of or (query, error.name) in self._lacking:
+            return
+        self._told_of.add(error.name)
+        if error.code in UNSUPPORTED:
+            self._lacking.add((query, error.name))
+        self._note(query, error)

@@ -36,12 +36,8 @@ _SRAM = {
 }
 
 
-def _ecc(handle: Handle) -> Sequence[Answer]:
-    return [
-        float(pynvml.nvmlDeviceGetTotalEccErrors(handle, type_, counter))
-        for counter in _ECC_COUNTERS.values()
-        for type_ in _ECC_TYPES.values()
-    ]
+def _total(type_: int, counter: int, handle: Handle) -> Answer:
+    return float(pynvml.nvmlDeviceGetTotalEccErrors(handle, type_, counter))
 
 
 def _located(type_: int, counter: int, location: int, handle: Handle) -> Answer:
@@ -93,11 +89,14 @@ ERROR_FIELDS = (
 )
 
 ERRORS: tuple[Query, ...] = (
-    call(
+    Parts(
         "ecc",
         Tier.SLOW,
-        [f"ecc.errors.{type_}.{counter}" for counter in _ECC_COUNTERS for type_ in _ECC_TYPES],
-        _ecc,
+        {
+            f"ecc.errors.{type_}.{counter}": partial(_total, type_number, counter_number)
+            for counter, counter_number in _ECC_COUNTERS.items()
+            for type_, type_number in _ECC_TYPES.items()
+        },
     ),
     Parts("ecc.locations", Tier.SLOW, _LOCATED),
     call("ecc.sram", Tier.SLOW, list(_SRAM), _sram),

@@ -11,10 +11,11 @@ import pynvml
 from gpu_sentinel.catalogue import CLOCK_EVENT_REASONS
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import raw
+from gpu_sentinel.nvml.errors import UNSUPPORTED
 from gpu_sentinel.nvml.linkqueries import NVLINK_TOTALS
 from gpu_sentinel.nvml.query import Call, Field, FieldBatch, Query, raw_call, signed_field
 from gpu_sentinel.nvml.raw import Answer, Handle, Read
-from gpu_sentinel.nvml.units import mega, milli, percent
+from gpu_sentinel.nvml.units import mega, milli, percent, signed
 
 NAN = float("nan")
 
@@ -53,9 +54,34 @@ def speaks_t_limit(handle: Handle) -> bool:
     return True
 
 
+def _core_sensor() -> ctypes.Structure:
+    wanted = pynvml.c_nvmlTemperature_v1_t()
+    wanted.version = pynvml.nvmlTemperature_v1
+    wanted.sensorType = pynvml.NVML_TEMPERATURE_GPU
+    return cast("ctypes.Structure", wanted)
+
+
+def _celsius(handle: Handle) -> Read:
+    """The temperature, by the older function as long as that answers.
+
+    nvml.h: it is deprecated, and nvmlDeviceGetTemperatureV, of drivers from 570 on, takes its
+    place. The older one has a pointer to an unsigned number; below zero its bits have a sign.
+    """
+    older = ("nvmlDeviceGetTemperature", signed, pynvml.NVML_TEMPERATURE_GPU)
+    try:
+        read = raw.number(*older)(handle)
+        read()
+    except pynvml.NVMLError as error:
+        if error.value not in UNSUPPORTED:
+            raise
+    else:
+        return read
+    return raw.members("nvmlDeviceGetTemperatureV", _core_sensor, float, "temperature")(handle)
+
+
 def _temperature(handle: Handle) -> tuple[tuple[str, ...], Read]:
     """The temperature, and the margin too where it is counted from an absolute threshold."""
-    celsius = raw.number("nvmlDeviceGetTemperature", float, pynvml.NVML_TEMPERATURE_GPU)(handle)
+    celsius = _celsius(handle)
     keys = ("temperature.gpu", "temperature.margin")
     if speaks_t_limit(handle):
         return keys[:1], celsius
@@ -66,6 +92,8 @@ def _temperature(handle: Handle) -> tuple[tuple[str, ...], Read]:
             )
         )
     except pynvml.NVMLError:
+        return keys[:1], celsius
+    if limit <= 0.0:  # a board without this limit
         return keys[:1], celsius
 
     told: Sequence[Answer] = ()
@@ -85,10 +113,15 @@ def _temperature(handle: Handle) -> tuple[tuple[str, ...], Read]:
 def _t_limit(handle: Handle) -> tuple[tuple[str, ...], Read]:
     # T.Limit falls to 0 at the highest operating temperature, and slowdown begins below 0: an
     # H100 at 59 C says T.Limit 26 with slowdown at -2, so 28 degrees are left.
-    slowdown = signed_field(handle, pynvml.NVML_FI_DEV_TEMPERATURE_SLOWDOWN_TLIMIT)
     read = raw.members("nvmlDeviceGetMarginTemperature", _margin, float, "marginTemperature")(
         handle
     )
+    try:
+        slowdown = signed_field(handle, pynvml.NVML_FI_DEV_TEMPERATURE_SLOWDOWN_TLIMIT)
+    except pynvml.NVMLError as error:
+        if error.value not in UNSUPPORTED:
+            raise
+        return ("temperature.tlimit",), read
     told: Sequence[Answer] = ()
     both: Sequence[Answer] = ()
 
@@ -111,9 +144,14 @@ def _clock_events(current: str, supported: str) -> Call:
     keys = tuple(f"clocks_event_reasons.{reason}" for reason in CLOCK_EVENT_REASONS)
 
     def prepare(handle: Handle) -> tuple[tuple[str, ...], Read]:
-        mask = raw.integer(supported)(handle)()
-        bits = [bit for bit in range(len(keys)) if mask >> bit & 1]
         reasons = raw.integer(current)(handle)
+        try:
+            mask = raw.integer(supported)(handle)()
+        except pynvml.NVMLError as error:
+            if error.value not in UNSUPPORTED:
+                raise
+            mask = -1  # it does not tell which ones it can give: any
+        bits = [bit for bit in range(len(keys)) if mask >> bit & 1]
         # One answer for each combination of reasons that occurs; there are few.
         answers: dict[int, Sequence[Answer]] = {}
 
@@ -169,11 +207,11 @@ FAST: tuple[Query, ...] = (
                 scope=pynvml.NVML_POWER_SCOPE_MODULE,
             ),
             *NVLINK_TOTALS,
-            # Drivers disagree with themselves about the type of this one.
+            # Drivers disagree with themselves about the type of this one; below zero it has a sign.
             Field(
                 pynvml.NVML_FI_DEV_MEMORY_TEMP,
                 "temperature.memory",
-                value_type=pynvml.NVML_VALUE_TYPE_UNSIGNED_INT,
+                value_type=pynvml.NVML_VALUE_TYPE_SIGNED_INT,
             ),
         ),
     ),

@@ -14,6 +14,7 @@ from gpu_sentinel.catalogue.nvlink import NVLINK_ERRORS, NVLINK_LINK_ERRORS
 from gpu_sentinel.catalogue.pcie import PCIE_ERRORS
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import raw
+from gpu_sentinel.nvml.errors import UNSUPPORTED
 from gpu_sentinel.nvml.query import Call, Field, Query, Reader, attempt_number, unsupported
 from gpu_sentinel.nvml.raw import Answer, Handle, Read
 from gpu_sentinel.nvml.units import kibi, mega
@@ -23,6 +24,8 @@ from gpu_sentinel.windows import Unwrapped
 ALL_LINKS = 0xFFFFFFFF
 #: Bytes per second and lane, by PCIe generation; what is unknown counts as the last.
 _LANE = (0.25e9, 0.5e9, 0.985e9, 1.969e9, 3.938e9, 7.563e9)
+#: Lanes of the widest slot.
+_WIDEST = 16
 #: Seconds between two readings of these counters, as they are made; see sampling.pace.
 _READ_SECONDS = 1.0
 #: As fast a link must not be taken for a counter that began anew.
@@ -54,9 +57,11 @@ class PcieBytes:
         ]
         rate = _TOLERANCE * _link_rate(handle)
         found = pynvml.nvmlDeviceGetFieldValues(handle, [number for number, _ in asked])
-        kept, counters = [], []
+        kept, counters, why = [], [], pynvml.NVML_ERROR_NOT_SUPPORTED
         for (number, key), value in zip(asked, found, strict=True):
             if value.nvmlReturn:
+                if value.nvmlReturn not in UNSUPPORTED:
+                    why = value.nvmlReturn
                 continue
             wide = value.valueType != pynvml.NVML_VALUE_TYPE_UNSIGNED_INT
             counter = Unwrapped(2.0**64 if wide else 2.0**32, rate)
@@ -64,7 +69,7 @@ class PcieBytes:
                 kept.append((number, key))
                 counters.append(counter)
         if not kept:
-            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+            raise pynvml.NVMLError(why)
         read_fields = raw.timed_fields(handle, [number for number, _ in kept])
 
         def read() -> Sequence[Answer]:
@@ -86,8 +91,13 @@ def _counted(counter: Unwrapped, answer: tuple[float, float] | Exception) -> Ans
 
 def _link_rate(handle: Handle) -> float:
     """The most bytes that the link can carry in a second in one direction."""
-    generation = int(pynvml.nvmlDeviceGetMaxPcieLinkGeneration(handle))
-    width = int(pynvml.nvmlDeviceGetMaxPcieLinkWidth(handle))
+    try:
+        generation = int(pynvml.nvmlDeviceGetMaxPcieLinkGeneration(handle))
+        width = int(pynvml.nvmlDeviceGetMaxPcieLinkWidth(handle))
+    except pynvml.NVMLError as error:
+        if error.value not in UNSUPPORTED:
+            raise
+        generation, width = len(_LANE), _WIDEST
     return max(width, 1) * _LANE[min(max(generation, 1), len(_LANE)) - 1]
 
 
@@ -98,7 +108,9 @@ def _links(handle: Handle, field_name: str = "NVLINK_LINK_COUNT") -> int:
         pynvml.NVMLError: none, or the driver does not tell (MIG).
     """
     (value,) = pynvml.nvmlDeviceGetFieldValues(handle, [field(field_name)])
-    count = int(value.value.uiVal) if not value.nvmlReturn else 0
+    if value.nvmlReturn:
+        raise pynvml.NVMLError(value.nvmlReturn)
+    count = int(value.value.uiVal)
     if not 0 < count <= pynvml.NVML_NVLINK_MAX_LINKS:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
     return count

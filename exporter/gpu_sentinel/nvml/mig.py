@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ctypes import addressof
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,6 +42,8 @@ _VALID = {
 _PROFILE = re.compile(r"\bMIG ((?:\d+c\.)?\d+g\.\d+gb\S*)$")
 
 _MIB, _GIB = 2**20, 2**30
+#: More MIG devices are no answer; there are 7 of a GPU.
+_MOST_DEVICES = 64
 
 
 def _bar1(handle: Handle) -> Sequence[Answer]:
@@ -164,6 +166,10 @@ class MigReader:
                 self._accept(key, answer, values)
         return good
 
+    def reject(self, keys: Iterable[str]) -> None:
+        """Count readings that were plausible by themselves, but not after those before them."""
+        self._recorder.rejected.update(keys)
+
     def _accept(self, key: str, answer: Answer, values: dict[str, Value]) -> None:
         low, high = _VALID[key]
         if isinstance(answer, float) and low <= answer <= high:
@@ -261,7 +267,8 @@ class Mig:
 
     def _list(self) -> tuple[MigDevice, ...]:
         found = []
-        for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(self.handle)):
+        most = min(int(pynvml.nvmlDeviceGetMaxMigDeviceCount(self.handle)), _MOST_DEVICES)
+        for index in range(most):
             try:
                 handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(self.handle, index)
             except pynvml.NVMLError as error:

@@ -7,6 +7,7 @@ supports, and later queries are asked only for what is still missing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import pynvml
@@ -19,8 +20,17 @@ from gpu_sentinel.nvml.boardqueries import BOARD, single
 from gpu_sentinel.nvml.errorqueries import ERROR_FIELDS, ERRORS
 from gpu_sentinel.nvml.fastqueries import CLOCKS, FAST, speaks_t_limit
 from gpu_sentinel.nvml.linkqueries import LINKS, NVLINK_ERROR_TOTALS, PCIE_ERROR_COUNTS
-from gpu_sentinel.nvml.query import Call, Field, FieldBatch, Parts, Query, call, signed_field
-from gpu_sentinel.nvml.raw import Answer, Handle, Read
+from gpu_sentinel.nvml.query import (
+    Call,
+    Field,
+    FieldBatch,
+    Parts,
+    Query,
+    Reader,
+    call,
+    signed_field,
+)
+from gpu_sentinel.nvml.raw import Answer, Handle
 from gpu_sentinel.nvml.units import mega, milli, nano, percent
 
 _THRESHOLDS = dict(
@@ -64,18 +74,23 @@ def _bar1(handle: Handle) -> Sequence[Answer]:
     return float(m.bar1Total), float(m.bar1Used), float(m.bar1Free)
 
 
-def _thresholds(handle: Handle) -> tuple[tuple[str, ...], Read]:
-    if speaks_t_limit(handle):
+def _threshold(number: int, handle: Handle) -> Answer:
+    celsius = pynvml.nvmlDeviceGetTemperatureThreshold(handle, number)
+    if not celsius:  # 0 where a board has no such limit
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-    found: dict[str, float] = {}
-    for name, number in _THRESHOLDS.items():
-        try:
-            celsius = pynvml.nvmlDeviceGetTemperatureThreshold(handle, number)
-        except pynvml.NVMLError:
-            continue
-        if celsius:  # 0 where a board has no such limit
-            found[f"temperature.threshold.{name}"] = float(celsius)
-    return tuple(found), lambda: tuple(found.values())
+    return float(celsius)
+
+
+@dataclass(frozen=True, slots=True)
+class AbsoluteThresholds(Parts):
+    """Thresholds in degrees: of a GPU that counts down to T.Limit they are no use."""
+
+    def bind(self, handle: Handle, wanted: frozenset[str]) -> Reader:
+        """See `Query.bind`: keeps the thresholds that this device has."""
+        if speaks_t_limit(handle):
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        # dataclass() makes another class for the slots, which super() without arguments misses.
+        return Parts.bind(self, handle, wanted)
 
 
 def _tlimit(number: int, handle: Handle) -> Answer:
@@ -131,11 +146,13 @@ QUERIES: tuple[Query, ...] = (
         Tier.STATIC,
         lambda h: milli(pynvml.nvmlDeviceGetPowerManagementDefaultLimit(h)),
     ),
-    Call(
+    AbsoluteThresholds(
         "temperature.threshold",
         Tier.STATIC,
-        tuple(f"temperature.threshold.{name}" for name in THRESHOLDS),
-        _thresholds,
+        {
+            f"temperature.threshold.{name}": partial(_threshold, number)
+            for name, number in _THRESHOLDS.items()
+        },
     ),
     Parts(
         "temperature.tlimit",
@@ -156,4 +173,23 @@ QUERIES: tuple[Query, ...] = (
     ),
     *(_max_clock(name, number) for name, number in CLOCKS.items()),
     *BOARD,
+    # Notebooks with Dynamic Boost and drivers of today answer NOT_SUPPORTED to the functions for
+    # power limits, and have these. nvidia-smi calls them the GPU's ceiling power limit.
+    FieldBatch(
+        "fields.power_limit",
+        Tier.SLOW,
+        (
+            Field(pynvml.NVML_FI_DEV_POWER_CURRENT_LIMIT, "power.limit", milli),
+            Field(pynvml.NVML_FI_DEV_POWER_REQUESTED_LIMIT, "power.requested_limit", milli),
+        ),
+    ),
+    FieldBatch(
+        "fields.power_limits",
+        Tier.STATIC,
+        (
+            Field(pynvml.NVML_FI_DEV_POWER_DEFAULT_LIMIT, "power.default_limit", milli),
+            Field(pynvml.NVML_FI_DEV_POWER_MIN_LIMIT, "power.min_limit", milli),
+            Field(pynvml.NVML_FI_DEV_POWER_MAX_LIMIT, "power.max_limit", milli),
+        ),
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -65,7 +66,8 @@ class Call:
     def bind(self, handle: Handle, wanted: frozenset[str]) -> Reader:  # noqa: ARG002 - one call
         """See `Query.bind`: a call that answers one of its keys answers them all."""
         keys, read = self.prepare(handle)
-        read()
+        if not keys or all(map(nothing, read())):
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
         return Reader(self.name, self.tier, keys, read)
 
 
@@ -171,6 +173,13 @@ def attempt_number(read: Callable[[], float]) -> float | Exception:
 def unsupported(answer: Answer) -> bool:
     """Whether an answer is the error of something that a device does not have."""
     return isinstance(answer, pynvml.NVMLError) and answer.value in UNSUPPORTED
+
+
+def nothing(answer: Answer) -> bool:
+    """Whether an answer tells nothing, and is not going to: of several values, all of them."""
+    if isinstance(answer, tuple):
+        return all(unsupported(a) or (isinstance(a, float) and math.isnan(a)) for a in answer)
+    return answer is None or unsupported(answer)
 
 
 def signed_field(handle: Handle, field_id: int) -> float:

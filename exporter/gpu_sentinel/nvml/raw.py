@@ -40,6 +40,8 @@ _DECODE: Mapping[int, Callable[[int], float]] = {
 _FIELD = "24xIIQ"
 _SAMPLE = struct.Struct("<QQ")
 _CAPACITY = 128
+#: A larger buffer is no answer.
+_MOST_SAMPLES = 4096
 _CODES: Mapping[object, str] = {c_uint: "I", c_int: "i", c_ulonglong: "Q"}
 
 
@@ -266,7 +268,7 @@ def samples(handle: Handle, kind: int) -> Callable[[int], list[tuple[int, float]
     if code not in (pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND):
         raise pynvml.NVMLError(code)
     # NOT_FOUND is an empty buffer, as on an idle GPU; none is larger than 120 today.
-    capacity = max(count.value, _CAPACITY)
+    capacity = min(max(count.value, _CAPACITY), _MOST_SAMPLES)
     buffer = (pynvml.c_nvmlSample_t * capacity)()
     view = memoryview(buffer).cast("B")
 

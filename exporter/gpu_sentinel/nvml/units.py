@@ -18,6 +18,11 @@ def percent(value: float) -> float:
     return value / 100.0
 
 
+def signed(value: float) -> float:
+    """From a number of 32 bits that was taken for unsigned, and has a sign."""
+    return value - 2.0**32 if value >= 2.0**31 else float(value)
+
+
 def kibi(value: float) -> float:
     """From units of 1024."""
     return value * 1024.0

@@ -25,8 +25,10 @@ from gpu_sentinel.nvml import (
     UnexpectedError,
 )
 from gpu_sentinel.sampling import profiling
+from gpu_sentinel.sampling.counters import INSTANCE_COUNTERS, Counters
 from gpu_sentinel.sampling.profiling import Activities
-from gpu_sentinel.sampling.sampler import RETRY_SECONDS, DeviceSampler, Surroundings
+from gpu_sentinel.sampling.registry import Surroundings
+from gpu_sentinel.sampling.sampler import RETRY_SECONDS, DeviceSampler
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class _Part:
     )
     shares: dict[str, Value] = field(default_factory=dict)
     profiled: float = 0.0
+    counters: Counters = field(default_factory=lambda: Counters(INSTANCE_COUNTERS))
     tiers: dict[Tier, TierSample] = field(default_factory=dict)
 
 
@@ -238,6 +241,8 @@ class InstanceSampler:
             values = part.values[tier]
             self._asked = _QUERIES[tier][0] if tier is Tier.PROFILING else "mig.attributes"
             good &= part.reader.read(tier, values)
+            _, dropped = part.counters.take(now, INSTANCE_COUNTERS, values)
+            part.reader.reject(dropped)
             shown = values.copy()
             if tier is Tier.PROFILING:
                 good &= self._profile(part, now)

@@ -18,8 +18,9 @@ from gpu_sentinel.sampling.lanes import Lanes, Sampler
 from gpu_sentinel.sampling.lending import RELEASED, Lending
 from gpu_sentinel.sampling.meter import Meter
 from gpu_sentinel.sampling.pace import Lateness, Pace
+from gpu_sentinel.sampling.registry import Registry
 from gpu_sentinel.sampling.roster import Roster
-from gpu_sentinel.sampling.sampler import DeviceSampler, Registry
+from gpu_sentinel.sampling.sampler import DeviceSampler
 from gpu_sentinel.sampling.stalls import Stalls
 from gpu_sentinel.sampling.store import SnapshotStore
 from gpu_sentinel.sampling.watch import GpuWatch, Reopen

@@ -140,6 +140,13 @@ class Readings:
             self._history.poll(now, slot.signals, values, slot.max_gap)
         if slot.energy and not self._history.count_energy(now, values):
             self._device.reject(ENERGY)
+        if slot.counters:
+            holding, dropped = self._history.counters.take(now, slot.counters, values)
+            for key in dropped:
+                self._device.reject(key)
+            if holding:
+                # The same answer once more decides, and must not pass for a repetition.
+                slot.told = bound.told = None
 
     def _catch_up(self, slot: Slot) -> None:
         """Take in that the answer was the same up to `seen`, with no gap in between."""

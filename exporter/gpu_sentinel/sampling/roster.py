@@ -10,7 +10,8 @@ from gpu_sentinel.catalogue.availability import NOT_LISTED, UNCLAIMED
 from gpu_sentinel.host import PciGpu, bus_address
 from gpu_sentinel.host.pci import NVIDIA, expected, listable, unclaimed
 from gpu_sentinel.model import UNLISTED, DeviceId, DeviceSnapshot, stand_in
-from gpu_sentinel.sampling.sampler import DeviceSampler, Known, Registry
+from gpu_sentinel.sampling.registry import Known, Registry
+from gpu_sentinel.sampling.sampler import DeviceSampler
 from gpu_sentinel.sampling.store import SnapshotStore
 
 log = logging.getLogger(__name__)

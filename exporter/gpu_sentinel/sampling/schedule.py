@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import Bound, Device, Profiler, Ring
+from gpu_sentinel.sampling.counters import COUNTERS
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.pace import GAUGE_SECONDS, PUBLISH_SECONDS, Pace
 from gpu_sentinel.sampling.signals import ENERGY, HOT, REASONS, WARM, History, Signal
@@ -32,6 +33,7 @@ class Slot:
         signals: what it feeds.
         flags: it answers the clock event reasons.
         energy: it answers the counter of energy.
+        counters: the other counters that it answers.
         interval: seconds between two readings.
         due: monotonic seconds of the next one.
         told, seen: the answer that was taken in last, and until when it was the same.
@@ -49,6 +51,7 @@ class Slot:
     signals: tuple[Signal, ...] = ()
     flags: bool = False
     energy: bool = False
+    counters: tuple[str, ...] = ()
     interval: float = 0.0
     due: float = 0.0
     told: object = None
@@ -92,6 +95,7 @@ def _slots(device: Device, history: History) -> Iterator[Slot]:
                 signals=tuple(history.signals[k] for k in bound.keys if k in history.signals),
                 flags=bound.keys[0] in REASONS,
                 energy=ENERGY in bound.keys,
+                counters=tuple(key for key in bound.keys if key in COUNTERS),
             )
     for ring in device.rings:
         yield Slot(f"samples.{ring.key}", Tier.BUFFERS, ring=ring)

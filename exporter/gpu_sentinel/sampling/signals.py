@@ -16,6 +16,7 @@ from gpu_sentinel.catalogue import (
 )
 from gpu_sentinel.model import Value
 from gpu_sentinel.nvml import Batch
+from gpu_sentinel.sampling.counters import Counters
 from gpu_sentinel.sampling.profiling import Activities
 from gpu_sentinel.windows import Accumulated, FlagSeconds, Integral, Levels, SlidingExtremes
 
@@ -187,6 +188,7 @@ class History:
         self.samples = 0
         self.overruns = 0
         self.energy = Accumulated()
+        self.counters = Counters()
         self.flags = FlagSeconds(REASONS)
         self.activities = Activities()
         keys = dict.fromkeys((*_INTEGRALS, *_MINIMA, *_MAXIMA, *_OBSERVED, POWER))
@@ -205,6 +207,7 @@ class History:
     def unplug(self) -> None:
         """The driver was let go of: its sample buffers begin anew, and its counters may."""
         self.energy.unplug()
+        self.counters.unplug()
         for signal in self.signals.values():
             signal.unplug()
         self.sources = frozenset()

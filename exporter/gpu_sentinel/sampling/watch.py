@@ -13,8 +13,9 @@ from gpu_sentinel.nvml import Driver, DriverGoneError, GpuLostError, NvmlError
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.instances import InstanceSampler
 from gpu_sentinel.sampling.pace import Pace
+from gpu_sentinel.sampling.registry import Registry, Surroundings
 from gpu_sentinel.sampling.roster import Roster
-from gpu_sentinel.sampling.sampler import DeviceSampler, Registry, Surroundings
+from gpu_sentinel.sampling.sampler import DeviceSampler
 from gpu_sentinel.sampling.store import SnapshotStore
 
 log = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 PUBLISH_SECONDS = 0.3
 #: Between two lines in the log about the same XID of the same GPU.
 LOG_SECONDS = 60.0
+#: The kernel log and NVML tell of one error within this time: syslog daemons may keep lines back
+#: for a second or some, and NVML is asked five times a second.
+SAME_SECONDS = 10.0
 #: What a log that lies can make us remember: XIDs beside those of the table, and addresses.
 _MOST_UNKNOWN_XIDS = 16
 _MOST_ADDRESSES = 128
@@ -36,15 +40,36 @@ Known: TypeAlias = Callable[[], Iterable[tuple[DeviceId, str]]]
 
 
 _NONE = XidReports()
+#: Who reports.
+KERNEL_LOG, NVML = 1, -1
 
 
 @dataclass(slots=True)
 class _Entry:
-    """One XID of one GPU; `told` is when the log last said so, `untold` what it did not."""
+    """One XID of one GPU.
+
+    Attributes:
+        told: when the log last said so.
+        untold: what it did not say since.
+        ahead: reports of the kernel log that NVML has not told too; below 0, the other way round.
+        ahead_at: when that was last.
+    """
 
     reports: XidReports = _NONE
     told: float | None = None
     untold: int = 0
+    ahead: int = 0
+    ahead_at: float = float("-inf")
+
+    def told_twice(self, source: int, now: float) -> bool:
+        """Whether the other source has told of a new report already; `source` is 1 or -1."""
+        if now - self.ahead_at > SAME_SECONDS:
+            self.ahead = 0
+        twice = self.ahead * source < 0
+        self.ahead += source
+        if not twice:
+            self.ahead_at = now
+        return twice
 
 
 @dataclass(slots=True)
@@ -56,10 +81,12 @@ class _Gpu:
 
 
 class XidBook:
-    """What was reported since the exporter started, and before. The watcher's thread uses it.
+    """What was reported since the exporter started, and before. Any thread may use it.
 
     GPUs are known by UUID, so that counts outlive a loss or another driver. Reports from an
-    address at which no GPU is known are kept until one is.
+    address at which no GPU is known are kept until one is. Where the kernel log and NVML both tell
+    of the same XID of the same GPU within `SAME_SECONDS`, it counts once: as many times as the one
+    that has told it more often says.
     """
 
     def __init__(
@@ -81,6 +108,7 @@ class XidBook:
         self._known = known
         self._clock = clock
         self._reported = reported
+        self._lock = threading.Lock()
         self._gpus: dict[str, _Gpu] = {}
         self._strangers: dict[str, _Gpu] = {}
         self._published_at = float("-inf")
@@ -88,27 +116,46 @@ class XidBook:
 
     def by_address(self, bus: str, xid: int, wall: float, detail: str, *, new: bool) -> None:
         """Take a report from the kernel log; `bus` as `bus_address` writes it."""
-        for id_, address in self._known():
-            if bus_address(address) == bus:
-                self.by_gpu(id_, xid, wall, detail, new=new)
+        with self._lock:
+            for id_, address in self._known():
+                if bus_address(address) == bus:
+                    self._by_gpu(id_, xid, wall, detail, new=new, source=KERNEL_LOG)
+                    return
+            if bus not in self._strangers and len(self._strangers) >= _MOST_ADDRESSES:
                 return
-        if bus not in self._strangers and len(self._strangers) >= _MOST_ADDRESSES:
-            return
-        gpu = self._strangers.setdefault(bus, _Gpu())
-        self._take(gpu, xid, wall, new=new, fields={"pci_bus_id": bus, "detail": detail})
+            gpu = self._strangers.setdefault(bus, _Gpu())
+            fields: dict[str, object] = {"pci_bus_id": bus, "detail": detail}
+            self._take(gpu, xid, wall, new=new, source=KERNEL_LOG, fields=fields)
 
     def by_gpu(self, id_: DeviceId, xid: int, wall: float, detail: str = "", *, new: bool) -> None:
-        """Take a report of a GPU."""
-        gpu = self._gpus.setdefault(id_.uuid, _Gpu(id_))
-        gpu.id = id_
-        fields: dict[str, object] = {"gpu": id_.name, "uuid": id_.uuid, "detail": detail}
-        self._take(gpu, xid, wall, new=new, fields=fields)
-        if new:
-            self._reported(id_.uuid)
+        """Take a report of a GPU from NVML."""
+        with self._lock:
+            self._by_gpu(id_, xid, wall, detail, new=new, source=NVML)
+
+    def begins(self, source: int) -> None:
+        """This source tells what comes from now on, and nothing that the other has told before."""
+        with self._lock:
+            for gpu in (*self._strangers.values(), *self._gpus.values()):
+                for entry in gpu.entries.values():
+                    if entry.ahead * source < 0:
+                        entry.ahead = 0
 
     def settle(self) -> None:
         """Give reports to GPUs that are known by now, tell the log, publish; whenever it suits."""
-        now = self._clock()
+        with self._lock:
+            self._settle(self._clock())
+
+    def _by_gpu(
+        self, id_: DeviceId, xid: int, wall: float, detail: str, *, new: bool, source: int
+    ) -> None:
+        gpu = self._gpus.setdefault(id_.uuid, _Gpu(id_))
+        gpu.id = id_
+        fields: dict[str, object] = {"gpu": id_.name, "uuid": id_.uuid, "detail": detail}
+        self._take(gpu, xid, wall, new=new, source=source, fields=fields)
+        if new:
+            self._reported(id_.uuid)
+
+    def _settle(self, now: float) -> None:
         if self._gpus or self._strangers:
             self._meet()
             self._tell_rest(now)
@@ -131,19 +178,27 @@ class XidBook:
         return max(self._published_at + PUBLISH_SECONDS - self._clock(), 0.0)
 
     def _take(
-        self, gpu: _Gpu, xid: int, wall: float, *, new: bool, fields: dict[str, object]
+        self,
+        gpu: _Gpu,
+        xid: int,
+        wall: float,
+        *,
+        new: bool,
+        source: int,
+        fields: dict[str, object],
     ) -> None:
         entry = gpu.entries.get(xid)
         if entry is None:
             if xid not in XIDS and sum(x not in XIDS for x in gpu.entries) >= _MOST_UNKNOWN_XIDS:
                 return
             entry = gpu.entries[xid] = _Entry()
-        before = entry.reports
-        entry.reports = XidReports(before.count + new, max(before.last, wall))
-        self._changed = True
-        if not new:
-            return
         now = self._clock()
+        counts = new and not entry.told_twice(source, now)
+        before = entry.reports
+        entry.reports = XidReports(before.count + counts, max(before.last, wall))
+        self._changed = True
+        if not counts:
+            return
         if entry.told is not None and now - entry.told < LOG_SECONDS:
             entry.untold += 1
             return
@@ -194,4 +249,6 @@ class XidBook:
             )
             mine.told = max((t for t in (mine.told, entry.told) if t is not None), default=None)
             mine.untold += entry.untold
+            mine.ahead += entry.ahead
+            mine.ahead_at = max(mine.ahead_at, entry.ahead_at)
         self._changed = True

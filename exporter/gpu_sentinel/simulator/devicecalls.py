@@ -180,6 +180,14 @@ def _temperature(call: Call, gpu: SimulatedGpu, sensor: int, out: int) -> None:
     put(c_uint, out, gpu.reading("temperature", call.t))
 
 
+@function("dp", "nvmlDeviceGetTemperatureV")
+def _temperature_v(call: Call, gpu: SimulatedGpu, out: int) -> None:
+    asked = structure(pynvml.c_nvmlTemperature_v1_t, out, pynvml.nvmlTemperature_v1)
+    if asked.sensorType != pynvml.NVML_TEMPERATURE_GPU:
+        raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+    asked.temperature = gpu.reading("temperature", call.t)
+
+
 @function("dup", "nvmlDeviceGetTemperatureThreshold")
 def _threshold(_call: Call, gpu: SimulatedGpu, which: int, out: int) -> None:
     if which not in gpu.model.thresholds:

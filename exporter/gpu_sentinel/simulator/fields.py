@@ -38,6 +38,8 @@ Get = Callable[[Asked], int | None]
 _Field: TypeAlias = tuple[Kind | Callable[[SimulatedGpu], Kind], Get]
 #: By number (nvml.h, NVML_FI_DEV_*); filled by the modules `*fields`.
 FIELDS: dict[int, _Field] = {}
+#: Number -> name without the prefix.
+_NAMES: dict[int, str] = {}
 
 
 def number_of(name: str) -> int:
@@ -48,6 +50,7 @@ def number_of(name: str) -> int:
 def add(name: str, kind: Kind | Callable[[SimulatedGpu], Kind], get: Get) -> None:
     """Register what answers NVML_FI_DEV_<name>."""
     FIELDS[number_of(name)] = kind, get
+    _NAMES[number_of(name)] = name
 
 
 @function("dip", "nvmlDeviceGetFieldValues")
@@ -75,6 +78,8 @@ def _answer(item: pynvml.c_nvmlFieldValue_t, asked: Asked) -> int:
         item.valueType = value_type
         return int(pynvml.NVML_SUCCESS)
     if asked.gpu.mig.enabled and item.fieldId in FIELDS_WITHOUT_MIG:
+        known = None
+    if known and not asked.gpu.model.has(_NAMES[item.fieldId]):
         known = None
     try:
         value = known[1](asked) if known else None

@@ -184,6 +184,8 @@ class Library:
             raise NvmlFailure(pynvml.NVML_ERROR_GPU_IS_LOST)
         if gpu.odd is not None and (code := gpu.odd.code(name)):
             raise NvmlFailure(code)
+        if name in gpu.model.fails:
+            raise NvmlFailure(gpu.model.fails[name])
 
     def _callback(self, name: str) -> object:
         found = FUNCTIONS.get(name) or MIG_FUNCTIONS.get(name)
@@ -227,7 +229,11 @@ class Library:
             return
         gpu = self.gpu(arguments[0])
         self.reach(gpu, name)
-        if name not in FUNCTIONS or (gpu.mig.enabled and name in FUNCTIONS_WITHOUT_MIG):
+        if (
+            name not in FUNCTIONS
+            or not gpu.model.has(name)
+            or (gpu.mig.enabled and name in FUNCTIONS_WITHOUT_MIG)
+        ):
             raise not_supported()
         if gpu.odd is not None and gpu.odd.write(name, found.arguments, arguments):
             return

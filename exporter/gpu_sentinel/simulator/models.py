@@ -8,89 +8,17 @@ captures of siblings, data sheets and NVIDIA's forum posts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
 import pynvml
 
 from gpu_sentinel.simulator import boards
-from gpu_sentinel.simulator.boards import Facts
+from gpu_sentinel.simulator.littlemodels import LITTLE_MODELS
+from gpu_sentinel.simulator.modelspec import MIB, Model, Point
 
-MIB = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A working point: power in watts, temperatures in degrees Celsius, clocks in MHz."""
-
-    watts: float
-    celsius: float
-    memory_celsius: float | None
-    sm_mhz: int
-    memory_mhz: int
-    video_mhz: int
-    pstate: int
-    pcie_generation: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """One board.
-
-    Attributes:
-        idle, busy: without work, and with as much as it can do for long.
-        limits: smallest, default and largest power limit in watts.
-        hottest: degrees at which the driver's T.Limit is 0.
-        t_limits: shutdown, slowdown, memory and GPU maximum, relative to T.Limit 0 (fields 193
-            to 196), where the board counts so; None where it has absolute thresholds.
-        thresholds: NVML_TEMPERATURE_THRESHOLD_* -> degrees, where it gives these.
-        reasons: bits of the clock event reasons that it can give.
-        facts: what does not change.
-        pcie_device_generation: what the GPU could do in a faster slot.
-        instant_power: field 186 answers.
-        average_power: field 185 answers, and nvmlDeviceGetPowerUsage is an average over a second.
-        remapping: banks of the row remapper's histogram; None without a remapper.
-        retirement: retires pages (before Ampere).
-        buffers: the driver keeps samples of power and utilisation.
-        gpm: has the counters of GPM (Hopper and newer).
-    """
-
-    name: str
-    facts: Facts
-    architecture: int
-    compute_capability: tuple[int, int]
-    pci_device_id: int
-    pci_subsystem_id: int
-    vbios: str
-    driver: str
-    memory_mib: int
-    reserved_mib: int
-    bar1_mib: int
-    idle: Point
-    busy: Point
-    max_mhz: tuple[int, int, int]  # SM and graphics, memory, video
-    limits: tuple[float, float, float]
-    hottest: float
-    thresholds: Mapping[int, int] = field(default_factory=dict)
-    t_limits: tuple[int, int, int | None, int] | None = None
-    reasons: int = 0x1FF
-    idle_memory_mib: int = 0
-    pcie_generation: int = 4
-    pcie_device_generation: int | None = None
-    pcie_width: int = 16
-    pcie_replays: int = 0
-    serial: bool = True
-    fans: int = 0
-    instant_power: bool = True
-    average_power: bool = True
-    ecc: bool = True
-    remapping: int | None = None
-    retirement: bool = False
-    mig: bool = False
-    buffers: bool = True
-    gpm: bool = False
-
+__all__ = ["DRIVERS", "MIB", "MODELS", "DriverVersion", "Model", "Point", "symbols"]
 
 _SHUTDOWN = pynvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN
 _SLOWDOWN = pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
@@ -260,6 +188,7 @@ MODELS: Mapping[str, Model] = {
         remapping=3968,
         mig=True,
     ),
+    **LITTLE_MODELS,
 }
 
 

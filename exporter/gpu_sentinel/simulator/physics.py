@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import pynvml
+
 from gpu_sentinel.simulator.loads import Load
 from gpu_sentinel.simulator.models import MIB, Model
 from gpu_sentinel.simulator.traffic import Traffic
@@ -27,6 +29,7 @@ _COOLEST = 20.0
 
 GPU_IDLE, SW_POWER_CAP, SW_THERMAL, HW_THERMAL = 0x1, 0x4, 0x20, 0x40
 HW_SLOWDOWN = 0x8
+_SLOWDOWN = pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
 
 
 @dataclass(slots=True)
@@ -202,7 +205,8 @@ class Board:
         model = self.model
         if model.t_limits is not None:
             return -float(model.t_limits[1])
-        return float(model.thresholds[1]) - model.hottest
+        # A board that tells no threshold has one all the same.
+        return model.thresholds.get(_SLOWDOWN, model.hottest + 3) - model.hottest
 
     def _clocks(self, slowed: float, capped: bool) -> None:
         state, model = self.state, self.model

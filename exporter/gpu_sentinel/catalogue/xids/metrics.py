@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpu_sentinel.catalogue.metric import Kind, Metric, Op
 
-_SOURCE = "the kernel log (/dev/kmsg) where it can be read, else nvmlEventSetWait_v2"
+_SOURCE = "the kernel log (/dev/kmsg) where it can be read and understood, else nvmlEventSetWait_v2"
 _LABELS = ("gpu", "uuid", "xid")
 
 XID_METRICS = (

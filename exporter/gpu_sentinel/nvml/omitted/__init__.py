@@ -7,7 +7,7 @@ installed pynvml, so that what a new driver brings is noticed and decided upon.
 from gpu_sentinel.nvml.omitted.fields import FIELDS
 from gpu_sentinel.nvml.omitted.functions import FUNCTIONS
 from gpu_sentinel.nvml.omitted.gpm import GPM_METRICS
-from gpu_sentinel.nvml.omitted.nvidiasmi import LINES
+from gpu_sentinel.nvml.omitted.nvidiasmi import LINES, RENAMED
 from gpu_sentinel.nvml.omitted.nvidiasmiomitted import OMITTED_LINES
 from gpu_sentinel.nvml.omitted.omission import Omission
 from gpu_sentinel.nvml.omitted.reference import markdown
@@ -18,6 +18,7 @@ __all__ = [
     "GPM_METRICS",
     "LINES",
     "OMITTED_LINES",
+    "RENAMED",
     "Omission",
     "markdown",
 ]

@@ -15,12 +15,10 @@ FIELDS = (
     ),
     omit(
         "A function that is read tells the same, on older drivers too: ECC mode, PCIe replays, "
-        "power limits, pages to be retired by their cause.",
+        "pages to be retired by their cause.",
         """
         NVML_FI_DEV_ECC_CURRENT NVML_FI_DEV_ECC_PENDING NVML_FI_DEV_PCIE_REPLAY_COUNTER
-        NVML_FI_DEV_POWER_DEFAULT_LIMIT NVML_FI_DEV_POWER_MAX_LIMIT NVML_FI_DEV_POWER_MIN_LIMIT
-        NVML_FI_DEV_POWER_REQUESTED_LIMIT NVML_FI_DEV_RETIRED_PENDING_DBE
-        NVML_FI_DEV_RETIRED_PENDING_SBE
+        NVML_FI_DEV_RETIRED_PENDING_DBE NVML_FI_DEV_RETIRED_PENDING_SBE
         """,
     ),
     omit(

@@ -11,7 +11,7 @@ _OTHER_SPELLINGS = (
         nvmlDeviceGetAttributes nvmlDeviceGetCurrentDramEncryptionMode nvmlDeviceGetCurrentEccMode
         nvmlDeviceGetGridLicensableFeatures nvmlDeviceGetPciInfo_v3
         nvmlDeviceGetPendingDramEncryptionMode nvmlDeviceGetPendingEccMode
-        nvmlDeviceGetTemperatureV nvmlDeviceGetTemperatureV1 nvmlDeviceGetThermalSettings
+        nvmlDeviceGetTemperatureV1 nvmlDeviceGetThermalSettings
         nvmlEventSetWait nvmlSystemGetCudaDriverVersion_v2
         """,
     ),

@@ -231,6 +231,8 @@ _ERRORS = {
         for heading in ("Volatile", "Aggregate")
         for line, metric, labels in (
             ("SRAM Correctable", _LOCATED, 'type="corrected",location="sram"'),
+            # Before Ampere; from there on it is told by code.
+            ("SRAM Uncorrectable", _LOCATED, 'type="uncorrected",location="sram"'),
             ("SRAM Uncorrectable Parity", _SRAM, 'code="parity"'),
             ("SRAM Uncorrectable SEC-DED", _SRAM, 'code="sec_ded"'),
             ("DRAM Correctable", _LOCATED, 'type="corrected",location="dram"'),
@@ -310,8 +312,7 @@ _FABRIC = _under(
     },
 )
 
-#: Line -> selector.
-LINES: Mapping[str, str] = {
+_CURRENT: Mapping[str, str] = {
     **_IDENTITY,
     **_MODES,
     **_MIG,
@@ -321,4 +322,32 @@ LINES: Mapping[str, str] = {
     **_HEAT_AND_POWER,
     **_ERRORS,
     **_FABRIC,
+}
+
+#: What drivers from 610 on call a line -> what it was called before; the old names of the versions
+#: are still there beside the new ones.
+RENAMED: Mapping[str, str] = {
+    "KMD Version": "Driver Version",
+    "CUDA UMD Version": "CUDA Version",
+    "Temperature / GPU Current T.Limit Temp": "Temperature / GPU T.Limit Temp",
+    **{
+        f"Temperature / {line} Specification": f"Temperature / {line}"
+        for line in (
+            "GPU Shutdown T.Limit Temp",
+            "GPU Slowdown T.Limit Temp",
+            "GPU Max Operating T.Limit Temp",
+            "GPU Target Temperature",
+            "Memory Max Operating T.Limit Temp",
+        )
+    },
+    **{
+        f"GPU Power Readings / GPU Ceiling Power Limit / {line}": f"GPU Power Readings / {line}"
+        for line in ("Current Power Limit", "Requested Power Limit", "Default Power Limit")
+    },
+}
+
+#: Line -> selector.
+LINES: Mapping[str, str] = {
+    **_CURRENT,
+    **{new: _CURRENT[old] for new, old in RENAMED.items()},
 }

@@ -56,6 +56,7 @@ OMITTED_LINES = (
         "The black box in the board's InfoROM, for NVIDIA's support.",
         "Inforom BBX Object Flush / Latest Timestamp",
         "Inforom BBX Object Flush / Latest Duration",
+        "Inforom Time Data / Time Run",
     ),
     _omit(
         "A setting that changes only when somebody changes it, and that has hardly ever been the "
@@ -98,6 +99,13 @@ OMITTED_LINES = (
         "Module Power Readings / Default Power Limit",
         "Module Power Readings / Min Power Limit",
         "Module Power Readings / Max Power Limit",
+    ),
+    _omit(
+        "What a GPU may draw before it takes power from the processor beside it; "
+        "no GPU has been seen yet that tells it.",
+        "GPU Power Readings / GPU Base Power / Current Base Power",
+        "GPU Power Readings / GPU Base Power / Requested Base Power",
+        "GPU Power Readings / GPU Base Power / Default Base Power",
     ),
     _omit(
         "Stands there where the GPU has nothing of the section; then there are no series either.",
