@@ -35,8 +35,11 @@ ONLY, ONE, BOTH = WHICH = ("only", "one", "both")
 #: Seconds of the host: `AFTER` and `AWHILE` begin at the first, `AWHILE` ends at the second.
 SICK_AT, WELL_AT = 20.0, 50.0
 
-#: In place of a function: every one that takes the handle of a GPU, and with those that look it up.
+#: In place of a function: every one that takes the handle of a GPU; and those that look it up, too.
 ALL, DEAD = "all", "dead"
+#: As `ALL`, but for who the GPU is: a driver may know that without asking the GPU.
+CACHED = "cached"
+IDENTITY = ("nvmlDeviceGetUUID", "nvmlDeviceGetPciInfo_v3", "nvmlDeviceGetName")
 #: In place of a code: the library does not have the function at all.
 MISSING = 0
 
@@ -62,7 +65,11 @@ class Cell:
 
     @property
     def sick(self) -> tuple[int, ...]:
-        """Their indices."""
+        """Their indices; what the library does not have, no GPU has."""
+        return tuple(range(self.gpus)) if self.code == MISSING else self._chosen
+
+    @property
+    def _chosen(self) -> tuple[int, ...]:
         return (0, 1) if self.which == BOTH else (0,)
 
     @property
@@ -82,8 +89,9 @@ def every(function: str) -> Iterator[Cell]:
         for moment in MOMENTS:
             for which in WHICH:
                 yield Cell(function, code, moment, which)
-    for which in WHICH:
-        yield Cell(function, MISSING, BEFORE, which)
+    if function not in (ALL, DEAD, CACHED):
+        for which in (ONLY, BOTH):
+            yield Cell(function, MISSING, BEFORE, which)
 
 
 def covering(function: str) -> Iterator[Cell]:
@@ -96,4 +104,4 @@ def covering(function: str) -> Iterator[Cell]:
     for number, code in enumerate(sorted(CODES.values()), turn):
         which, moment = divmod(number % 9, 3)
         yield Cell(function, code, MOMENTS[moment], WHICH[which])
-    yield Cell(function, MISSING, BEFORE, WHICH[turn % 3])
+    yield Cell(function, MISSING, BEFORE, (ONLY, BOTH)[turn % 2])

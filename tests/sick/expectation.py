@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cells import AFTER, ALL, AWHILE, BEFORE, DEAD, GONE, LOST, MISSING, Cell
+from cells import ALL, AWHILE, BEFORE, CACHED, CODES, DEAD, GONE, LOST, Cell
 
 #: The calls that begin everything.
 INIT, COUNT, LOOKUP = "nvmlInitWithFlags", "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2"
+#: What a healthy GPU answers to what it does not have.
+NO_SUCH_THING = frozenset(
+    CODES[name]
+    for name in (
+        "invalid_argument",
+        "not_supported",
+        "no_permission",
+        "not_found",
+        "function_not_found",
+        "argument_version_mismatch",
+        "deprecated",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +54,10 @@ def expected(cell: Cell) -> Expected:
         # Nobody says how many GPUs there are, and NVML asks to be initialised anew. With any
         # other code as many GPUs are tried as the PCI bus shows.
         return Expected(driver=False, alert="GpuDriverGone")
-    if cell.function == LOOKUP and from_the_start or cell.function in (ALL, DEAD):
+    if cell.function == CACHED and from_the_start and cell.code in NO_SUCH_THING:
+        # It says who it is, and of all else that it has no such thing: that may well be so.
+        return Expected()
+    if (cell.function == LOOKUP and from_the_start) or cell.function in (ALL, CACHED, DEAD):
         # A GPU is looked up once: what the look-up answers later is not even seen.
         return Expected(
             reason=cell.reason,
@@ -51,5 +67,3 @@ def expected(cell: Cell) -> Expected:
     # One function is not the GPU, whatever it says: it answers, and the rest of it is shown.
     return Expected()
 
-
-__all__ = ["AFTER", "COUNT", "INIT", "LOOKUP", "MISSING", "Expected", "expected"]

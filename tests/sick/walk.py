@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cells import AWHILE, BEFORE, DEAD, MISSING, SICK_AT, WELL_AT, Cell
+from cells import AWHILE, BEFORE, CACHED, DEAD, IDENTITY, MISSING, SICK_AT, WELL_AT, Cell
 from critical import EVERY, Judge, targeted
 from expectation import Expected, expected
 from recorded import Timelines
@@ -163,8 +163,8 @@ def _healthy(well: Seen, seen: Seen, gpu: str) -> Iterator[str]:
     """It loses nothing."""
     for when, before, now in (("middle", well.middle, seen.middle), ("end", well.end, seen.end)):
         ours, theirs = of_gpu(now, gpu), of_gpu(before, gpu)
-        if set(ours) != set(theirs):
-            yield f"{when}: healthy GPU {gpu}: {sorted(set(ours) ^ set(theirs))}"
+        if lost := set(theirs) - set(ours):
+            yield f"{when}: healthy GPU {gpu} loses {sorted(lost)}"
         name, label = "gpu_observed_seconds_total", 'signal="power"'
         observed, could = value(ours, name, label) or 0.0, value(theirs, name, label) or 0.0
         if observed < 0.95 * could or could < MIDDLE / 2:
@@ -176,14 +176,22 @@ def _befall(host: SickHost, cell: Cell) -> None:
         host.simulation.lack(cell.function)
         return
     for gpu in cell.sick:
-        for function in ("all", "lookup") if cell.function == DEAD else (cell.function,):
+        for function in _functions(cell):
             host.simulation.fail(gpu, function, cell.code)
+        for function in IDENTITY if cell.function == CACHED else ():
+            host.simulation.fail(gpu, function, 0)
 
 
 def _recover(host: SickHost, cell: Cell) -> None:
     for gpu in cell.sick:
-        for function in ("all", "lookup") if cell.function == DEAD else (cell.function,):
+        for function in _functions(cell):
             host.simulation.mend(gpu, function)
+
+
+def _functions(cell: Cell) -> tuple[str, ...]:
+    """As the simulator calls them."""
+    found = {DEAD: ("all", "lookup"), CACHED: ("all",)}
+    return found.get(cell.function, (cell.function,))
 
 
 __all__ = ["PACE", "Walk", "keys_of_series"]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+import pynvml
+
 from gpu_sentinel.catalogue import query_keys
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml.errors import UNSUPPORTED, NvmlError, typed, worst
@@ -56,6 +58,7 @@ class Probing:
         profiler: its counters of performance, where nothing else tells them.
         failures: why queries were not answered when they were asked for last, for reasons that
             may pass; by query.
+        refusals: likewise, for reasons that mean that it has no such thing.
         asked: the query that was asked last; where a call hangs, the one that hangs.
         wanted: the keys that are read where the GPU has them; None for all.
     """
@@ -76,6 +79,7 @@ class Probing:
         self.rings: tuple[Ring, ...] = ()
         self.profiler: Profiler | None = None
         self.failures: dict[str, NvmlError] = {}
+        self.refusals: dict[str, NvmlError] = {}
         self.asked = "handle"
         self._most_watts: Mapping[str, float] = {}
         self._again: list[str] = []
@@ -128,6 +132,20 @@ class Probing:
         return worst(f for q, f in self.failures.items() if q in often) or (
             None if any(self.plan.values()) else worst(self.failures.values())
         )
+
+    @property
+    def refusal(self) -> NvmlError | None:
+        """Why there is no reading at all, though each answer only says that there is no such thing.
+
+        A GPU that tells nothing is possible. One that did so before, or that does not even tell
+        who it is, does not answer.
+        """
+        if any(self.plan.values()):
+            return None
+        refusals = self.refusals.values()
+        # Some are refused by the wrapper, which always says "not supported".
+        said = worst(r for r in refusals if r.code != pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return said or worst(refusals)
 
     def _look_for(self, name: str) -> bool | None:
         """Ask for one query; None where nothing of it is missing."""
@@ -199,11 +217,14 @@ class Probing:
     def _try(self, query: str, make: Callable[[], T]) -> T | None:
         self.asked = query
         self.failures.pop(query, None)
+        self.refusals.pop(query, None)
         try:
             return make()
         except Exception as error:  # noqa: BLE001 - one query that fails costs its own keys
             failure = typed(error)
-            if failure.code not in UNSUPPORTED:
+            if failure.code in UNSUPPORTED:
+                self.refusals[query] = failure
+            else:
                 self._note(query, failure)
                 self.failures[query] = failure
             return None
