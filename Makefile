@@ -57,7 +57,7 @@ docs: $(STAMP) ## write generated pages and golden files anew
 	$(BIN)/pytest -q tests/exposition/test_golden.py \
 		tests/exposition/test_golden_dcgm.py tests/test_migration_page.py --write-golden
 
-bench: $(STAMP) ## figures for docs/performance.md; see benchmarks/README.md
+bench: $(STAMP) ## figures for docs/performance.md at no cost a call and at three; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py $(ARGS)
 	$(BIN)/python benchmarks/connections.py
 

@@ -97,8 +97,8 @@ class Client:
 def measure(subject: Subject, env: Mapping[str, str], gpus: int, seconds: float, n: int) -> Round:
     """One process of `subject`: start, idle, scraped once a second, scraped `n` times in a row."""
     result, port = Round(), free_port()
-    with _running(subject, port, env) as process, contextlib.closing(Client(port)) as client:
-        result.answer, result.readings = _start_up(subject, process, port, gpus)
+    with running(subject, port, env) as process, contextlib.closing(Client(port)) as client:
+        result.answer, result.readings = start_up(subject, process, port, gpus)
         time.sleep(SETTLE_SECONDS)
         _idle(process.pid, seconds, result)
         _scraped(process.pid, client, seconds, result)
@@ -129,8 +129,8 @@ class Pressed:
 def press(subject: Subject, env: Mapping[str, str], gpus: int, seconds: float) -> Pressed:
     """One process of `subject`, scraped all the time."""
     port = free_port()
-    with _running(subject, port, env) as process, contextlib.closing(Client(port)) as client:
-        _start_up(subject, process, port, gpus)
+    with running(subject, port, env) as process, contextlib.closing(Client(port)) as client:
+        start_up(subject, process, port, gpus)
         time.sleep(SETTLE_SECONDS)
         before = _lateness(client)
         began = time.perf_counter()
@@ -177,9 +177,10 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 @contextlib.contextmanager
-def _running(
+def running(
     subject: Subject, port: int, env: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """The exporter, as long as the block runs."""
     command = [part.replace("{port}", str(port)) for part in subject.command]
     with tempfile.TemporaryFile() as log:
         # A session of its own: Ctrl-C reaches the benchmark alone, which then stops the process.
@@ -211,7 +212,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         raise
 
 
-def _start_up(
+def start_up(
     subject: Subject, process: subprocess.Popen[bytes], port: int, gpus: int
 ) -> tuple[float, float]:
     """Seconds from now to the first 200, and to the first body with power readings of all GPUs."""

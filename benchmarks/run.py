@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import pace
 from measure import (
     SCRAPES_A_SECOND,
     BenchmarkError,
@@ -35,6 +36,10 @@ from gpu_sentinel.nvml.queries import QUERIES
 LIBRARY = "libnvidia-ml.so.1"
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "bench"
 OURS = Path(sys.executable).parent / "gpu-sentinel"
+OWN_TITLE = "gpu-sentinel"
+#: Microseconds of processor time that a call takes: real ones 2 to 140 (docs/performance.md).
+COSTS = (0, 50, 150, 500)
+MORE = (("pace_rounds", 1),)
 #: The ratios in the table: columns of ours and theirs.
 RATIOS = (
     (0, 4, "both at their default"),
@@ -68,8 +73,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         peer = args.peer or install_peer()
-        page = report(args, peer, run(args, subjects(peer)))
-        page += pressed(args)
+        page = ""
+        if not args.pace_only:
+            page = report(args, peer, run(args, subjects(peer)))
+            page += pressed(args)
+        if args.costs:
+            others = [s for s in subjects(peer) if s.title != OWN_TITLE]
+            all_ = [pace.ours(serving()), *pace.peers(others, args.go_exporter)]
+            page += pace.page(args, all_, environment, table)
     except BenchmarkError as error:
         sys.exit(f"{parser.prog}: {error}")
     except KeyboardInterrupt:
@@ -89,16 +100,27 @@ def arguments() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=10, help="idle and scraped in each round (default: 10)")
     add("--rounds", type=int, default=5, help="processes of each setting (default: 5)")
     add("--scrapes", type=int, default=200, help="in a row, in each round (default: 200)")
+    add("--costs", type=numbers, default=COSTS, metavar="N,...", help="microseconds of a call")
+    add("--pace-only", action="store_true", help="only how the pace is kept at these costs")
+    add("--pace-rounds", type=int, default=1, help="processes of each exporter at each cost")
+    add("--go-exporter", metavar="PATH", help="nvidia_gpu_exporter, to be measured at these costs")
     add("--output", type=Path, metavar="FILE", help="write the page there; default: stdout")
     return parser
 
 
+def numbers(text: str) -> tuple[int, ...]:
+    """`0,50` -> (0, 50); nothing of an empty text."""
+    return tuple(int(part) for part in text.split(",") if part)
+
+
 def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    for name, least in (("gpus", 1), ("seconds", 1), ("rounds", 1), ("scrapes", 2)):
+    for name, least in (("gpus", 1), ("seconds", 1), ("rounds", 1), ("scrapes", 2), *MORE):
         if not least <= getattr(args, name) <= 86400:
-            parser.error(f"argument --{name}: must be at least {least}")
+            parser.error(f"argument --{name.replace('_', '-')}: must be at least {least}")
     if args.peer and not (args.peer.is_file() and os.access(args.peer, os.X_OK)):
         parser.error(f"argument --peer: {args.peer} cannot be executed")
+    if args.go_exporter and not os.access(args.go_exporter, os.X_OK):
+        parser.error(f"argument --go-exporter: {args.go_exporter} cannot be executed")
     if args.output and not args.output.absolute().parent.is_dir():
         parser.error(f"argument --output: {args.output.parent} is no directory")
     if args.output and args.output.is_dir():
@@ -126,10 +148,11 @@ def install_peer() -> Path:
     return command
 
 
-def serving(interval: str) -> list[str]:
-    """Our command; `{port}` is filled in later."""
+def serving(interval: str = "") -> list[str]:
+    """Our command; `{port}` is filled in later. An interval that is given is kept at any cost."""
     address = ["--web.listen-address", "127.0.0.1:{port}"]
-    return [str(OURS), "serve", *address, "--sampler.interval", interval]
+    set_ = ["--sampler.interval", interval] if interval else []
+    return [str(OURS), "serve", *address, *set_]
 
 
 def subjects(peer: Path) -> list[Subject]:
@@ -142,15 +165,15 @@ def subjects(peer: Path) -> list[Subject]:
         "--hostname",
         "localhost",
     ]
-    ours, theirs = "gpu-sentinel", "nvitop-exporter"
+    ours, theirs = OWN_TITLE, "nvitop-exporter"
     return [
-        Subject(ours, "250 ms (default)", serving("250ms"), "gpu_power_watts"),
+        Subject(ours, "250 ms (default)", serving(), "gpu_power_watts"),
         Subject(ours, "50 ms", [*serving("50ms"), "--sampler.budget", "off"], "gpu_power_watts"),
         Subject(ours, "1 s", serving("1s"), "gpu_power_watts"),
         Subject(
             ours,
             "250 ms, all groups",
-            [*serving("250ms"), "--metrics.enable", "all"],
+            [*serving(), "--metrics.enable", "all"],
             "gpu_power_watts",
         ),
         Subject(theirs, "1 s (default)", other, "gpu_power_usage_W"),

@@ -227,6 +227,19 @@ def test_what_can_be_switched_off(off: object):
     assert settings.sampler_budget is None
     assert settings.sampler_idle_interval is None
     assert load({"sampler.budget": "2.5%"}, {}).sampler_budget == 0.025
+    assert load({"sampler.budget": "auto"}, {}).sampler_budget == "auto"
+    assert load({}, {}).sampler_budget == "auto"
+
+
+def test_what_was_set_is_known_wherever_it_was(tmp_path):
+    file = tmp_path / "gpu-sentinel.yml"
+    file.write_text("sampler: {slow-interval: 10s}")
+    flags = {"config.file": str(file), "sampler.interval": "250ms"}
+    settings = load(flags, {"GPU_SENTINEL_SAMPLER_BUDGET": "auto"})
+    assert settings.given == {
+        *("config.file", "sampler.interval", "sampler.slow-interval", "sampler.budget")
+    }
+    assert load({}, {}).given == frozenset()
 
 
 def test_names_of_another_exporter(write) -> None:

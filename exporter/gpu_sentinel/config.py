@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gpu_sentinel import durations, values, yamlfile
 from gpu_sentinel.catalogue import Selection
@@ -104,7 +104,8 @@ class Settings:
         0.25,
         "sampler.interval",
         values.duration(0.05, 10.0),
-        "Time between two readings of power, utilisation, clocks, temperature and memory.",
+        "Time between two readings of power, utilisation, clocks, temperature and memory. This "
+        "and the other intervals are kept whatever they cost where they are set.",
         metavar="DURATION",
     )
     sampler_slow_interval: float = _setting(
@@ -143,12 +144,12 @@ class Settings:
         "Time between two readings of a GPU that has done nothing for 10 seconds; off: as ever.",
         metavar="DURATION",
     )
-    sampler_budget: float | None = _setting(
-        0.01,
+    sampler_budget: float | Literal["auto"] | None = _setting(
+        "auto",
         "sampler.budget",
-        values.share_or_off,
-        "Processor time that sampling may take, of one core; off: as much as it needs, in the "
-        "driver too.",
+        values.budget,
+        "Processor time that sampling may take, of one core; auto: 5 %, or 0.1 % of all cores if "
+        "that is more; off: as much as it needs, in the driver too.",
         metavar="PERCENT",
     )
     sampler_driver_budget: float | None = _setting(
@@ -261,6 +262,8 @@ class Settings:
         "How log lines are written.",
         metavar="FORMAT",
     )
+    #: Names of the settings that were set, by a flag, in the environment or in the file.
+    given: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def selection(self) -> Selection:
@@ -274,7 +277,9 @@ class Settings:
         )
 
 
-SETTINGS: Mapping[str, Field[Any]] = {f.metadata["name"]: f for f in fields(Settings)}
+SETTINGS: Mapping[str, Field[Any]] = {
+    f.metadata["name"]: f for f in fields(Settings) if "name" in f.metadata
+}
 
 
 def env_name(name: str) -> str:
@@ -299,7 +304,8 @@ def load(flags: Mapping[str, object], env: Mapping[str, str]) -> Settings:
     if "config.file" in from_file:
         raise ConfigError(f"{path}: config.file: a file cannot name another one: remove the key")
     merged = from_file | from_env | found
-    settings = Settings(**{SETTINGS[name].name: value for name, value in merged.items()})
+    known = {SETTINGS[name].name: value for name, value in merged.items()}
+    settings = Settings(**known, given=frozenset(merged))
     _check_intervals(settings)
     return settings
 

@@ -27,8 +27,9 @@ from gpu_sentinel.exposition import (
 )
 from gpu_sentinel.host.name import node_name
 from gpu_sentinel.machine import machine
+from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import CallStats, Driver
-from gpu_sentinel.sampling import Budget, Inventory, Pace, SnapshotStore
+from gpu_sentinel.sampling import Budget, Inventory, Pace, SnapshotStore, automatic_cpu
 from gpu_sentinel.signals import caught
 from gpu_sentinel.statuspage import status_page
 from gpu_sentinel.web.access import Access, WebConfigError, load_access
@@ -241,8 +242,18 @@ class Daemon:
             raise ConfigError(str(error)) from None
 
 
+#: The setting of each tier's interval.
+_INTERVALS = {
+    "sampler.interval": Tier.FAST,
+    "sampler.slow-interval": Tier.SLOW,
+    "sampler.buffers-interval": Tier.BUFFERS,
+    "sampler.profiling-interval": Tier.PROFILING,
+    "sampler.static-interval": Tier.STATIC,
+}
+
+
 def _pace(settings: Settings) -> Pace:
-    unlimited = settings.sampler_budget is None
+    cpu = automatic_cpu() if settings.sampler_budget == "auto" else settings.sampler_budget
     return Pace(
         fast=settings.sampler_interval,
         slow=settings.sampler_slow_interval,
@@ -250,8 +261,7 @@ def _pace(settings: Settings) -> Pace:
         static=settings.sampler_static_interval,
         profiling=settings.sampler_profiling_interval,
         idle=settings.sampler_idle_interval,
-        budget=Budget(
-            settings.sampler_budget, None if unlimited else settings.sampler_driver_budget
-        ),
+        budget=Budget(cpu, None if cpu is None else settings.sampler_driver_budget),
         distributions=settings.sampler_distributions or "distributions" in settings.metrics_enable,
+        kept=frozenset(tier for name, tier in _INTERVALS.items() if name in settings.given),
     )

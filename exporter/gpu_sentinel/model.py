@@ -97,6 +97,7 @@ class DeviceSnapshot:
         interval: seconds between two passes of the fast tier, as they are made now.
         samples: passes of the fast tier that brought readings, since the exporter started.
         overruns: ticks of the fast tier that were skipped, since the exporter started.
+        lost_samples: the driver's samples that it overwrote before they were read, by signal.
     """
 
     id: DeviceId
@@ -108,6 +109,7 @@ class DeviceSnapshot:
     interval: float = 0.0
     samples: int = 0
     overruns: int = 0
+    lost_samples: Mapping[str, int] = field(default_factory=dict)
     tiers: Mapping[Tier, TierSample] = field(default_factory=dict)
 
 

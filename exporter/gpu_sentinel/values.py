@@ -103,6 +103,11 @@ def share_or_off(value: object) -> float | None:
     return float(match[1]) / 100
 
 
+def budget(value: object) -> float | str | None:
+    """As `share_or_off`, or `auto`."""
+    return "auto" if value == "auto" else share_or_off(value)
+
+
 def whole(low: int, high: int) -> Callable[[object], int]:
     """A whole number between two limits."""
 

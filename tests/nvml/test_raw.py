@@ -134,7 +134,8 @@ def test_fields_have_return_codes_of_their_own(machine):
     simulation, device = machine
     simulation.gpus[0].overrides.clear()
     wanted = [pynvml.NVML_FI_DEV_POWER_INSTANT, 9999, pynvml.NVML_FI_DEV_MEMORY_TEMP]
-    answers = raw.fields(device._handle, [(number, 0, float, None) for number in wanted])()
+    buffer = raw.FieldBuffer(device._handle, [(number, 0) for number in wanted])
+    answers = raw.fields(buffer, [(float, None)] * len(wanted))()
     assert isinstance(answers[0], float)
     assert isinstance(answers[1], pynvml.NVMLError)
     assert isinstance(answers[2], float)
@@ -151,9 +152,71 @@ def test_buffer_is_emptied_by_its_timestamps(machine):
     assert len(batch.samples) == 10
     assert batch.interval == pytest.approx(0.1)
     assert ring.drain(lambda: now[0]).samples == ()
+    assert batch.lost == 0
+    assert ring.longest == pytest.approx(6.0), "half of 120 samples, one every 100 ms"
     # More than it holds is lost to everyone.
     now[0] = 181.0
-    assert len(ring.drain(lambda: now[0]).samples) == 120
+    known = batch.samples[-1][0]
+    batch = ring.drain(lambda: now[0])
+    assert len(batch.samples) == 120
+    assert batch.lost == round((batch.samples[-1][0] - known) / 0.1) - 120
+    assert batch.lost > 870
+    now[0] = 182.0
+    assert ring.drain(lambda: now[0]).lost == 0
+
+
+def test_what_a_buffer_pauses_is_not_lost(machine):
+    """A GPU that is idle measures no utilisation."""
+    simulation, device = machine
+    now = [200.0]
+    simulation._clock = lambda: now[0]
+    ring = Ring(device._handle, "utilization.gpu", (0.0, 1.0))
+    assert ring.longest == pytest.approx(1.2), "the shortest that is known, as long as it is new"
+    kept = list(ring._read(0))
+    later = [(t + 60_000_000, v) for t, v in kept[:20]]
+    ring._read = lambda newest: later if newest else kept
+    ring.drain(lambda: now[0])
+    now[0] = 260.0
+    batch = ring.drain(lambda: now[0])
+    assert len(batch.samples) == 20
+    assert batch.lost == 0
+
+
+def test_queries_for_fields_share_a_call(machine):
+    _, device = machine
+    wanted = (
+        (pynvml.NVML_FI_DEV_POWER_INSTANT,),
+        (pynvml.NVML_FI_DEV_POWER_AVERAGE, 9999),
+        (pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION,),
+    )
+    buffers = [raw.FieldBuffer(device._handle, [(n, 0) for n in numbers]) for numbers in wanted]
+    reads = [raw.fields(buffer, [(float, None)] * len(buffer.items)) for buffer in buffers]
+    alone = [read() for read in reads]
+    assert isinstance(alone[1][1], pynvml.NVMLError)
+    shared = raw.SharedFields(device._handle, buffers)
+    calls: list[int] = []
+    function = shared._call
+
+    def counted(*arguments: Any) -> int:
+        calls.append(arguments[1])
+        return function(*arguments)
+
+    shared._call = counted
+    for buffer in buffers:
+        buffer._call = counted
+    shared.expect([buffers[0], buffers[2]])
+    for read, before in zip((reads[0], reads[2]), (alone[0], alone[2]), strict=True):
+        assert read() == before
+    assert calls == [4], "one call, from the first to the last"
+    assert reads[0]() == alone[0]
+    assert reads[1]()[0] == alone[1][0]
+    assert calls == [4, 1, 2], "each by itself again"
+    shared.expect(buffers)
+    reads[1]()
+    shared.expect(buffers)
+    for read in reads:
+        read()
+    assert calls == [4, 1, 2, 4, 4], "what was not fetched is not taken for new"
 
 
 def test_buffer_of_a_board_without_one(machine):

@@ -70,7 +70,8 @@ OWN: tuple[Metric, ...] = (
     _own(
         "gpu_sentinel_sample_interval_seconds",
         Kind.GAUGE,
-        "Time between two passes of the fast tier, as they are made now.",
+        "Time between two readings of what has peaks, as they are made now: of power, utilisation, "
+        "memory and clock events, the one that is read least often.",
         *_GPU,
     ),
     _own(
@@ -78,6 +79,13 @@ OWN: tuple[Metric, ...] = (
         Kind.COUNTER,
         "Passes of the fast tier that were left out because an earlier one took too long.",
         *_GPU,
+    ),
+    _own(
+        "gpu_sentinel_driver_samples_lost_total",
+        Kind.COUNTER,
+        "The driver's own samples of a signal that it overwrote before they were read.",
+        *_GPU,
+        "signal",
     ),
     _own(
         "gpu_sentinel_stalls_total",
@@ -120,7 +128,12 @@ OWN: tuple[Metric, ...] = (
         "How often an interval was stretched or shortened to make use of the budget.",
         "direction",
     ),
-    _own("gpu_sentinel_nvml_calls_total", Kind.COUNTER, "Calls to the driver.", "query"),
+    _own(
+        "gpu_sentinel_nvml_calls_total",
+        Kind.COUNTER,
+        "Calls to the driver; one that answers several queries counts for each.",
+        "query",
+    ),
     _own(
         "gpu_sentinel_nvml_call_seconds_total",
         Kind.COUNTER,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import Field, fields
+from dataclasses import Field
 from typing import Any, TypeVar
 
 import click
@@ -51,7 +51,7 @@ def _default(field: Field[Any]) -> str:
 
 def given(arguments: Mapping[str, object]) -> dict[str, object]:
     """The flags that were given, by setting name."""
-    by_field = {f.name: f.metadata["name"] for f in fields(Settings)}
+    by_field = {f.name: name for name, f in SETTINGS.items()}
     return {
         by_field[key]: value
         for key, value in arguments.items()

@@ -123,6 +123,9 @@ def _rows(workings: Workings, snapshot: Snapshot, now: float) -> Mapping[str, It
         "gpu_sentinel_samples_total": [(gpu, d.samples) for gpu, d in gpus],
         "gpu_sentinel_sample_interval_seconds": [(gpu, d.interval) for gpu, d in gpus],
         "gpu_sentinel_overruns_total": [(gpu, d.overruns) for gpu, d in gpus],
+        "gpu_sentinel_driver_samples_lost_total": [
+            ((*gpu, signal), lost) for gpu, d in gpus for signal, lost in d.lost_samples.items()
+        ],
         "gpu_sentinel_stalls_total": _one(workings.stalls.count),
         "gpu_sentinel_stalled_seconds_total": _one(workings.stalls.seconds),
         "gpu_sentinel_sampler_cpu_seconds_total": _one(workings.sampler_cpu()),

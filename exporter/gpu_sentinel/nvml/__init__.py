@@ -14,6 +14,7 @@ from gpu_sentinel.nvml.gpm import Profile, Profiler
 from gpu_sentinel.nvml.library import Loader
 from gpu_sentinel.nvml.mig import MIG_DEVICE_KEYS, MIG_INSTANCE_KEYS, Mig, MigDevice, MigReader
 from gpu_sentinel.nvml.probing import Bound
+from gpu_sentinel.nvml.raw import FieldBuffer, SharedFields
 from gpu_sentinel.nvml.rings import RINGS, Batch, Ring
 from gpu_sentinel.nvml.stats import CallStats, Cost, Recorder
 
@@ -29,6 +30,7 @@ __all__ = [
     "Driver",
     "DriverGoneError",
     "EventSet",
+    "FieldBuffer",
     "GpuLostError",
     "Loader",
     "Mig",
@@ -39,6 +41,7 @@ __all__ = [
     "Profiler",
     "Recorder",
     "Ring",
+    "SharedFields",
     "UnexpectedError",
     "worst",
 ]

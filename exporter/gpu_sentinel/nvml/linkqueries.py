@@ -16,7 +16,7 @@ from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import raw
 from gpu_sentinel.nvml.errors import UNSUPPORTED
 from gpu_sentinel.nvml.query import Call, Field, Query, Reader, attempt_number, unsupported
-from gpu_sentinel.nvml.raw import Answer, Handle, Read
+from gpu_sentinel.nvml.raw import Answer, FieldBuffer, Handle, Read
 from gpu_sentinel.nvml.units import kibi, mega
 from gpu_sentinel.windows import Unwrapped
 
@@ -70,7 +70,8 @@ class PcieBytes:
                 counters.append(counter)
         if not kept:
             raise pynvml.NVMLError(why)
-        read_fields = raw.timed_fields(handle, [number for number, _ in kept])
+        buffer = FieldBuffer(handle, [(number, 0) for number, _ in kept])
+        read_fields = raw.timed_fields(buffer)
 
         def read() -> Sequence[Answer]:
             return [
@@ -78,7 +79,7 @@ class PcieBytes:
                 for counter, answer in zip(counters, read_fields(), strict=True)
             ]
 
-        return Reader(self.name, self.tier, tuple(key for _, key in kept), read)
+        return Reader(self.name, self.tier, tuple(key for _, key in kept), read, buffer)
 
 
 def _counted(counter: Unwrapped, answer: tuple[float, float] | Exception) -> Answer:
@@ -150,13 +151,13 @@ class LinkFields:
         """See `Query.bind`: keeps the fields that at least one link has."""
         links = range(_links(handle, self.count))
         asked = [(f, link) for f in self.fields if f.key in wanted for link in links]
-        answers = raw.fields(handle, [(f.id, n, f.convert, f.value_type) for f, n in asked])()
+        answers = _fields(handle, asked)()
         have = [pair for pair, a in zip(asked, answers, strict=True) if not unsupported(a)]
         if not have:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
         keys = tuple(dict.fromkeys(f.key for f, _ in have))
         places = [(keys.index(f.key), link) for f, link in have]
-        flat = raw.fields(handle, [(f.id, n, f.convert, f.value_type) for f, n in have])
+        flat = _fields(handle, have)
         told: Sequence[Answer] = ()
         grouped: Sequence[Answer] = ()
 
@@ -173,6 +174,12 @@ class LinkFields:
             return grouped
 
         return Reader(self.name, self.tier, keys, read)
+
+
+def _fields(handle: Handle, wanted: Sequence[tuple[Field, int]]) -> Read:
+    """What reads these fields of these links."""
+    buffer = FieldBuffer(handle, [(f.id, link) for f, link in wanted])
+    return raw.fields(buffer, [(f.convert, f.value_type) for f, _ in wanted])
 
 
 NVLINK_TOTALS = (

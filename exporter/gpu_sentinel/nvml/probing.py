@@ -15,7 +15,7 @@ from gpu_sentinel.nvml.errors import UNSUPPORTED, NvmlError, typed, worst
 from gpu_sentinel.nvml.gpm import GPM_KEYS, Profiler
 from gpu_sentinel.nvml.powerlimits import most_watts
 from gpu_sentinel.nvml.query import Query, Reader
-from gpu_sentinel.nvml.raw import Answer, Handle, Read
+from gpu_sentinel.nvml.raw import Answer, FieldBuffer, Handle, Read, SharedFields
 from gpu_sentinel.nvml.rings import RINGS, Ring
 from gpu_sentinel.nvml.stats import Cost, Recorder
 
@@ -38,6 +38,7 @@ class Bound:
         cost: counts its calls.
         checks: its keys with their plausible ranges.
         told: the answers that were taken last, where they are still what is known.
+        fields: see `Reader`.
     """
 
     query: str
@@ -47,6 +48,7 @@ class Bound:
     cost: Cost
     checks: tuple[Check, ...]
     told: Sequence[Answer] | None = None
+    fields: FieldBuffer | None = None
 
 
 class Probing:
@@ -114,6 +116,8 @@ class Probing:
             looked = self._look_for(name)
             found |= looked is True
             asked += looked is not None
+        if found:
+            self._share_fields()
         return found
 
     def looking(self) -> bool:
@@ -146,6 +150,12 @@ class Probing:
         # Some are refused by the wrapper, which always says "not supported".
         said = worst(r for r in refusals if r.code != pynvml.NVML_ERROR_NOT_SUPPORTED)
         return said or worst(refusals)
+
+    def _share_fields(self) -> None:
+        """Let the queries for fields that are read often share their calls."""
+        buffers = [bound.fields for bound in self.plan[Tier.FAST] if bound.fields is not None]
+        if len(buffers) > 1:
+            SharedFields(self._handle, buffers)
 
     def _look_for(self, name: str) -> bool | None:
         """Ask for one query; None where nothing of it is missing."""
@@ -207,7 +217,9 @@ class Probing:
     def _bound(self, reader: Reader) -> Bound:
         checks = tuple((key, *self._valid(key)) for key in reader.keys)
         cost = self._recorder.cost(reader.query)
-        return Bound(reader.query, reader.tier, reader.keys, reader.read, cost, checks)
+        return Bound(
+            reader.query, reader.tier, reader.keys, reader.read, cost, checks, fields=reader.fields
+        )
 
     def _valid(self, key: str) -> tuple[float, float]:
         """The range in which a reading is believed, of this board."""

@@ -13,17 +13,22 @@ import pynvml
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import raw
 from gpu_sentinel.nvml.errors import UNSUPPORTED
-from gpu_sentinel.nvml.raw import Answer, Handle, Read
+from gpu_sentinel.nvml.raw import Answer, FieldBuffer, Handle, Read
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A call that this device supports: `read()` answers for `keys`, in their order."""
+    """A call that this device supports: `read()` answers for `keys`, in their order.
+
+    Attributes:
+        fields: what it fills where it asks for fields, which may share a call with others.
+    """
 
     query: str
     tier: Tier
     keys: tuple[str, ...]
     read: Read
+    fields: FieldBuffer | None = None
 
 
 class Query(Protocol):
@@ -120,8 +125,9 @@ class FieldBatch:
         kept = [f for f, v in zip(asked, values, strict=True) if v.nvmlReturn not in UNSUPPORTED]
         if not kept:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-        read = raw.fields(handle, [(f.id, f.scope, f.convert, f.value_type) for f in kept])
-        return Reader(self.name, self.tier, tuple(f.key for f in kept), read)
+        buffer = FieldBuffer(handle, [(f.id, f.scope) for f in kept])
+        read = raw.fields(buffer, [(f.convert, f.value_type) for f in kept])
+        return Reader(self.name, self.tier, tuple(f.key for f in kept), read, buffer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +194,8 @@ def signed_field(handle: Handle, field_id: int) -> float:
     Raises:
         pynvml.NVMLError: not supported, or failed.
     """
-    (answer,) = raw.fields(handle, [(field_id, 0, float, pynvml.NVML_VALUE_TYPE_SIGNED_INT)])()
+    buffer = FieldBuffer(handle, [(field_id, 0)])
+    (answer,) = raw.fields(buffer, [(float, pynvml.NVML_VALUE_TYPE_SIGNED_INT)])()
     if not isinstance(answer, float):
         raise (
             answer

@@ -171,27 +171,102 @@ def _layout(kind: type[ctypes.Structure], names: Sequence[str]) -> struct.Struct
     return struct.Struct(layout)
 
 
+class FieldBuffer:
+    """The fields of one query, which come with one call; see `share`.
+
+    Attributes:
+        items: what the driver fills.
+        shared: with whom it shares calls, None while it does not.
+    """
+
+    __slots__ = ("_call", "_handle", "items", "shared")
+
+    def __init__(self, handle: Handle, wanted: Sequence[tuple[int, int]]) -> None:
+        """`wanted` has number and scope of each field."""
+        self._call = function("nvmlDeviceGetFieldValues")
+        self._handle = handle
+        self.items: Any = (pynvml.c_nvmlFieldValue_t * len(wanted))()
+        for item, (field_id, scope) in zip(self.items, wanted, strict=True):
+            item.fieldId, item.scopeId = field_id, scope
+        self.shared: SharedFields | None = None
+
+    def fill(self) -> None:
+        """Ask the driver, unless another query has just done that for this one, too.
+
+        Raises:
+            pynvml.NVMLError: the whole call failed.
+        """
+        shared = self.shared
+        if shared is not None and shared.answers(self):
+            return
+        if code := self._call(self._handle, len(self.items), self.items):
+            raise pynvml.NVMLError(code)
+
+
+class SharedFields:
+    """Queries for fields of one GPU that may be answered by one call: their buffers in a row."""
+
+    def __init__(self, handle: Handle, buffers: Sequence[FieldBuffer]) -> None:
+        size = sizeof(pynvml.c_nvmlFieldValue_t)
+        count = sum(len(buffer.items) for buffer in buffers)
+        self._call = function("nvmlDeviceGetFieldValues")
+        self._handle = handle
+        self._items: Any = (pynvml.c_nvmlFieldValue_t * count)()
+        self._starts: dict[FieldBuffer, int] = {}
+        self._due: Sequence[FieldBuffer] = ()
+        self._ahead: set[FieldBuffer] = set()
+        start = 0
+        for buffer in buffers:
+            kind = type(buffer.items)
+            place = kind.from_buffer(self._items, start * size)
+            ctypes.memmove(place, buffer.items, sizeof(kind))
+            buffer.items, buffer.shared = place, self
+            self._starts[buffer] = start
+            start += len(place)
+
+    def expect(self, due: Sequence[FieldBuffer]) -> None:
+        """These are read next, each once: the first one is to ask for all of them."""
+        self._due = due
+        self._ahead.clear()
+
+    def answers(self, buffer: FieldBuffer) -> bool:
+        """Whether a buffer is filled with what was just answered, which counts once.
+
+        Raises:
+            pynvml.NVMLError: the whole call failed.
+        """
+        if buffer in self._ahead:
+            self._ahead.remove(buffer)
+            return True
+        due, self._due = self._due, ()
+        if buffer not in due:
+            return False
+        starts = [self._starts[b] for b in due]
+        first = min(starts)
+        last = max(start + len(b.items) for b, start in zip(due, starts, strict=True))
+        place = byref(self._items, first * sizeof(pynvml.c_nvmlFieldValue_t))
+        if code := self._call(self._handle, last - first, place):
+            raise pynvml.NVMLError(code)
+        self._ahead.update(b for b in due if b is not buffer)
+        return True
+
+
 def fields(
-    handle: Handle, wanted: Sequence[tuple[int, int, Callable[[float], float], int | None]]
+    buffer: FieldBuffer, wanted: Sequence[tuple[Callable[[float], float], int | None]]
 ) -> Read:
     """Several fields in one call, each with a return code of its own.
 
     Args:
-        handle: the device.
-        wanted: number, scope, conversion, and value type of each; None for the type that the
-            driver gives.
+        buffer: of these fields.
+        wanted: conversion and value type of each; None for the type that the driver gives.
     """
     count = len(wanted)
-    buffer = (pynvml.c_nvmlFieldValue_t * count)()
-    for item, (field_id, scope, _, _) in zip(buffer, wanted, strict=True):
-        item.fieldId, item.scopeId = field_id, scope
-    call = function("nvmlDeviceGetFieldValues")
     layout = struct.Struct("<" + _FIELD * count)
-    if layout.size != sizeof(buffer):
+    if layout.size != sizeof(buffer.items):
         raise RuntimeError("nvmlFieldValue_t is not laid out as nvml.h says")
     slots = [
         (3 * i, convert, None if kind is None else decoder(kind))
-        for i, (_, _, convert, kind) in enumerate(wanted)
+        for i, (convert, kind) in enumerate(wanted)
     ]
 
     last: tuple[int, ...] = ()
@@ -199,9 +274,8 @@ def fields(
 
     def read() -> Sequence[Answer]:
         nonlocal last, answers
-        if code := call(handle, count, buffer):
-            raise pynvml.NVMLError(code)
-        flat = layout.unpack(buffer)
+        buffer.fill()
+        flat = layout.unpack(buffer.items)
         if flat == last:
             return answers
         last = flat
@@ -222,19 +296,13 @@ def fields(
     return read
 
 
-def timed_fields(
-    handle: Handle, wanted: Sequence[int]
-) -> Callable[[], list[tuple[float, float] | Exception]]:
+def timed_fields(buffer: FieldBuffer) -> Callable[[], list[tuple[float, float] | Exception]]:
     """Several fields in one call, each with the driver's time of its value.
 
     Returns:
         A function that gives, for each, the seconds of the driver's clock (0 where it does not
         tell) and the value in the driver's unit, or an error.
     """
-    buffer = (pynvml.c_nvmlFieldValue_t * len(wanted))()
-    for item, number_ in zip(buffer, wanted, strict=True):
-        item.fieldId = number_
-    call = function("nvmlDeviceGetFieldValues")
 
     def one(item: Any) -> tuple[float, float] | Exception:
         if item.nvmlReturn or item.valueType not in _DECODE:
@@ -243,20 +311,20 @@ def timed_fields(
         return item.timestamp / 1e6, float(_DECODE[item.valueType](item.value.ullVal))
 
     def read() -> list[tuple[float, float] | Exception]:
-        if code := call(handle, len(buffer), buffer):
-            raise pynvml.NVMLError(code)
-        return [one(item) for item in buffer]
+        buffer.fill()
+        return [one(item) for item in buffer.items]
 
     return read
 
 
-def samples(handle: Handle, kind: int) -> Callable[[int], list[tuple[int, float]]]:
+def samples(handle: Handle, kind: int) -> tuple[Callable[[int], list[tuple[int, float]]], int]:
     """One of the driver's sample buffers.
 
     Returns:
         A function that takes the timestamp of the newest sample that is known already, and
         gives newer ones as (timestamp in microseconds, value in the driver's unit), in the
-        driver's order; none where there are none.
+        driver's order; none where there are none. And how many samples the buffer holds, 0 where
+        the driver does not say.
 
     Raises:
         pynvml.NVMLError: this GPU has no such buffer.
@@ -268,7 +336,8 @@ def samples(handle: Handle, kind: int) -> Callable[[int], list[tuple[int, float]
     if code not in (pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND):
         raise pynvml.NVMLError(code)
     # NOT_FOUND is an empty buffer, as on an idle GPU; none is larger than 120 today.
-    capacity = min(max(count.value, _CAPACITY), _MOST_SAMPLES)
+    told = 0 if code else count.value
+    capacity = min(max(told, _CAPACITY), _MOST_SAMPLES)
     buffer = (pynvml.c_nvmlSample_t * capacity)()
     view = memoryview(buffer).cast("B")
 
@@ -283,4 +352,4 @@ def samples(handle: Handle, kind: int) -> Callable[[int], list[tuple[int, float]
         filled = view[: min(count.value, capacity) * _SAMPLE.size]
         return [(t, decode(raw)) for t, raw in _SAMPLE.iter_unpack(filled)]
 
-    return read
+    return read, told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -27,6 +27,15 @@ _SLACK = 5.0
 #: A buffer that brought nothing so often is looked at from its start: its clock may have been
 #: set back, and then nothing would ever be newer than what was seen last.
 _SILENT = 3
+#: The smallest span that is known: 120 samples, one every 20 ms. nvidia-smi -q tells of 119 power
+#: samples in 2.38 s; other boards measure every 100 ms (arXiv 2312.02741).
+_CAPACITY, _INTERVAL = 120, 0.02
+#: A buffer is full where it brings this share of what it holds: drivers fall short by one.
+_FULL = 0.9
+#: Samples whose times differ by more than so many intervals are not neighbours.
+_NEIGHBOURS = 1.5
+#: An interval counts as another one where it differs by more than this share.
+_STEADY = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +47,13 @@ class Batch:
             was not plausible is left out.
         interval: seconds between two samples, as far as they tell.
         rejected: samples that were not plausible, or all where their times make no sense.
+        lost: samples before these that the driver overwrote before they were read.
     """
 
     samples: tuple[tuple[float, float], ...] = ()
     interval: float = math.inf
     rejected: int = 0
+    lost: int = 0
 
 
 class Ring:
@@ -60,11 +71,21 @@ class Ring:
         kind, self._convert = RINGS[key]
         self.key = key
         self._low, self._high = valid
-        self._read = raw.samples(handle, kind)
+        self._read, told = raw.samples(handle, kind)
+        self._capacity = told or _CAPACITY
         self._newest: int | None = None
         self._drained = 0.0
         self._silent = 0
         self._interval = math.inf
+
+    @property
+    def longest(self) -> float:
+        """Seconds between two readings beyond which the driver may overwrite what is unread.
+
+        Half of the span, so that one reading may be late by as much as it.
+        """
+        interval = _INTERVAL if math.isinf(self._interval) else self._interval
+        return self._capacity * interval / 2
 
     def drain(self, clock: Callable[[], float] = time.monotonic) -> Batch:
         """What the driver has measured since the last call; the first one only finds the end.
@@ -94,8 +115,22 @@ class Ring:
         self._newest = times[-1]
         if len(fresh) > 1:
             steps = sorted(b - a for a, b in pairwise(times[1:]))
-            self._interval = steps[len(steps) // 2] / 1e6
+            interval = steps[len(steps) // 2] / 1e6
+            if not abs(interval - self._interval) <= _STEADY * interval:
+                self._interval = interval
         converted = ((t / 1e6, self._convert(v)) for t, v in fresh)
         # A list first: each tuple made by a generator adds one to the interpreter's free list.
         kept = [(t, v) for t, v in converted if self._low <= v <= self._high]
-        return Batch(tuple(kept), self._interval, len(fresh) - len(kept))
+        rejected = len(fresh) - len(kept)
+        return Batch(tuple(kept), self._interval, rejected, self._lost(times, len(fresh)))
+
+    def _lost(self, times: Sequence[int], fresh: int) -> int:
+        """How many samples the driver has overwritten since the newest one that was known.
+
+        Where the buffer is not full, a pause is the driver's: it measures no utilisation while a
+        GPU is idle.
+        """
+        pause = (times[1] - times[0]) / 1e6
+        if fresh < _FULL * self._capacity or pause <= _NEIGHBOURS * self._interval:
+            return 0
+        return round(pause / self._interval) - 1

@@ -1,6 +1,6 @@
 """The threads that sample, and the inventory that owns them."""
 
-from gpu_sentinel.sampling.governor import Budget, Governor
+from gpu_sentinel.sampling.governor import Budget, Governor, automatic_cpu
 from gpu_sentinel.sampling.health import HANG_SECONDS
 from gpu_sentinel.sampling.inventory import Inventory
 from gpu_sentinel.sampling.lending import Lending
@@ -20,4 +20,5 @@ __all__ = [
     "SnapshotStore",
     "Stalls",
     "XidState",
+    "automatic_cpu",
 ]

@@ -1,19 +1,29 @@
-"""Keeps what the sampler costs within a budget, by reading less often what is dearest."""
+"""Keeps what the sampler costs within a budget, by reading less often what is worth least."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+
+from gpu_sentinel.model import Tier
+from gpu_sentinel.sampling.worth import ORDER, RANKS, TIERS, Rank
 
 log = logging.getLogger(__name__)
 
 #: Between two decisions.
 PERIOD_SECONDS = 10.0
-#: An interval is stretched by powers of two up to this.
-MOST = 64
 #: A stretched interval is shortened when the costs would stay below this share of the budget.
-_RELAX = 0.7
+_RELAX = 0.9
+#: What is left to everything else, of the budget, when set intervals use more than the rest of it:
+#: who wants power every 50 ms has not asked to miss errors of the memory.
+_SPARED = 0.25
+#: A query that costs less than this share of what is to be saved is left alone at first.
+_LITTLE = 0.01
+#: The default budget: of one core, or of all cores together, whichever is more.
+_OF_ONE, _OF_ALL = 0.05, 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +35,17 @@ class Budget:
         driver: time inside the driver, for each GPU.
     """
 
-    cpu: float | None = 0.01
+    cpu: float | None = _OF_ONE
     driver: float | None = 0.05
+
+
+def automatic_cpu(cores: int | None = None) -> float:
+    """The share of one core that sampling may take where nothing else was set.
+
+    Args:
+        cores: how many there are; by default those that this process may run on.
+    """
+    return max(_OF_ONE, _OF_ALL * (cores or len(os.sched_getaffinity(0))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,56 +71,116 @@ class Usage:
         return cpu, inside / budget.driver if budget.driver else 0.0
 
 
-def decide(usage: Usage, budget: Budget, factors: Mapping[str, int]) -> dict[str, int]:
+class _Load:
+    """What each query uses of the two budgets, and how much that may be in all.
+
+    Attributes:
+        parts: by resource (processor, driver): query -> share of the budget.
+        limits: by resource; 1 where no set interval takes its toll.
+    """
+
+    def __init__(self, usage: Usage, budget: Budget, kept: AbstractSet[Tier]) -> None:
+        cpu, driver = usage.shares(budget)
+        # What is not spent in the driver is ours, and every call causes as much of it as any other.
+        calls = max(sum(usage.calls.values()), 1e-9)
+        ours = max(usage.cpu - sum(usage.seconds.values()), 0.0) / calls
+        costs = {q: usage.seconds[q] + ours * n for q, n in usage.calls.items()}
+        self.parts = (_divided(cpu, costs), _divided(driver, usage.seconds))
+        self.limits = [
+            max(1.0, sum(part for q, part in parts.items() if TIERS.get(q) in kept) + _SPARED)
+            for parts in self.parts
+        ]
+
+    @property
+    def raised(self) -> bool:
+        """Whether set intervals use so much that the budget cannot be kept."""
+        return max(self.limits) > 1.0
+
+    def over(self) -> list[float]:
+        """By how much the limit of each resource is passed."""
+        return [sum(p.values()) - limit for p, limit in zip(self.parts, self.limits, strict=True)]
+
+    def scale(self, query: str, by: float) -> None:
+        """Make this query so much dearer."""
+        for parts in self.parts:
+            if query in parts:
+                parts[query] *= by
+
+    def fits_doubled(self, query: str) -> bool:
+        """Whether there is room, with some to spare, to make a query twice as often."""
+        return all(
+            sum(parts.values()) + parts.get(query, 0.0) <= _RELAX * limit
+            for parts, limit in zip(self.parts, self.limits, strict=True)
+        )
+
+
+def _divided(whole: float, weights: Mapping[str, float]) -> dict[str, float]:
+    total = sum(weights.values())
+    return {query: whole * weight / total for query, weight in weights.items()} if total else {}
+
+
+def decide(
+    usage: Usage,
+    budget: Budget,
+    factors: Mapping[str, int],
+    kept: AbstractSet[Tier] = frozenset(),
+) -> dict[str, int]:
     """By how much each query's interval is to be stretched from now on.
 
-    The dearest query first, until what is left is estimated to fit; where everything fits well,
-    the cheapest stretched one is read more often again, one a period.
+    What is worth least first, and of that the dearest, until what is left is estimated to fit;
+    where everything fits well, intervals are halved again, those of what is worth most first.
 
     Args:
         usage: what was used with `factors`.
         budget: what may be used.
         factors: query -> how much its interval is stretched; 1 where it is not here.
+        kept: tiers whose interval was set, and is not stretched.
     """
-    wanted = dict(factors)
-    cpu, driver = usage.shares(budget)
-    if max(cpu, driver) <= 1.0:
-        _relax(usage, budget, wanted)
+    wanted = {q: f for q, f in factors.items() if TIERS.get(q) not in kept}
+    load = _Load(usage, budget, kept)
+    excess = max(load.over())
+    if excess <= 0.0:
+        _relax(usage, load, wanted)
         return wanted
-    # What is not spent in the driver is ours, and every call causes as much of it as any other.
-    calls = max(sum(usage.calls.values()), 1e-9)
-    ours = max(usage.cpu - sum(usage.seconds.values()), 0.0) / calls
-    costs = {q: usage.seconds[q] + ours * n for q, n in usage.calls.items()}
-    inside = dict(usage.seconds)
-    while max(cpu, driver) > 1.0:
-        ranking = costs if cpu >= driver else inside
-        open_ = [q for q in ranking if wanted.get(q, 1) < MOST and ranking[q] > 0.0]
-        if not open_:
-            break
-        dearest = max(open_, key=lambda q: (ranking[q], q))
-        wanted[dearest] = wanted.get(dearest, 1) * 2
-        cpu -= costs[dearest] / 2 / budget.cpu if budget.cpu else 0.0
-        driver -= inside[dearest] / 2 / max(usage.gpus, 1) / budget.driver if budget.driver else 0.0
-        costs[dearest] /= 2
-        inside[dearest] /= 2
+    for least in (_LITTLE * excess, 0.0):
+        for rank in ORDER:
+            _stretch(rank, load, wanted, kept, least)
     return wanted
 
 
-def _relax(usage: Usage, budget: Budget, wanted: dict[str, int]) -> None:
-    stretched = [q for q, factor in wanted.items() if factor > 1 and q in usage.calls]
-    if not stretched:
-        return
-    cheapest = min(stretched, key=lambda q: (usage.seconds[q], q))
-    calls = max(sum(usage.calls.values()), 1e-9)
-    more = usage.calls[cheapest] / calls
-    twice = Usage(
-        usage.cpu * (1 + more),
-        usage.gpus,
-        usage.calls,
-        {**usage.seconds, cheapest: 2 * usage.seconds[cheapest]},
-    )
-    if max(twice.shares(budget)) <= _RELAX:
-        wanted[cheapest] //= 2
+def _stretch(
+    rank: Rank, load: _Load, wanted: dict[str, int], kept: AbstractSet[Tier], least: float
+) -> None:
+    """Stretch queries of one rank that cost more than `least`, until it fits."""
+    while max(over := load.over()) > 0.0:
+        parts = load.parts[over.index(max(over))]
+        open_ = [
+            q
+            for q, part in parts.items()
+            if part > least
+            and RANKS.get(q) is rank
+            and TIERS[q] not in kept
+            and wanted.get(q, 1) < rank.most
+        ]
+        if not open_:
+            return
+        dearest = max(open_, key=lambda q: (parts[q], q))
+        wanted[dearest] = wanted.get(dearest, 1) * 2
+        load.scale(dearest, 0.5)
+
+
+def _relax(usage: Usage, load: _Load, wanted: dict[str, int]) -> None:
+    """Halve what fits, each query once; what was not called is not known to fit."""
+    for rank in reversed(ORDER):
+        stretched = [
+            q
+            for q, factor in wanted.items()
+            if factor > 1 and RANKS.get(q) is rank and usage.calls.get(q, 0.0) > 0.0
+        ]
+        for query in sorted(stretched, key=lambda q: (usage.seconds.get(q, 0.0), q)):
+            if load.fits_doubled(query):
+                wanted[query] //= 2
+                load.scale(query, 2.0)
 
 
 class Governor:
@@ -119,9 +198,10 @@ class Governor:
         self.version = 0
         self.changes = {"stretched": 0, "shortened": 0}
         self.usage = {"cpu": 0.0, "driver": 0.0}
+        self._exceeded = False
 
-    def period(self, usage: Usage, budget: Budget) -> None:
-        """Look at what one period has cost."""
+    def period(self, usage: Usage, budget: Budget, kept: AbstractSet[Tier] = frozenset()) -> None:
+        """Look at what one period has cost; `kept` as in `decide`."""
         self.usage = {
             "cpu": usage.cpu,
             "driver": sum(usage.seconds.values()) / max(usage.gpus, 1),
@@ -129,7 +209,8 @@ class Governor:
         if budget.cpu is None and budget.driver is None:
             wanted: dict[str, int] = {}
         else:
-            wanted = decide(usage, budget, self.factors)
+            wanted = decide(usage, budget, self.factors, kept)
+        self._tell_exceeded(_Load(usage, budget, kept), kept)
         wanted = {query: factor for query, factor in wanted.items() if factor > 1}
         if wanted == self.factors:
             return
@@ -140,14 +221,20 @@ class Governor:
             self.changes["stretched" if after > before else "shortened"] += 1
             log.info(
                 "query is read less often" if after > before else "query is read more often",
-                extra={
-                    "fields": {
-                        "query": query,
-                        "interval_factor": after,
-                        "cpu": f"{usage.cpu:.2%}",
-                        "driver": f"{self.usage['driver']:.2%}",
-                    }
-                },
+                extra={"fields": {"query": query, "interval_factor": after} | self._shown()},
             )
         self.factors = wanted
         self.version += 1
+
+    def _tell_exceeded(self, load: _Load, kept: AbstractSet[Tier]) -> None:
+        """Say once that the intervals that were set cost more than the budget allows."""
+        exceeded, self._exceeded = self._exceeded, load.raised
+        if self._exceeded and not exceeded:
+            tiers = ", ".join(sorted(tier.value for tier in kept))
+            log.warning(
+                "intervals that were set are kept, though they exceed the budget",
+                extra={"fields": {"tiers": tiers} | self._shown()},
+            )
+
+    def _shown(self) -> dict[str, object]:
+        return {resource: f"{share:.2%}" for resource, share in self.usage.items()}

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from gpu_sentinel.nvml import CallStats
 from gpu_sentinel.sampling.governor import PERIOD_SECONDS, Governor, Usage
 from gpu_sentinel.sampling.pace import Pace
 
+#: What it costs to find the GPUs is paid once, in this time, and no reason to read them less.
+SETTLE_SECONDS = 2.0
 #: Not about reading a GPU again and again.
 _ONCE = frozenset({"init", "count", "shutdown", "handle"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The last period in which a query was made.
+
+    Attributes:
+        at: its end.
+        used: calls and seconds in it.
+        rate: the same, a second, since the period before in which it was made.
+    """
+
+    at: float
+    used: tuple[int, float]
+    rate: tuple[float, float]
 
 
 class Meter:
@@ -30,43 +48,80 @@ class Meter:
         self._stats = stats
         self._governor = governor
         self._clock = clock
+        self._settled: float | None = None
         self._since: float | None = None
         self._cpu = 0.0
         self._lanes_cpu = 0.0
-        self._calls: dict[str, int] = {}
-        self._seconds: dict[str, float] = {}
+        #: Calls and seconds of each query until the last period.
+        self._before: dict[str, tuple[int, float]] = {}
+        self._last: dict[str, _Last] = {}
 
     def look(self, gpus: int, pace: Callable[[], Pace], lanes_cpu: float) -> None:
         """Called by the keeper; `lanes_cpu` begins at 0 with every driver."""
         if lanes_cpu < self._lanes_cpu:
             self._lanes_cpu = 0.0
-            self._since = None
+            self._settled = self._since = None
+            self._last.clear()
         self.cpu += lanes_cpu - self._lanes_cpu
         self._lanes_cpu = lanes_cpu
         now = self._clock()
-        if self._since is None:
-            # What it costs to find the GPUs is paid once, and no reason to read them less.
+        if self._settled is None:
+            self._settled = now + SETTLE_SECONDS
+        elif now < self._settled:
+            return
+        elif self._since is None:
             self._start(now)
         elif now - self._since >= PERIOD_SECONDS:
-            usage = self._usage(now - self._since, gpus)
-            self._governor.period(usage, pace().budget)
+            usage = self._usage(now, self._since, gpus)
+            wanted = pace()
+            self._governor.period(usage, wanted.budget, wanted.kept)
             self._start(now)
 
     def _start(self, now: float) -> None:
         self._since, self._cpu = now, self.cpu
         costs = self._stats.total().costs
-        self._calls = {q: c.calls for q, c in costs.items()}
-        self._seconds = {q: c.seconds - c.stuck for q, c in costs.items()}
+        self._before = {q: (c.calls, c.seconds - c.stuck) for q, c in costs.items()}
 
-    def _usage(self, elapsed: float, gpus: int) -> Usage:
-        costs = {q: c for q, c in self._stats.total().costs.items() if q not in _ONCE}
-        return Usage(
-            (self.cpu - self._cpu) / elapsed,
-            gpus,
-            {q: (c.calls - self._calls.get(q, 0)) / elapsed for q, c in costs.items()},
+    def _usage(self, now: float, since: float, gpus: int) -> Usage:
+        """What was used since the last period, with rare calls spread over the time between."""
+        used: dict[str, tuple[float, float]] = {}
+        spread: dict[str, tuple[float, float]] = {}
+        for query, cost in self._stats.total().costs.items():
+            if query in _ONCE:
+                continue
+            calls, seconds = self._before.get(query, (0, 0.0))
             # To ask less often would not make a driver that hung answer.
-            {
-                q: (c.seconds - c.stuck - self._seconds.get(q, 0.0)) / elapsed
-                for q, c in costs.items()
-            },
+            grown = cost.calls - calls, cost.seconds - cost.stuck - seconds
+            used[query] = grown[0] / (now - since), grown[1] / (now - since)
+            last = self._last.get(query)
+            if grown[0]:
+                began = since if last is None else last.at
+                rate = grown[0] / (now - began), grown[1] / (now - began)
+                self._last[query] = _Last(now, grown, rate)
+                spread[query] = rate
+            elif last is not None:
+                # It comes again after at least as long as it has not come for.
+                elapsed = now - last.at
+                calls, seconds = last.used
+                rate = last.rate
+                spread[query] = min(rate[0], calls / elapsed), min(rate[1], seconds / elapsed)
+        cpu = (self.cpu - self._cpu) / (now - since)
+        # What is not spent in the driver is ours, and every call causes as much of it as any other.
+        ours = max(cpu - _seconds(used), 0.0) / max(_calls(used), 1e-9)
+        whole = _seconds(used) + ours * _calls(used)
+        if whole > 0.0:
+            cpu *= (_seconds(spread) + ours * _calls(spread)) / whole
+        return Usage(
+            cpu,
+            gpus,
+            {query: calls for query, (calls, _) in spread.items()},
+            {query: seconds for query, (_, seconds) in spread.items()},
         )
+
+
+def _calls(costs: Mapping[str, tuple[float, float]]) -> float:
+    return sum(calls for calls, _ in costs.values())
+
+
+def _seconds(costs: Mapping[str, tuple[float, float]]) -> float:
+    return sum(seconds for _, seconds in costs.values())

@@ -27,6 +27,7 @@ class Pace:
         budget: what all of it may cost.
         distributions: whether distributions are kept.
         profiling: of the profiling tier, and of the memory of MIG instances.
+        kept: the tiers whose interval was set: it is kept whatever that costs.
     """
 
     fast: float = 0.25
@@ -37,6 +38,7 @@ class Pace:
     budget: Budget = field(default_factory=Budget)
     distributions: bool = False
     profiling: float = 1.0
+    kept: frozenset[Tier] = frozenset()
 
     def lifetime(self, tier: Tier, interval: float) -> float:
         """Seconds after which a reading that is taken every `interval` is too old to be shown."""

@@ -23,6 +23,8 @@ class Readings:
         fresh: tiers that have answered since they were last shown.
         failures: what was not answered since this was cleared, and why.
         recovered: what was answered again, likewise.
+        lost: signals of which the driver began to overwrite samples before they were read (how
+            many), or of which all are read again (0), likewise.
     """
 
     def __init__(self, device: Device, history: History, clock: Callable[[], float]) -> None:
@@ -30,6 +32,7 @@ class Readings:
         self.fresh: set[Tier] = set()
         self.failures: list[tuple[Slot, NvmlError]] = []
         self.recovered: list[Slot] = []
+        self.lost: list[tuple[str, int]] = []
         self._device = device
         self._history = history
         self._clock = clock
@@ -116,6 +119,10 @@ class Readings:
         batch: Batch | None = None if isinstance(drained, NvmlError) else drained
         self._history.drain(now, ring.key, batch, self.values[Tier.BUFFERS], self.values[Tier.FAST])
         self.fresh.add(Tier.BUFFERS)
+        if batch is not None:
+            signal = self._history.signals[ring.key]
+            if signal.miss(batch.lost):
+                self.lost.append((signal.key, batch.lost))
         return failure
 
     def _profile(self, slot: Slot, profiler: Profiler) -> NvmlError | None:

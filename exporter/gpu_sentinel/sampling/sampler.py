@@ -258,8 +258,7 @@ class DeviceSampler:
         if self.known is not None:
             self.known.history.show_reset(now, wall, readings.values[Tier.FAST])
         for tier in readings.fresh:
-            slow = schedule.slowest(tier) if tier is Tier.PROFILING else schedule.period
-            lifetime = pace.lifetime(tier, slow)
+            lifetime = pace.lifetime(tier, schedule.slowest(tier))
             self._tiers[tier] = TierSample(now, wall, lifetime, readings.values[tier].copy())
         if readings.values[Tier.FAST].get(UTILIZATION) != 0.0:
             self._working_at = now
@@ -272,10 +271,21 @@ class DeviceSampler:
             self._retry_wait = RETRY_SECONDS
             if self.known is not None:
                 self.known.answers()
-        self._publish(schedule.period)
+        self._publish(schedule.slowest(Tier.FAST))
 
     def _notice(self, readings: Readings) -> None:
-        """Ask for more after a reset, and after the fabric has changed."""
+        """Ask for more after a reset, and after the fabric has changed; tell what was lost."""
+        for signal, lost in readings.lost:
+            if lost:
+                self._log(
+                    logging.WARNING,
+                    "driver overwrote samples before they were read",
+                    signal=signal,
+                    samples=lost,
+                )
+            else:
+                self._log(logging.INFO, "driver's samples are read in time again", signal=signal)
+        readings.lost.clear()
         fabric = tuple(readings.values[Tier.SLOW].get(key) for key in _FABRIC)
         reset = readings.values[Tier.FAST].get(RESET)
         if (self._fabric and fabric != self._fabric) or reset != self._reset:
@@ -296,6 +306,7 @@ class DeviceSampler:
             interval=interval,
             samples=known.history.samples,
             overruns=known.history.overruns,
+            lost_samples=known.history.lost(),
             tiers={} if known.lost else self._tiers.copy(),
         )
         self._around.store.put_device(snapshot, self._around.session)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gpu_sentinel.model import Tier
-from gpu_sentinel.nvml import Bound, Device, Profiler, Ring
+from gpu_sentinel.nvml import Bound, Device, FieldBuffer, Profiler, Ring, SharedFields
 from gpu_sentinel.sampling.counters import COUNTERS
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.pace import GAUGE_SECONDS, PUBLISH_SECONDS, Pace
-from gpu_sentinel.sampling.signals import ENERGY, HOT, REASONS, WARM, History, Signal
+from gpu_sentinel.sampling.signals import (
+    ENERGY,
+    HOT,
+    REASONS,
+    UTILIZATION,
+    WARM,
+    History,
+    Signal,
+)
 
 #: A query that fails is asked for as ever at first, then after 1, 2, 4 seconds, up to this. So one
 #: that always fails costs next to nothing, and one that works again is there soon.
@@ -39,6 +47,7 @@ class Slot:
         told, seen: the answer that was taken in last, and until when it was the same.
         repeated: it was the same since it was taken in.
         failures: how often in a row it was not answered.
+        longest: of a sample buffer: what `Ring.longest` said last.
     """
 
     query: str
@@ -58,6 +67,7 @@ class Slot:
     seen: float = 0.0
     repeated: bool = False
     failures: int = 0
+    longest: float = 0.0
 
     @property
     def put_off(self) -> bool:
@@ -101,6 +111,15 @@ def _slots(device: Device, history: History) -> Iterator[Slot]:
         yield Slot(f"samples.{ring.key}", Tier.BUFFERS, ring=ring)
     if device.profiler is not None:
         yield Slot(device.profiler.query, Tier.PROFILING, profiler=device.profiler)
+
+
+def _in_time(interval: float, longest: float, fast: float) -> float:
+    """An interval of a sample buffer that is not beyond `longest`, on the grid of the passes."""
+    if math.ceil(interval / fast - _EPSILON) * fast <= longest:
+        return interval
+    if fast <= longest:
+        return math.floor(longest / fast + _EPSILON) * fast
+    return fast / math.ceil(fast / longest - _EPSILON)
 
 
 _NONE: list[Slot] = []
@@ -178,11 +197,17 @@ class Schedule:
         self._pace, self._version, self._idle, self._sources = pace, version, idle, sources
         fast = max(pace.fast, pace.idle or 0.0) if idle else pace.fast
         for slot in self.slots:
-            factor = governor.factors.get(slot.query, 1)
+            # What was set is kept; so is the interval of an idle GPU, which must have been set.
+            stretched = slot.tier not in pace.kept and not (idle and slot.tier is Tier.FAST)
+            factor = governor.factors.get(slot.query, 1) if stretched else 1
             slot.interval = self._interval(slot, pace, fast) * factor
+            if slot.ring is not None and not idle:
+                slot.interval = _in_time(slot.interval, slot.ring.longest, fast)
             if not slot.put_off:
                 slot.due = min(slot.due, self.deadline + slot.interval)
-        self.period = max(fast, min((s.interval for s in self.slots), default=fast))
+        self.period = min((s.interval for s in self.slots), default=fast)
+        if idle:
+            self.period = max(fast, self.period)
         self.always = [
             s for s in self.slots if s.interval <= self.period and s.bound and not s.put_off
         ]
@@ -199,8 +224,26 @@ class Schedule:
         others = [s for s in self._others if s.due <= until]
         for slot in others:
             slot.due = self.deadline + slot.interval
+            if slot.tier is Tier.FAST:
+                # On a grid of their own, so that those that can share a call meet.
+                slot.due = math.floor(slot.due / slot.interval + _EPSILON) * slot.interval
+            if slot.ring is not None and slot.ring.longest != slot.longest:
+                slot.longest = slot.ring.longest
+                self._pace = None  # it has told how often it is filled: adapt to that
         self._next_other = min((s.due for s in self._others), default=math.inf)
+        self._share(others)
         return others
+
+    def _share(self, others: Sequence[Slot]) -> None:
+        """Let queries for fields that are due together share a call."""
+        due: dict[SharedFields, list[FieldBuffer]] = {}
+        for slot in (*self.always, *others):
+            buffer = slot.bound.fields if slot.bound else None
+            if buffer is not None and buffer.shared is not None:
+                due.setdefault(buffer.shared, []).append(buffer)
+        for shared, buffers in due.items():
+            if len(buffers) > 1:
+                shared.expect(buffers)
 
     def advance(self, now: float) -> int:
         """Set the next deadline, on the grid and after `now`; returns how many were missed."""
@@ -214,14 +257,26 @@ class Schedule:
         return missed
 
     def slowest(self, tier: Tier) -> float:
-        """Seconds between two readings of what is read least often in a tier."""
-        return max((s.interval for s in self.slots if s.tier is tier), default=self.period)
+        """Seconds between two readings of what is read least often in a tier.
+
+        Of the fast tier: among what has peaks that the driver's own samples do not hold.
+        """
+        slots = [s for s in self.slots if s.tier is tier]
+        if tier is Tier.FAST:
+            slots = [s for s in slots if self._peaks(s)] or slots
+        return max((s.interval for s in slots), default=self.period)
+
+    def _peaks(self, slot: Slot) -> bool:
+        return bool(slot.hot) and not slot.hot <= self._history.sources
 
     def _interval(self, slot: Slot, pace: Pace, fast: float) -> float:
         if slot.tier is Tier.FAST:
-            if slot.hot and not slot.hot <= self._history.sources:
+            if self._peaks(slot):
                 return fast
-            return max(fast, PUBLISH_SECONDS if slot.warm or slot.hot else GAUGE_SECONDS)
+            # The driver renews utilisation every 1/6 to 1 s (nvml.h, nvmlUtilization_t), and where
+            # its samples are read, all that is wanted of the call is the gauge.
+            gauge = UTILIZATION in slot.hot or not (slot.warm or slot.hot)
+            return max(fast, GAUGE_SECONDS if gauge else PUBLISH_SECONDS)
         if slot.tier is Tier.BUFFERS:
             return max(pace.buffers, fast)
         if slot.tier is Tier.PROFILING:

@@ -27,6 +27,8 @@ MOST_WATTS = 10_000.0
 REASONS = tuple(f"clocks_event_reasons.{reason}" for reason in CLOCK_EVENT_REASONS)
 #: Readings of a buffer in a row that bring nothing before the polls take over.
 SILENT_READINGS = 3
+#: Readings of a buffer in a row that miss nothing before it counts as read in time again.
+COMPLETE_READINGS = 30
 
 _MINIMA, _MAXIMA = frozenset(keys_of(Op.MIN)), frozenset(keys_of(Op.MAX))
 _INTEGRALS, _OBSERVED = frozenset(keys_of(Op.INTEGRAL)), frozenset(keys_of(Op.OBSERVED))
@@ -57,6 +59,8 @@ class Signal:
         "integral",
         "key",
         "levels",
+        "lost",
+        "missing",
         "ring",
         "silent",
     )
@@ -65,6 +69,10 @@ class Signal:
         self.key = key
         self.held = 0.0
         self.ring = False
+        #: Samples that the driver overwrote unread; None while it is not known to keep any.
+        self.lost: int | None = None
+        #: While there are some: for how many readings more that counts as going on.
+        self.missing = 0
         self.silent = 0
         self.integral = Integral()
         self.extremes = SlidingExtremes(WINDOW_SECONDS) if key in _MINIMA | _MAXIMA else None
@@ -103,14 +111,12 @@ class Signal:
         if not self.ring:
             self.show_integral(values)
 
-    def drained(self, t: float, samples: Sequence[tuple[float, float]], interval: float) -> None:
-        """Take what the driver's buffer brought at time `t`.
-
-        Args:
-            t: monotonic seconds.
-            samples: (seconds on the buffer's clock, value), times rising; may be empty.
-            interval: seconds between two of them.
-        """
+    def drained(self, t: float, batch: Batch) -> None:
+        """Take what the driver's buffer brought at time `t` (monotonic seconds)."""
+        samples = batch.samples
+        if batch.lost:
+            # Nobody knows what was in between; that must be a gap however short it was.
+            self.integral.restart()
         if not samples:
             self.silent += 1
             if self.silent >= SILENT_READINGS:
@@ -124,7 +130,7 @@ class Signal:
             self.integral.restart()
             samples = samples[-1:]
         # Buffers are filled on time, so half an interval is more than enough of tolerance.
-        max_gap = 2.5 * interval
+        max_gap = 2.5 * batch.interval
         for at, value in samples:
             elapsed = self.integral.add(at, value, max_gap)
             if elapsed and self.levels is not None:
@@ -133,6 +139,13 @@ class Signal:
             values = [value for _, value in samples]
             self.extremes.add(t, min(values))
             self.extremes.add(t, max(values))
+
+    def miss(self, lost: int) -> bool:
+        """Count samples that the driver overwrote unread; True where that begins or ends."""
+        self.lost = (self.lost or 0) + lost
+        before = self.missing
+        self.missing = COMPLETE_READINGS if lost else max(before - 1, 0)
+        return bool(before) != bool(self.missing)
 
     def unplug(self) -> None:
         """The buffer is not there any more: polls take over, after a gap."""
@@ -204,6 +217,10 @@ class History:
         for signal in self.signals.values():
             signal.distribute(on)
 
+    def lost(self) -> dict[str, int]:
+        """The samples that the driver overwrote unread, by signal of which it keeps samples."""
+        return {key: s.lost for key, s in self.signals.items() if s.lost is not None}
+
     def unplug(self) -> None:
         """The driver was let go of: its sample buffers begin anew, and its counters may."""
         self.energy.unplug()
@@ -239,10 +256,7 @@ class History:
         """
         signal = self.signals[key]
         was = signal.ring
-        if batch is None:
-            signal.drained(t, (), 0.0)
-        else:
-            signal.drained(t, batch.samples, batch.interval)
+        signal.drained(t, Batch() if batch is None else batch)
         if signal.ring:
             signal.show_integral(values)
         if signal.ring != was:
