@@ -43,6 +43,9 @@ IDENTITY = ("nvmlDeviceGetUUID", "nvmlDeviceGetPciInfo_v3", "nvmlDeviceGetName")
 #: In place of a code: the library does not have the function at all.
 MISSING = 0
 
+#: Where each cell is walked, because most is at stake; the other functions take turns.
+WHOLE = (ALL, DEAD, CACHED)
+
 
 @dataclass(frozen=True, order=True)
 class Cell:
@@ -89,7 +92,7 @@ def every(function: str) -> Iterator[Cell]:
         for moment in MOMENTS:
             for which in WHICH:
                 yield Cell(function, code, moment, which)
-    if function not in (ALL, DEAD, CACHED):
+    if function not in WHOLE:
         for which in (ONLY, BOTH):
             yield Cell(function, MISSING, BEFORE, which)
 

@@ -14,12 +14,15 @@ from critical import asked_by_critical
 from gpu_sentinel.catalogue import METRICS
 from gpu_sentinel.exposition import DeviceRenderer
 from gpu_sentinel.exposition.formats import TEXT
+from gpu_sentinel.nvml.gpm import GPM_KEYS
+from gpu_sentinel.nvml.probing import GPM
+from gpu_sentinel.nvml.queries import QUERIES
 from gpu_sentinel.sampling import Pace
 from gpu_sentinel.simulator.oddanswers import OddAnswers
 from simulatedhost import SimulatedHost
 
 #: A pass costs real time, and what is asserted here does not need four in a second.
-PACE = Pace(fast=3.0, slow=20.0, buffers=6.0, profiling=20.0)
+PACE = Pace(fast=4.0, slow=30.0, buffers=8.0, profiling=30.0)
 
 Page = dict[str, str]
 #: The asked query and the moment of each call of a function, by GPU and function.
@@ -124,6 +127,17 @@ def running(board: str, gpus: int, folder: Path) -> Iterator[SickHost]:
 
 
 @cache
-def keys_of_series() -> dict[str, frozenset[str]]:
-    """By metric: the readings from which it is made."""
+def _metrics() -> dict[str, frozenset[str]]:
     return {m.name: frozenset({*m.series.values(), *m.needs}) for m in METRICS}
+
+
+def keys_of_metric(name: str) -> frozenset[str]:
+    """The readings from which a metric is made."""
+    return _metrics().get(name, frozenset())
+
+
+def keys_of_queries(names: set[str]) -> set[str]:
+    """The readings that these queries answer."""
+    found = {key for query in QUERIES if query.name in names for key in query.keys}
+    found |= {name.removeprefix("samples.") for name in names if name.startswith("samples.")}
+    return found | (set(GPM_KEYS) if GPM in names else set())

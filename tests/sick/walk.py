@@ -12,7 +12,7 @@ from cells import AWHILE, BEFORE, CACHED, DEAD, IDENTITY, MISSING, SICK_AT, WELL
 from critical import EVERY, Judge, targeted
 from expectation import Expected, expected
 from recorded import Timelines
-from sickhost import PACE, Asked, Page, SickHost, keys_of_series, of_gpu, running, value
+from sickhost import Asked, Page, SickHost, keys_of_metric, keys_of_queries, of_gpu, running, value
 
 from gpu_sentinel.sampling.schedule import FAILURES
 
@@ -25,6 +25,10 @@ MIDDLE = 45.0
 MOST_ASKED = FAILURES + math.ceil(math.log2(END)) + math.ceil(math.log2(END / 2)) + 2
 #: Where no GPU answers NVML is initialised anew, and the GPUs looked up, after 8, 16, ... seconds.
 MOST_ASKED_ANEW = 2 * MOST_ASKED
+#: The metrics that say who a GPU is.
+INFO = {"gpu_info", "gpu_board_info", "gpu_fabric_info"}
+#: What two GPUs can do together.
+OF_PAIRS = "gpu_p2p_peers"
 
 
 @dataclass
@@ -50,7 +54,7 @@ class Walk:
     """Runs hosts of one kind of board.
 
     Attributes:
-        functions: what the exporter calls there: the functions, by the queries in which it does.
+        functions: what the exporter calls there, and for which queries.
     """
 
     def __init__(self, board: str, folder: Path, judge: Judge) -> None:
@@ -89,7 +93,7 @@ class Walk:
             if want.driver:
                 reason = "" if when == "end" and want.ends else want.reason
                 yield from _state(page, gpu, reason, lost=want.lost and bool(reason), when=when)
-        if want.driver and not want.reason:
+        if want.driver and not want.reason and cell.function != CACHED:
             yield from self._rest(cell, seen, gpu)
         yield from self._cost(cell, want, seen, int(gpu))
 
@@ -98,13 +102,14 @@ class Walk:
         queries = self.functions[cell.function]
         page = seen.middle
         missing = set(of_gpu(self._well[cell.gpus].middle, gpu)) - set(of_gpu(page, gpu))
-        blind = {s for s in missing if not self._from(s, queries)}
-        if blind:
-            yield f"is not there any more: {sorted(blind)}"
-
-    def _from(self, series: str, queries: set[str]) -> bool:
-        """Whether a series may come from one of these queries."""
-        return True
+        here = {series.partition("{")[0] for series in page}
+        keys = keys_of_queries(queries)
+        for series in sorted(missing):
+            name = series.partition("{")[0]
+            if name in INFO and cell.moment == BEFORE and name in here:
+                continue  # a part of who it is, that it has never told
+            if not keys & keys_of_metric(name):
+                yield f"{series} is not there any more"
 
     def _cost(self, cell: Cell, want: Expected, seen: Seen, gpu: int) -> Iterator[str]:
         most = MOST_ASKED_ANEW if want.reason else MOST_ASKED
@@ -163,7 +168,8 @@ def _healthy(well: Seen, seen: Seen, gpu: str) -> Iterator[str]:
     """It loses nothing."""
     for when, before, now in (("middle", well.middle, seen.middle), ("end", well.end, seen.end)):
         ours, theirs = of_gpu(now, gpu), of_gpu(before, gpu)
-        if lost := set(theirs) - set(ours):
+        lost = {s for s in theirs.keys() - ours.keys() if not s.startswith(OF_PAIRS)}
+        if lost:
             yield f"{when}: healthy GPU {gpu} loses {sorted(lost)}"
         name, label = "gpu_observed_seconds_total", 'signal="power"'
         observed, could = value(ours, name, label) or 0.0, value(theirs, name, label) or 0.0
@@ -194,4 +200,3 @@ def _functions(cell: Cell) -> tuple[str, ...]:
     return found.get(cell.function, (cell.function,))
 
 
-__all__ = ["PACE", "Walk", "keys_of_series"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
-
-import pynvml
 
 from gpu_sentinel.catalogue import query_keys
 from gpu_sentinel.model import Tier
@@ -146,10 +145,9 @@ class Probing:
         """
         if any(self.plan.values()):
             return None
-        refusals = self.refusals.values()
-        # Some are refused by the wrapper, which always says "not supported".
-        said = worst(r for r in refusals if r.code != pynvml.NVML_ERROR_NOT_SUPPORTED)
-        return said or worst(refusals)
+        # What most of them say: some are refused by the wrapper, which has words of its own.
+        codes = Counter(refusal.code for refusal in self.refusals.values())
+        return worst(r for r in self.refusals.values() if r.code == codes.most_common(1)[0][0])
 
     def _share_fields(self) -> None:
         """Let the queries for fields that are read often share their calls."""
