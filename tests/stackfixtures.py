@@ -1,15 +1,12 @@
-"""The stack's own components, a real mail server and a real HTTP endpoint."""
+"""The stack's own components, a real mail server and a real webhook."""
 
 from __future__ import annotations
 
 import email
 import email.policy
-import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from aiosmtpd.controller import Controller
 from gpu_sentinel.stack import programs
 from gpu_sentinel.stack.plan import Notifications, Plan
 from gpu_sentinel.stack.process import Component
+from webhooks import WebhookReceiver
 
 
 class Inbox:
@@ -27,15 +25,11 @@ class Inbox:
 
     def __init__(self, smtp_port: int) -> None:
         self.mails: list[tuple[float, EmailMessage]] = []
-        self.hooks: list[tuple[float, dict[str, Any]]] = []
-        self.refuse = False
         self._smtp = Controller(self, hostname="127.0.0.1", port=smtp_port, ready_timeout=60.0)
         self._smtp.start()
         self.smarthost = f"127.0.0.1:{smtp_port}"
-        self._web = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._web.server_port}/"
-        self._thread = threading.Thread(target=self._web.serve_forever, args=(0.1,))
-        self._thread.start()
+        self._webhook = WebhookReceiver()
+        self.url = self._webhook.url
 
     async def handle_MAIL(self, _server, _session, envelope, address, options) -> str:  # noqa: N802
         if self.refuse:
@@ -49,21 +43,17 @@ class Inbox:
         self.mails.append((time.time(), message))
         return "250 OK"
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        inbox = self
+    @property
+    def refuse(self) -> bool:
+        return self._webhook.refuse
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(500 if inbox.refuse else 200)
-                self.end_headers()
-                if not inbox.refuse:
-                    inbox.hooks.append((time.time(), json.loads(body)))
+    @refuse.setter
+    def refuse(self, refuse: bool) -> None:
+        self._webhook.refuse = refuse
 
-            def log_message(self, *_) -> None:
-                pass
-
-        return Handler
+    @property
+    def hooks(self) -> list[tuple[float, dict[str, Any]]]:
+        return [(posted.time, posted.content) for posted in self._webhook.got]
 
     def mail(self, subject: str) -> EmailMessage | None:
         return next((m for _, m in self.mails if subject in m["Subject"]), None)
@@ -76,9 +66,7 @@ class Inbox:
 
     def close(self) -> None:
         self._smtp.stop()
-        self._web.shutdown()
-        self._web.server_close()
-        self._thread.join()
+        self._webhook.close()
 
 
 class Stack:
@@ -131,6 +119,13 @@ def _answers(url: str) -> bool:
         return requests.get(url, timeout=10).ok
     except requests.RequestException:
         return False
+
+
+@pytest.fixture
+def webhook() -> Iterator[WebhookReceiver]:
+    receiver = WebhookReceiver()
+    yield receiver
+    receiver.close()
 
 
 @pytest.fixture

@@ -119,14 +119,14 @@ def test_late_driver(serve, eventually):
     exporter = serve(
         SCENARIO
         + "  - {at: 0s, do: uninstall-driver}\n"
-        + "  - {at: 12s, do: load-driver, version: 590.48.01}\n"
+        + "  - {at: 20s, do: load-driver, version: 590.48.01}\n"
     )
+    eventually(lambda: "not installed" in exporter.get("/").text, 5, "it says why")
     page = exporter.page()
     assert page.value("gpu_sentinel_nvml_up") == 0
     assert page.value("gpu_devices") is None
     assert page.value("gpu_expected_devices") == 3
-    assert "not installed" in exporter.get("/").text
-    eventually(lambda: len(powered(exporter)) == 3, 14, "all are there")
+    eventually(lambda: len(powered(exporter)) == 3, 22, "all are there")
 
 
 def test_driver_reload_with_another_version(serve, eventually):

@@ -88,11 +88,14 @@ def _patiently(call: Callable[[], T]) -> T:
 def diagnose(settings: Settings, machine: Machine) -> Iterator[Finding]:
     """Look at everything that `serve` needs, in the order in which it needs it."""
     yield from _configuration(settings)
+    running = False
     for address in settings.web_listen_address:
-        yield _port(address, settings.web_telemetry_path)
+        finding, ours = _port(address, settings.web_telemetry_path)
+        running |= ours
+        yield finding
     if machine.kernel_log is not None:
         yield _kernel_log(machine.kernel_log)
-    yield from _driver(settings, machine)
+    yield from _driver(settings, machine, running=running)
 
 
 def _configuration(settings: Settings) -> Iterator[Finding]:
@@ -109,15 +112,16 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
                 yield Finding("web configuration", f"{path} is valid")
 
 
-def _port(address: str, path: str) -> Finding:
+def _port(address: str, path: str) -> tuple[Finding, bool]:
+    """Whether it is free, and whether an exporter of this kind has it."""
     try:
         probe_address(address)
     except ListenError as error:
         found = exporter_at(address, path)
         if found is not None:
-            return Finding("port", f"{address} is in use by {found}: it runs already")
-        return Finding("port", str(error), "choose another with --web.listen-address")
-    return Finding("port", f"{address} is free")
+            return Finding("port", f"{address} is in use by {found}: it runs already"), True
+        return Finding("port", str(error), "choose another with --web.listen-address"), False
+    return Finding("port", f"{address} is free"), False
 
 
 def _kernel_log(path: Path) -> Finding:
@@ -144,7 +148,7 @@ def _kernel_log(path: Path) -> Finding:
     return Finding("XIDs", found, "" if right else "compare its lines with docs/kernel-log.md")
 
 
-def _driver(settings: Settings, machine: Machine) -> Iterator[Finding]:
+def _driver(settings: Settings, machine: Machine, *, running: bool) -> Iterator[Finding]:
     driver = Driver(CallStats(), machine.loader, keys_needed(settings.selection.metrics()))
     try:
         info = _patiently(driver.open)
@@ -155,7 +159,7 @@ def _driver(settings: Settings, machine: Machine) -> Iterator[Finding]:
         )
         return
     except NvmlError as error:
-        yield Finding("driver", str(error), _remedy())
+        yield Finding("driver", str(error), _remedy(running=running))
         return
     source = f"simulated ({machine.scenario}), " if machine.scenario else ""
     yield Finding(
@@ -231,8 +235,14 @@ def _number(settings: Settings, machine: Machine, count: int) -> Finding:
     )
 
 
-def _remedy() -> str:
+def _remedy(*, running: bool) -> str:
     """What to do about a driver that cannot be opened, by what else is there."""
+    if not _KERNEL_MODULE.exists() and running:
+        # Another would find the port taken.
+        return (
+            "install the NVIDIA driver; `gpu-sentinel status` shows the GPUs, which may be "
+            "simulated, of the exporter that runs already"
+        )
     if not _KERNEL_MODULE.exists():
         return "install the NVIDIA driver, or try without a GPU: gpu-sentinel serve --simulate"
     if not os.access(_CONTROL_DEVICE, os.R_OK | os.W_OK):

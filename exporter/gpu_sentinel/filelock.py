@@ -5,12 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 #: In a data directory: held by `gpu-sentinel up`, or by who must keep it out.
 UP_LOCK = "up.lock"
+#: How often to look whether somebody has let go.
+_LOOK_SECONDS = 0.05
 
 
 class HeldError(Exception):
@@ -26,8 +29,12 @@ class HeldError(Exception):
 
 
 @contextmanager
-def held(path: Path) -> Iterator[int]:
+def held(path: Path, wait: float = 0.0) -> Iterator[int]:
     """Lock a folder, or a file that is made if need be; gives its open number.
+
+    Args:
+        path: the folder or the file.
+        wait: seconds within which another process may let go of it.
 
     Raises:
         HeldError: another process holds it.
@@ -35,13 +42,22 @@ def held(path: Path) -> Iterator[int]:
     """
     number = _folder(path) if path.is_dir() else _file(path)
     try:
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HeldError(_said(number)) from None
+        deadline = time.monotonic() + wait
+        while not _locked(number):
+            if time.monotonic() >= deadline:
+                raise HeldError(_said(number))
+            time.sleep(_LOOK_SECONDS)
         yield number
     finally:
         os.close(number)
+
+
+def _locked(number: int) -> bool:
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _folder(path: Path) -> int:

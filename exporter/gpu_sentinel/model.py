@@ -58,6 +58,47 @@ def stand_in(index: int, address: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose work a process is, or who has a GPU for himself.
+
+    Attributes:
+        kind: `pod`, `slurm_job`, `container`, `unit`, `user` or `none`.
+        name: `namespace/pod`, the job id, the container's name or short id, the unit, the user.
+    """
+
+    kind: str = "none"
+    name: str = "unattributed"
+    k8s_namespace: str = ""
+    k8s_pod: str = ""
+    k8s_container: str = ""
+    slurm_job: str = ""
+    slurm_step: str = ""
+    slurm_account: str = ""
+    user: str = ""
+
+
+#: Who is not known.
+NOBODY = Owner()
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """A GPU, or a GPU instance of it, that somebody holds, whether he uses it or not.
+
+    Attributes:
+        device: as the source names it: a UUID of a GPU or MIG device, an index, `nvidia0/gi1`,
+            `gpu-0` of DRA, each also with `::replica`.
+        resource: of Kubernetes, such as `nvidia.com/gpu`; else the source (`slurm`, `docker`).
+        source: `kubelet`, `slurm`, `mapping` or `docker`.
+    """
+
+    owner: Owner
+    device: str
+    resource: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class DriverInfo:
     """Versions as the driver spells them (`590.48.01`, `13.1`, `13.590.48.01`)."""
 

@@ -86,8 +86,8 @@ def test_everything_mutes_the_watchdog_too(alertmanager: str, eventually):
     _make(alertmanager, 1, "alertname", ".+")
     said: list[str] = []
     auditor = Auditor(lambda: Alertmanager(alertmanager), said.append)
-    auditor.look()
-    auditor.look()
+    auditor.tick()
+    auditor.tick()
     states = {"Watchdog": "suppressed", "SilenceTooBroad": "suppressed"}
     eventually(lambda: _told(alertmanager) == states, 20, "both are silenced")
     (line,) = said
@@ -96,7 +96,7 @@ def test_everything_mutes_the_watchdog_too(alertmanager: str, eventually):
 
 def test_auditor_survives_an_alertmanager_that_is_away(free_port):
     auditor = Auditor(lambda: Alertmanager(f"http://127.0.0.1:{free_port()}"), pytest.fail)
-    auditor.look()
+    auditor.tick()
     auditor.stop()
     auditor.start()
     auditor.stop(60)

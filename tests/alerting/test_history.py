@@ -165,6 +165,15 @@ def test_what_to_look_at(ask: Run):
     )
 
 
+def test_host_that_prometheus_does_not_know(ask: Run):
+    for more in ((), ("--json",)):
+        result = ask("history", "--host", "node-x", *more)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr == "gpu-sentinel: no host 'node-x': did you mean 'node-c'?\n"
+    # One that is gone, but has samples, is known.
+    assert ask("history", "--since", "90s", "--host", "node-a").returncode == 0
+
+
 def test_table(ask: Run):
     result = ask("history", "--since", "30d")
     header, first, *_ = lines = result.stdout.splitlines()

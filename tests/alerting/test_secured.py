@@ -73,7 +73,7 @@ def test_what_is_missing_is_said_in_one_line(secured, sentinel):
         (
             f"https://{address}",
             trust,
-            "answers 401: these are not its passwords: name its own with --credentials-file",
+            "answers 401: these are not its passwords: name its own with --data-dir",
         ),
         (f"https://ann:wrong@{address}", trust, "answers 401"),
         (f"http://ann:secret@{address}", (), "takes HTTPS alone: write https"),

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -44,42 +41,6 @@ def secret(tmp_path: Path) -> Callable[[str, str], Path]:
         return mine
 
     return write
-
-
-class Service:
-    """Takes what chat services take."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[str, dict[str, str], Any]] = []
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                service.got.append((self.path, dict(self.headers), json.loads(body)))
-                self.send_response(202 if "enqueue" in self.path else 200)
-                self.end_headers()
-                self.wfile.write(b"ok")
-
-            def log_message(self, *_) -> None:
-                pass
-
-        self._web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._web.server_port}"
-        self._thread = threading.Thread(target=self._web.serve_forever, args=(0.1,))
-        self._thread.start()
-
-    def close(self) -> None:
-        self._web.shutdown()
-        self._web.server_close()
-        self._thread.join()
-
-
-@pytest.fixture
-def service() -> Iterator[Service]:
-    found = Service()
-    yield found
-    found.close()
 
 
 def test_all_are_there():
@@ -124,23 +85,24 @@ def test_valid_and_routed(name: str, tool, tmp_path: Path, secret, version):
 
 @pytest.mark.parametrize("name", FILES)
 def test_what_is_sent(
-    name: str, *, run_alertmanager, delivered, service, secret, version, eventually
+    name: str, *, run_alertmanager, delivered, webhook, secret, version, eventually
 ):
     if version < SINCE.get(name, version):
         pytest.skip(f"this Alertmanager does not know {name}")
-    address = "a-key" if name in ("pagerduty", "ntfy") else f"{service.url}/the-secret-path"
+    address = "a-key" if name in ("pagerduty", "ntfy") else f"{webhook.url}the-secret-path"
     file = secret(name, address)
-    text = file.read_text().replace("https://ntfy.example.org", service.url)
+    text = file.read_text().replace("https://ntfy.example.org", webhook.url.rstrip("/"))
     file.write_text(text)
     config = delivered()
     receivers.read(file).add_to(config, version)
     if name == "pagerduty":
-        config["global"]["pagerduty_url"] = f"{service.url}/v2/enqueue"
+        config["global"]["pagerduty_url"] = f"{webhook.url}v2/enqueue"
     running = run_alertmanager(config)
     where = {"host": "node-7", "gpu": "1", "uuid": "GPU-5fbc"}
     running.fire("GpuOverheating", "critical", **where)
-    eventually(lambda: service.got, 15, f"{name} is called")
-    path, headers, sent = service.got[0]
+    eventually(lambda: webhook.got, 15, f"{name} is called")
+    posted = webhook.got[0]
+    path, headers, sent = posted.path, posted.headers, posted.content
     if name in ("slack", "discord", "teams"):
         assert path == "/the-secret-path"
     told = json.dumps(sent, ensure_ascii=False)

@@ -55,6 +55,31 @@ def test_progress_is_shown_on_a_terminal_alone(data: Path, tmp_path: Path):
     assert run("backup", "--data-dir", data).stderr == ""
 
 
+def test_restore_says_when_new_passwords_will_be_made(data: Path, tmp_path: Path):
+    new = tmp_path / "new"
+    run("backup", "--data-dir", data)
+    run("backup", "--data-dir", data, "--with-secrets")
+    without, with_them = copies(tmp_path / "data-backups")
+    said = "no passwords are in the copy: `gpu-sentinel up` makes new ones when it starts"
+    grafana = "Grafana's admin keeps the old password: set another with `grafana cli"
+    lines = run("restore", without, "--data-dir", new).stdout.splitlines()
+    assert said in lines
+    assert any(line.startswith(grafana) for line in lines)
+    assert not (new / "secrets").exists()
+    other = tmp_path / "other"
+    result = run("restore", with_them, "--data-dir", other)
+    assert (result.returncode, len(result.stdout.splitlines())) == (0, 1)
+    # Those of before are where the rest of before is.
+    lines = run("restore", without, "--data-dir", other, "--force").stdout.splitlines()
+    aside = lines[0].removeprefix("moved aside: ")
+    assert f"{said}; the old ones are in {aside}/secrets" in lines
+    assert (Path(aside) / "secrets" / "admin").is_file()
+    # Parts that are elsewhere have no passwords.
+    parts = run("restore", without, "--prometheus-dir", tmp_path / "prometheus")
+    assert parts.returncode == 0
+    assert said not in parts.stdout
+
+
 def test_list(data: Path, tmp_path: Path):
     for _ in range(2):
         run("backup", "--data-dir", data)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
-from gpu_sentinel.cli import logins
+from gpu_sentinel.cli import cli, logins, run
 from gpu_sentinel.config import ConfigError
+from gpu_sentinel.stack.credentials import Credentials
 
 
 @pytest.fixture
@@ -65,3 +67,62 @@ def test_what_is_wrong_is_said_without_the_secret(file: Path, content: str, said
     assert said in str(caught.value)
     assert "hidden-1" not in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.fixture(params=["of-up", "of-init"])
+def data(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """What `--data-dir` takes: laid out by `up`, or made by `credentials init`."""
+    named = tmp_path / "data"
+    Credentials(named / "secrets" if request.param == "of-up" else named).prepare()
+    return named
+
+
+def test_data_directory_is_named_in_one_way(data: Path, capsys):
+    """For the commands that log in, and for those that are about the passwords."""
+    found = logins.find(None, data)
+    assert found is not None
+    assert found.named
+    assert run(["credentials", "show", "--data-dir", str(data), "admin"]) == 0
+    assert capsys.readouterr().out.strip() == found.password
+    # Nothing answers at the port, but who asks is clear.
+    for command in (["status"], ["alerts", "list"], ["maintenance", "list"]):
+        url = "http://127.0.0.1:1/metrics"
+        name, *rest = command
+        assert run([name, "--url", url, "--data-dir", str(data), *rest]) == 1
+        assert "answers at http" in capsys.readouterr().err
+
+
+def test_every_command_spells_it_alike():
+    """No other option of a command leads to the passwords, but for the file of another machine."""
+    spelled = set()
+    context = click.Context(cli)
+    commands = [cli.get_command(context, name) for name in cli.list_commands(context)]
+    for command in commands:
+        inner = command.commands.values() if isinstance(command, click.Group) else ()
+        for each in (command, *inner):
+            shown = {o for p in each.params if not getattr(p, "hidden", False) for o in p.opts}
+            assert "--dir" not in shown
+            if "--data-dir" in shown:
+                spelled.add(each.name)
+    assert spelled >= {"up", "backup", "restore", "status", "alerts", "maintenance"}
+    assert spelled >= {"show", "rotate", "renew", "grafana"}
+
+
+def test_old_spelling_names_the_folder_itself(tmp_path: Path, capsys):
+    folder = tmp_path / "data" / "secrets"
+    Credentials(folder).prepare()
+    assert run(["credentials", "show", "--dir", str(folder), "admin"]) == 0
+    assert capsys.readouterr().out.strip() == Credentials(folder).login("admin")[1]
+    both = ["--dir", str(folder), "--data-dir", str(tmp_path / "data")]
+    assert run(["credentials", "show", *both, "admin"]) == 2
+    assert "exclude each other" in capsys.readouterr().err
+
+
+def test_data_directory_without_passwords(tmp_path: Path, capsys):
+    for command in (["status"], ["alerts"], ["maintenance"]):
+        rest = () if command == ["status"] else ("list",)
+        assert run([*command, "--data-dir", str(tmp_path), *rest]) == 2
+        assert f"--data-dir: {tmp_path}: holds no credentials" in capsys.readouterr().err
+    file = str(tmp_path / "credentials.yml")
+    assert run(["status", "--data-dir", str(tmp_path), "--credentials-file", file]) == 2
+    assert "exclude each other" in capsys.readouterr().err

@@ -67,6 +67,7 @@ INSTANT: Any = {
     "status": "success",
     "data": {"resultType": "matrix", "result": [{"metric": SERIES, "values": [[NOW, "1"]]}]},
 }
+VALUES: Any = {"status": "success", "data": ["node-a", "node-b"]}
 RANGE: Any = copy.deepcopy(INSTANT)
 
 #: What is asked for at which path, and a good answer to it.
@@ -78,6 +79,7 @@ GOOD: dict[str, Any] = {
     "/api/v1/rules": RULES,
     "/api/v1/query": INSTANT,
     "/api/v1/query_range": RANGE,
+    "/api/v1/label/host/values": VALUES,
 }
 
 #: The commands, and the paths that each of them asks.
@@ -93,6 +95,10 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "history-json": (
         ["alerts", "history", "--since", "1h", "--json"],
         ("/api/v1/rules", "/api/v1/query_range", "/api/v1/query"),
+    ),
+    "history-host": (
+        ["alerts", "history", "--since", "1h", "--host", "node-a"],
+        ("/api/v1/label/host/values",),
     ),
     "start": (
         ["maintenance", "start", "--host", "node-a", "--for", "2h", "--comment", "x"],

@@ -8,7 +8,7 @@ import pynvml
 import pytest
 
 from gpu_sentinel.catalogue import query_keys
-from gpu_sentinel.model import Tier
+from gpu_sentinel.model import DeviceId, Tier
 from gpu_sentinel.nvml import raw
 from gpu_sentinel.nvml.mig import Mig
 from gpu_sentinel.nvml.query import Call, nothing
@@ -30,7 +30,7 @@ def test_a_gpu_without_thresholds(board):
     assert "temperature.margin" not in keys(device)
     assert "temperature.gpu" in device.read(Tier.FAST)
     assert every_query_has_keys(device)
-    assert not device.incomplete
+    assert not device.failures
     assert not stats.total().errors
 
 
@@ -162,8 +162,8 @@ def test_a_count_that_cannot_be_is_no_loop_without_end(board, monkeypatch, funct
 
 
 def test_a_count_of_mig_devices_that_cannot_be(board, monkeypatch):
-    _, _, stats, _ = board("h100-sxm")
-    mig = Mig(0, stats.recorder("mig"))
+    _, device, stats, _ = board("h100-sxm")
+    mig = Mig(DeviceId(0, device.uuid), stats.recorder("mig"))
     monkeypatch.setattr(pynvml, "nvmlDeviceGetMaxMigDeviceCount", lambda _: FLOOD)
     none = pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetMigDeviceHandleByIndex", raises(none))
@@ -190,7 +190,7 @@ def test_a_sample_buffer_of_a_length_that_cannot_be(board, monkeypatch):
         return code
 
     monkeypatch.setattr(raw, "function", lambda _: samples)
-    found = raw.samples(device._handle, pynvml.NVML_TOTAL_POWER_SAMPLES)(0)
+    found = raw.samples(device._handle, pynvml.NVML_TOTAL_POWER_SAMPLES)[0](0)
     assert 0 < len(found) <= 4096
 
 

@@ -60,7 +60,7 @@ def test_a_failure_is_no_reason_for_the_newer_function(board):
     simulation, device, stats, _ = board("a100-sxm")
     simulation.fail(0, "nvmlDeviceGetTemperature", "TIMEOUT")
     device.probe()
-    assert device.incomplete
+    assert set(device.failures) == {"temperature"}
     assert stats.total().errors["temperature", "timeout"] == 1
 
 

@@ -211,9 +211,9 @@ def test_stretched_query_is_asked_less_often_and_still_shown(simulated):
     machine.run(10.0)
     machine.governor.factors = {"temperature": 32}
     machine.governor.version += 1
-    machine.run(20.0)
+    machine.run(40.0)
     before = machine.stats.total().costs["temperature"].calls
-    machine.run(180.0)
+    machine.run(200.0)
     assert machine.stats.total().costs["temperature"].calls - before == 10
     assert "temperature.gpu" in machine.values()
     assert machine.gpu().interval == 0.25, "the others go on"

@@ -1,4 +1,4 @@
-"""`gpu-sentinel up` as a process on free ports, and the parts that it runs."""
+"""`gpu-sentinel up` as a process on free ports; `gpu-sentinel install` below a root."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import functools
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import requests
+
+from gpu_sentinel import cli
+from gpu_sentinel.stack import install
 
 
 class Up:
@@ -129,23 +130,36 @@ def refuses(port: int) -> bool:
 
 
 @pytest.fixture
-def webhook() -> Iterator[tuple[str, list[str]]]:
-    """Its URL, and what it has got."""
-    got: list[str] = []
+def root(tool, tmp_path: Path, monkeypatch) -> Path:
+    if os.geteuid() != 0:
+        pytest.skip("services are installed by root alone")
+    for program in ("systemctl", "systemd-sysusers", "prometheus"):
+        tool(program)
+    tool("alertmanager", "prometheus-alertmanager")
+    # This checkout may be where no service would find it.
+    monkeypatch.setattr(install, "_HIDDEN", ())
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.send_response(200)
-            self.end_headers()
 
-        def log_message(self, *_) -> None:
-            pass
+@pytest.fixture
+def told(capsys) -> Callable[..., tuple[int, str]]:
+    """Runs `install` here: its exit code, and what it says."""
 
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=web.serve_forever, args=(0.1,))
-    thread.start()
-    yield f"http://127.0.0.1:{web.server_port}/", got
-    web.shutdown()
-    web.server_close()
-    thread.join()
+    def run(*arguments: str) -> tuple[int, str]:
+        code = cli.run(["install", *arguments])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch) -> Path:
+    """A systemctl that writes down what it is asked for."""
+    folder, record = tmp_path / "bin", tmp_path / "asked"
+    folder.mkdir()
+    (folder / "systemctl").write_text(f'#!/bin/sh\necho "$*" >> "{record}"\n')
+    (folder / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return record

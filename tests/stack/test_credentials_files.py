@@ -71,13 +71,13 @@ def test_file_that_holds_no_password(tmp_path: Path, capsys, content: bytes | No
         os.mkfifo(bad)
     else:
         bad.write_bytes(content)
-    assert run(["credentials", "rotate", "--dir", str(tmp_path), "admin"]) == 1
+    assert run(["credentials", "rotate", "--data-dir", str(tmp_path), "admin"]) == 1
     errors = capsys.readouterr().err
     assert f"{bad}: " in errors
     assert said in errors
     assert len(errors.splitlines()) == 1
     assert found.login("admin") == before
-    assert run(["credentials", "rotate", "--dir", str(tmp_path), "user"]) == 0
+    assert run(["credentials", "rotate", "--data-dir", str(tmp_path), "user"]) == 0
     assert found.login("user")[1] != content
 
 
@@ -125,13 +125,13 @@ def test_commands(tmp_path: Path, capsys):
     password = (folder / "passwords" / "reader").read_text().strip()
     assert run(["credentials", "init", str(folder)]) == 0
     assert password not in capsys.readouterr().out
-    assert run(["credentials", "show", "--dir", str(folder), "reader"]) == 0
+    assert run(["credentials", "show", "--data-dir", str(folder), "reader"]) == 0
     assert capsys.readouterr().out == f"{password}\n"
-    assert run(["credentials", "rotate", "--dir", str(folder), "reader"]) == 0
-    assert run(["credentials", "show", "--dir", str(folder), "reader"]) == 0
+    assert run(["credentials", "rotate", "--data-dir", str(folder), "reader"]) == 0
+    assert run(["credentials", "show", "--data-dir", str(folder), "reader"]) == 0
     assert password not in capsys.readouterr().out
-    assert run(["credentials", "show", "--dir", str(folder), "nobody"]) == 2
-    assert run(["credentials", "show", "--dir", str(tmp_path), "reader"]) == 1
+    assert run(["credentials", "show", "--data-dir", str(folder), "nobody"]) == 2
+    assert run(["credentials", "show", "--data-dir", str(tmp_path / "none"), "reader"]) == 1
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 2
     assert "is no user: admin, user, reader, api" in errors[0]
@@ -165,6 +165,22 @@ def test_for_containers(tmp_path: Path, capsys):
     assert {"exporter", "prometheus", "alertmanager", "grafana", "localhost"} <= set(named)
 
 
+@pytest.mark.parametrize(("more", "secure"), [((), "false"), (("--tls",), "true")])
+def test_cookie_of_grafana_goes_by_https_alone_where_there_is_https(
+    tmp_path: Path, repository: Path, more: tuple[str, ...], secure: str
+):
+    folder = tmp_path / "secrets"
+    assert run(["credentials", "init", "--containers", *more, str(folder)]) == 0
+    compose = yaml.safe_load((repository / "docker-compose.yml").read_text())
+    service = compose["services"]["grafana"]
+    # Compose takes the first dollar off.
+    said = service["environment"]["GF_SECURITY_COOKIE_SECURE"].removeprefix("$")
+    inside = said.removeprefix("$__file{").removesuffix("}")
+    given = {v["target"]: v["source"] for v in service["volumes"] if isinstance(v, dict)}
+    source = given[str(Path(inside).parent)].partition("}")[2]
+    assert (folder / source.lstrip("/") / Path(inside).name).read_text() == secure
+
+
 def test_folder_with_other_files_is_refused_and_stays_as_it_is(tmp_path: Path, capsys):
     folder = tmp_path / "home"
     folder.mkdir(mode=0o755)
@@ -180,7 +196,7 @@ def test_new_password_reaches_the_containers(tmp_path: Path):
     assert run(["credentials", "init", "--containers", str(folder)]) == 0
     given = folder / "containers" / "prometheus" / "passwords" / "prometheus"
     before = given.read_text()
-    assert run(["credentials", "rotate", "--dir", str(folder), "prometheus"]) == 0
+    assert run(["credentials", "rotate", "--data-dir", str(folder), "prometheus"]) == 0
     assert given.read_text() == (folder / "passwords" / "prometheus").read_text() != before
 
 
@@ -211,7 +227,7 @@ def test_file_that_cannot_be_understood_is_one_line(tmp_path: Path, capsys, text
     assert run(["credentials", "init", str(tmp_path / "secrets")]) == 0
     (tmp_path / "secrets" / "credentials.yml").write_text(text)
     capsys.readouterr()
-    assert run(["credentials", "rotate", "--dir", str(tmp_path / "secrets"), "admin"]) == 1
+    assert run(["credentials", "rotate", "--data-dir", str(tmp_path / "secrets"), "admin"]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "credentials.yml" in said

@@ -61,19 +61,18 @@ def fill(disk: Path) -> Path:
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_full_disk_is_told_and_ends(up, disk: Path, eventually, webhook, tmp_path: Path):
-    url, got = webhook
     switch = tmp_path / "switch.yml"
-    switch.write_text(SWITCH % url)
+    switch.write_text(SWITCH % webhook.url)
     stack = up("--receiver", str(switch))
     stack.lines()
 
     def rings() -> bool:
         """Nobody has called for a while, as it finds when it looks."""
-        calls = len(got)
+        calls = len(webhook.got)
         time.sleep(8)
-        return len(got) == calls
+        return len(webhook.got) == calls
 
-    eventually(lambda: got, 60, "the Watchdog calls")
+    eventually(lambda: webhook.got, 60, "the Watchdog calls")
     assert not rings()
     filled = fill(disk)
     assert "is almost full" in stack.until("The disk of")[-1]
@@ -165,7 +164,7 @@ class Seen:
             self.now += 5
             for name, more in grows.items():
                 self.counters[name] += more
-            self.storage.look(self.now)
+            self.storage.tick(self.now)
         return [line.replace(str(self.storage.data), "DATA") for line in self.lines]
 
 

@@ -179,7 +179,7 @@ class Setting:
 
     def run(self, *more: str) -> int:
         url = f"http://127.0.0.1:{self.server.server_port}"
-        return run(["credentials", "grafana", "--dir", str(self.folder), "--url", url, *more])
+        return run(["credentials", "grafana", "--data-dir", str(self.folder), "--url", url, *more])
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_again_changes_nothing_but_what_differs(setting: Setting):
     assert setting.run() == 0
     passwords = ["PUT /api/admin/users/2/password", "PUT /api/admin/users/3/password"]
     assert setting.grafana.changes == passwords
-    assert run(["credentials", "rotate", "--dir", str(setting.folder), "reader"]) == 0
+    assert run(["credentials", "rotate", "--data-dir", str(setting.folder), "reader"]) == 0
     setting.grafana.users[1]["role"] = "Admin"
     setting.grafana.teams[1]["members"].clear()
     setting.grafana.accounts[0]["role"] = "Admin"
@@ -280,10 +280,10 @@ def test_what_goes_wrong_is_one_line(setting: Setting, capsys, broken: ANSWER, s
 def test_no_grafana(setting: Setting, free_port, capsys):
     capsys.readouterr()
     folder = str(setting.folder)
-    command = ["credentials", "grafana", "--dir", folder, "--url"]
+    command = ["credentials", "grafana", "--data-dir", folder, "--url"]
     assert run([*command, f"http://127.0.0.1:{free_port()}"]) == 1
     assert run([*command, "nonsense"]) == 2
-    assert run(["credentials", "grafana", "--dir", f"{folder}/web"]) == 1
+    assert run(["credentials", "grafana", "--data-dir", f"{folder}/web"]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert "no Grafana answers at" in lines[0]

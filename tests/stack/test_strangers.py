@@ -172,7 +172,7 @@ def test_auditor_has_the_password_of_the_day(tool, tmp_path: Path, eavesdropper:
     assert auditor is not None
     for _ in range(2):
         eavesdropper.heard.clear()
-        auditor.look()
+        auditor.tick()
         login = ":".join(credentials.login("prometheus"))
         assert base64.b64encode(login.encode()) in eavesdropper.heard[0]
         credentials.rotate(["prometheus"])

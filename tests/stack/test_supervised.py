@@ -13,7 +13,7 @@ import pytest
 import requests
 import yaml
 
-from gpu_sentinel.stack import tied
+from gpu_sentinel.stack import die_with_parent
 from gpu_sentinel.stack.programs import MAINTENANCE_INTERVAL
 
 NAMES = {"exporter", "prometheus", "alertmanager"}
@@ -88,7 +88,13 @@ def test_nothing_is_left_behind(up, eventually, number: signal.Signals):
 def test_part_ends_where_its_parent_has_gone_before(tmp_path: Path):
     """The process that it names as parent is not the one that started it."""
     ended = subprocess.run(
-        ["python3", tied.__file__, str(os.getppid()), "/bin/touch", str(tmp_path / "ran")],
+        [
+            "python3",
+            die_with_parent.__file__,
+            str(os.getppid()),
+            "/bin/touch",
+            str(tmp_path / "ran"),
+        ],
         timeout=20,
         check=False,
     )
@@ -175,8 +181,7 @@ def test_corrupt_file_of_alertmanagers_is_moved_aside(up, tmp_path: Path, name: 
 
 def test_silence_and_notification_outlive_kill_9(up, eventually, webhook):
     """Prometheus sends the alert again, which was told already; the silence still holds."""
-    url, got = webhook
-    stack = up("--webhook-url", url)
+    stack = up("--webhook-url", webhook.url)
     stack.lines()
     api = stack.url("alertmanager") + "/api/v2"
     alert = {"alertname": "A", "severity": "critical", "host": "n", "uuid": "u"}
@@ -187,8 +192,11 @@ def test_silence_and_notification_outlive_kill_9(up, eventually, webhook):
         body = [{"labels": alert, "endsAt": stamp(now + 600)}]
         assert requests.post(api + "/alerts", json=body, timeout=5).ok
 
+    def bodies() -> list[str]:
+        return [posted.body.decode() for posted in webhook.got]
+
     def told() -> int:
-        return sum(alert["alertname"] in body for body in got if '"uuid":"u"' in body)
+        return sum(alert["alertname"] in body for body in bodies() if '"uuid":"u"' in body)
 
     fire()
     eventually(lambda: told() == 1, 20, "it is told")
@@ -219,5 +227,5 @@ def test_silence_and_notification_outlive_kill_9(up, eventually, webhook):
     # A second alert shows that the first one's turn is over: both are new, with the same wait.
     alert["uuid"] = "v"
     fire()
-    eventually(lambda: any('"uuid":"v"' in body for body in got), 20, "the second one is told")
+    eventually(lambda: any('"uuid":"v"' in body for body in bodies()), 20, "the second one is told")
     assert told() == 1

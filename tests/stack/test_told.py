@@ -6,14 +6,9 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-
-import pytest
 
 HOST = socket.gethostname()
 HEAT = """
@@ -61,36 +56,12 @@ def test_history_tells_what_was_in_the_mail(stack, inbox, eventually):
     ]
 
 
-@pytest.fixture
-def slack() -> Iterator[tuple[str, list[dict]]]:
-    got: list[dict] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"ok")
-
-        def log_message(self, *_) -> None:
-            pass
-
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=web.serve_forever, args=(0.1,))
-    thread.start()
-    yield f"http://127.0.0.1:{web.server_port}/", got
-    web.shutdown()
-    web.server_close()
-    thread.join()
-
-
 def test_up_sends_to_a_receiver_from_a_file(
-    *, tool, free_port, eventually, slack, repository: Path, tmp_path: Path
+    *, tool, free_port, eventually, webhook, repository: Path, tmp_path: Path
 ):
     tool("prometheus")
     tool("alertmanager", "prometheus-alertmanager")
-    url, got = slack
-    (tmp_path / "slack-url").write_text(url)
+    (tmp_path / "slack-url").write_text(webhook.url)
     mine = tmp_path / "slack.yml"
     shipped = (repository / "alertmanager" / "receivers" / "slack.yml").read_text()
     mine.write_text(shipped.replace("/etc/gpu-sentinel/", ""))
@@ -106,8 +77,11 @@ def test_up_sends_to_a_receiver_from_a_file(
         text=True,
     )
     try:
-        eventually(lambda: got, 60, "Slack gets it")
-        assert got[0]["attachments"][0]["title"] == f"[CRITICAL] GPU 1 on {HOST} overheats"
+        eventually(lambda: webhook.got, 60, "Slack gets it")
+        assert (
+            webhook.got[0].content["attachments"][0]["title"]
+            == f"[CRITICAL] GPU 1 on {HOST} overheats"
+        )
         config = tmp_path / "data" / "config" / "alertmanager" / "alertmanager.yml"
         assert config.stat().st_mode & 0o077 == 0, "others cannot read it"
     finally:

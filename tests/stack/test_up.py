@@ -13,7 +13,10 @@ import pytest
 import requests
 import yaml
 
-from gpu_sentinel.config import ConfigError
+from gpu_sentinel import diagnosis
+from gpu_sentinel.cli import run
+from gpu_sentinel.config import ConfigError, load
+from gpu_sentinel.machine import machine
 from gpu_sentinel.stack import lock
 from gpu_sentinel.stack.plan import notifications
 
@@ -45,6 +48,33 @@ def test_starts_and_stops(up, eventually, number: signal.Signals):
     assert stack.process.returncode == 0, errors
     assert out.endswith("Stopped.\n")
     assert stack.refuses()
+
+
+@pytest.mark.parametrize("more", [(), ("--tls",)], ids=["http", "https"])
+def test_check_beside_it_gives_no_advice_that_fails(up, tmp_path: Path, monkeypatch, capsys, more):
+    """On a machine without a driver, where `up` simulates GPUs at the port that `serve` wants."""
+    monkeypatch.setattr(diagnosis, "_KERNEL_MODULE", tmp_path / "none")
+    scenario = tmp_path / "no-driver.yml"
+    scenario.write_text(
+        "description: No driver.\ngpus: [{model: l40s}]\nevents: [{at: 0s, do: uninstall-driver}]\n"
+    )
+    stack = up(*more)
+    stack.until("Data and logs are in")
+    settings = load(
+        {"simulate": str(scenario), "web.listen-address": (f":{stack.ports['exporter']}",)}, {}
+    )
+    port, driver = diagnosis.diagnose(settings, machine(settings))
+    assert port.ok
+    assert port.detail.endswith(
+        "in use by gpu-sentinel, which asks for a password: it runs already"
+    )
+    assert not driver.ok
+    assert "`gpu-sentinel status`" in driver.remedy
+    assert "serve --simulate" not in driver.remedy
+    # What it says works.
+    url = f"{stack.shown('exporter')}/metrics"
+    assert run(["status", "--url", url, "--data-dir", str(stack.data)]) == 0
+    assert "H100" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["exporter", "prometheus", "alertmanager"])

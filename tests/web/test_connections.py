@@ -152,7 +152,7 @@ def test_who_never_asked_gives_way_before_who_waits_for_the_next_scrape():
         now[0] = 6.0
         assert connections.add(newcomer) is silent
         connections.remove(silent)
-        silent.hang_up()
+        silent.abort()
         assert set(connections) == {scraper, newcomer}
         assert pairs[1][1].recv(1) == b""
     finally:

@@ -2,8 +2,9 @@
 
 from gpu_sentinel.alerting.alertmanager import Alert, Alertmanager, Matcher, Silence
 from gpu_sentinel.alerting.history import Firing, history
-from gpu_sentinel.alerting.maintenance import SelectionError, Work
+from gpu_sentinel.alerting.maintenance import Work
 from gpu_sentinel.alerting.prometheus import Prometheus
+from gpu_sentinel.alerting.selection import SelectionError
 from gpu_sentinel.alerting.shape import ApiError
 
 __all__ = [

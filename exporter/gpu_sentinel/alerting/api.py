@@ -22,7 +22,7 @@ class Api:
 
     name = "server"
     option = "--url"
-    login_option = "--credentials-file"
+    login_option = "--data-dir or --credentials-file"
 
     def __init__(
         self,

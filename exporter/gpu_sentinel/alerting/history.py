@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gpu_sentinel.alerting.alertmanager import Silence
 from gpu_sentinel.alerting.annotations import fill, lowest_is_worst, plain
 from gpu_sentinel.alerting.prometheus import AlertRule, Prometheus, selector
+from gpu_sentinel.alerting.selection import check_known
 
 #: Seconds of a coarse look; it sees whatever fired in between, and gives the whereabouts.
 _STEP, _STEP_OF_LONG_RANGES, _LONG = 60.0, 300.0, 7 * 86400.0
@@ -66,7 +67,10 @@ def history(prometheus: Prometheus, start: float, now: float, host: str | None) 
 
     Raises:
         ApiError: Prometheus does not answer.
+        SelectionError: it has never heard of the host.
     """
+    if host is not None:
+        check_known("host", host, prometheus.label_values("host"))
     step = _STEP if now - start <= _LONG else _STEP_OF_LONG_RANGES
     rules = prometheus.rules()
     found = [

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Sequence
 
 from gpu_sentinel.alerting.alertmanager import Matcher, Silence
 from gpu_sentinel.alerting.prometheus import Prometheus
+from gpu_sentinel.alerting.selection import SelectionError, check_known, known_are
 
 #: How silences of planned work are told from others: Alertmanager keeps nothing but a comment.
 PREFIX = "Maintenance: "
-_LONGEST_NAME = 253
-
-
-class SelectionError(ValueError):
-    """One line: what was named, and what there is instead."""
 
 
 class Work:
@@ -56,7 +51,7 @@ class Work:
             m for m in models if name.casefold() in m.casefold()
         }
         if not fitting:
-            raise SelectionError(f"no GPU is a {name!r}: {_known_are(name, models)}")
+            raise SelectionError(f"no GPU is a {name!r}: {known_are(name, models)}")
         if len(fitting) > 1:
             raise SelectionError(
                 f"{name!r} fits several models, write more of it: {', '.join(sorted(fitting))}"
@@ -91,19 +86,5 @@ def matcher(label: str, values: Sequence[str]) -> Matcher:
 
 def _one_of(label: str, values: Sequence[str], known: Collection[str]) -> Matcher:
     for value in values:
-        if value not in known:
-            raise SelectionError(f"no {label} {value!r}: {_known_are(value, known)}")
+        check_known(label, value, known)
     return matcher(label, values)
-
-
-def _known_are(value: str, known: Collection[str]) -> str:
-    if not known:
-        return "Prometheus knows none"
-    # Names of hosts and GPUs are short; what is not would take long to compare.
-    short = [name for name in known if len(name) <= _LONGEST_NAME]
-    close = difflib.get_close_matches(value[:_LONGEST_NAME], short, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    shown = sorted(known)[:5]
-    more = f" and {len(known) - 5} more" if len(known) > 5 else ""
-    return f"Prometheus knows {', '.join(shown)}{more}"

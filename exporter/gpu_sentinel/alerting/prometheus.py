@@ -66,6 +66,12 @@ class Prometheus(Api):
             )
             start = stop + step if stop < end else math.inf
 
+    def label_values(self, label: str) -> set[str]:
+        """Every value that a label has had, as far back as samples are stored."""
+        # https://prometheus.io/docs/prometheus/latest/querying/api/#querying-label-values
+        found = self.ask("GET", f"/api/v1/label/{label}/values")["data"]
+        return {value.text() for value in found.parts()}
+
     def rules(self) -> list[AlertRule]:
         """The alert rules."""
         groups = self.ask("GET", "/api/v1/rules?type=alert")["data"]["groups"]

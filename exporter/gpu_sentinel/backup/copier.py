@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gpu_sentinel.backup.errors import BackupError, shown
+from gpu_sentinel import printable
+from gpu_sentinel.backup.errors import BackupError
 from gpu_sentinel.backup.manifest import Entry, safe
 
 _CHUNK = 1 << 20
@@ -68,7 +69,8 @@ def _open(source: Path) -> int:
     if os.fstat(number).st_uid != owner:
         os.close(number)
         raise BackupError(
-            f"{shown(source)}: a link to a file of another user: name that file with --config"
+            f"{printable.line(source)}: a link to a file of another user: "
+            "name that file with --config"
         )
     return number
 
@@ -82,7 +84,8 @@ def check_link(folder: Path) -> None:
     """
     if folder.is_symlink() and folder.lstat().st_uid != folder.stat().st_uid:
         raise BackupError(
-            f"{shown(folder)}: a link to a folder or file of another user: name that one itself"
+            f"{printable.line(folder)}: a link to a folder or file of another user: "
+            "name that one itself"
         )
 
 
@@ -136,7 +139,9 @@ class Copier:
             BackupError: it is no file, cannot be read, or the target cannot be written.
         """
         if not safe(path):
-            raise BackupError(f"{shown(source)}: such a name cannot be in a copy: rename it")
+            raise BackupError(
+                f"{printable.line(source)}: such a name cannot be in a copy: rename it"
+            )
         try:
             number = _open(source)
         except FileNotFoundError:
@@ -145,11 +150,15 @@ class Copier:
             self.unreadable.append(source)
             return
         except OSError as error:
-            raise BackupError(f"{shown(source)}: cannot be read: {error.strerror}") from None
+            raise BackupError(
+                f"{printable.line(source)}: cannot be read: {error.strerror}"
+            ) from None
         try:
             found = os.fstat(number)
             if not stat.S_ISREG(found.st_mode):
-                raise BackupError(f"{shown(source)}: it is no regular file: move it elsewhere")
+                raise BackupError(
+                    f"{printable.line(source)}: it is no regular file: move it elsewhere"
+                )
             if not (fixed and self._link(path, found)):
                 self._copy(number, found, source, path)
         finally:
@@ -189,7 +198,7 @@ class Copier:
                     chunk = next(parts, None)
                 except OSError as error:
                     raise BackupError(
-                        f"{shown(source)}: cannot be read: {error.strerror}"
+                        f"{printable.line(source)}: cannot be read: {error.strerror}"
                     ) from None
                 if chunk is None:
                     break
@@ -266,4 +275,4 @@ def written(target: Path) -> Iterator[None]:
 def unwritable(target: Path, error: OSError) -> BackupError:
     """The line for a target that cannot be written."""
     hint = ": make room, or choose another disk" if error.errno in _FULL else ""
-    return BackupError(f"{shown(target)}: cannot be written: {error.strerror}{hint}")
+    return BackupError(f"{printable.line(target)}: cannot be written: {error.strerror}{hint}")

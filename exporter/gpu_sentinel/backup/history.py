@@ -23,8 +23,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpu_sentinel import printable
 from gpu_sentinel.backup.copier import Copier, check_link
-from gpu_sentinel.backup.errors import BackupError, shown
+from gpu_sentinel.backup.errors import BackupError
 
 _BLOCK = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 _CHUNKS = re.compile(r"\d{6}")
@@ -65,7 +66,7 @@ def _names(folder: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise BackupError(f"{shown(folder)}: cannot be read: {error.strerror}") from None
+        raise BackupError(f"{printable.line(folder)}: cannot be read: {error.strerror}") from None
 
 
 def _look(folder: Path) -> _Log:
@@ -96,7 +97,7 @@ def _log(folder: Path, name: str, copier: Copier) -> None:
         time.sleep(_PAUSE_SECONDS)
         log = _look(folder / name)
     why = log.gap or "it changes faster than it can be copied: copy again later"
-    raise BackupError(f"{shown(folder / name)}: {why}")
+    raise BackupError(f"{printable.line(folder / name)}: {why}")
 
 
 def _copy_log(folder: Path, log: _Log, copier: Copier, path: str) -> None:
@@ -132,7 +133,7 @@ def _blocks(folder: Path, copier: Copier) -> None:
         if copied == again == listed:
             return
         listed = again
-    raise BackupError(f"{shown(folder)}: its blocks change all the time: copy again later")
+    raise BackupError(f"{printable.line(folder)}: its blocks change all the time: copy again later")
 
 
 def _look_for_blocks(folder: Path) -> set[str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gpu_sentinel import filelock
-from gpu_sentinel.backup.errors import BackupError, shown
+from gpu_sentinel import filelock, printable
+from gpu_sentinel.backup.errors import BackupError
 
 _PROC = Path("/proc")
 
@@ -25,7 +25,7 @@ def locked(folder: Path) -> Iterator[None]:
         with filelock.held(folder / filelock.UP_LOCK):
             yield
     except filelock.HeldError:
-        raise BackupError(f"{shown(folder)}: it is in use: stop the stack first") from None
+        raise BackupError(f"{printable.line(folder)}: it is in use: stop the stack first") from None
 
 
 def check_unused(folder: Path, proc: Path = _PROC) -> None:
@@ -48,7 +48,7 @@ def check_unused(folder: Path, proc: Path = _PROC) -> None:
     for process in proc.glob("[0-9]*"):
         if process.name != str(os.getpid()) and _opened(process) & inside:
             raise BackupError(
-                f"{shown(folder)}: it is in use by process {process.name}"
+                f"{printable.line(folder)}: it is in use by process {process.name}"
                 f"{_name(process)}: stop it first"
             )
 
@@ -70,6 +70,6 @@ def _opened(process: Path) -> set[tuple[int, int]]:
 
 def _name(process: Path) -> str:
     try:
-        return f" ({shown((process / 'comm').read_text().strip())})"
+        return f" ({printable.line((process / 'comm').read_text().strip())})"
     except OSError:
         return ""

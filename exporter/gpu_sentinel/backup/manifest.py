@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gpu_sentinel import regularfile
-from gpu_sentinel.backup.errors import BackupError, shown
+from gpu_sentinel import printable, regularfile
+from gpu_sentinel.backup.errors import BackupError
 
 NAME, SUM_NAME = "manifest.json", "manifest.json.sha256"
 FORMAT = 1
@@ -106,28 +106,32 @@ def read(folder: Path) -> Manifest:
     text = _content(path)
     expected = _content(folder / SUM_NAME)
     if expected.split() != [hashlib.sha256(text).hexdigest().encode(), NAME.encode()]:
-        raise BackupError(f"{shown(path)}: its checksum is not that of {SUM_NAME}: it is damaged")
+        raise BackupError(
+            f"{printable.line(path)}: its checksum is not that of {SUM_NAME}: it is damaged"
+        )
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        raise BackupError(f"{shown(path)}: this is no JSON") from None
+        raise BackupError(f"{printable.line(path)}: this is no JSON") from None
     try:
         return _manifest(content)
     except _WrongError as wrong:
-        raise BackupError(f"{shown(path)}: {wrong}") from None
+        raise BackupError(f"{printable.line(path)}: {wrong}") from None
 
 
 def _content(path: Path) -> bytes:
     try:
         if path.stat().st_size > _LONGEST:
-            raise BackupError(f"{shown(path)}: longer than {_LONGEST} bytes: this is no manifest")
+            raise BackupError(
+                f"{printable.line(path)}: longer than {_LONGEST} bytes: this is no manifest"
+            )
         return regularfile.read_bytes(path)
     except FileNotFoundError:
         raise BackupError(
-            f"{shown(path)}: there is no such file: name the folder of one copy"
+            f"{printable.line(path)}: there is no such file: name the folder of one copy"
         ) from None
     except OSError as error:
-        raise BackupError(f"{shown(path)}: cannot be read: {error.strerror}") from None
+        raise BackupError(f"{printable.line(path)}: cannot be read: {error.strerror}") from None
 
 
 class _WrongError(Exception):

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 
-from gpu_sentinel import filelock
+from gpu_sentinel import filelock, printable
 from gpu_sentinel.backup import inuse, manifest, verify
 from gpu_sentinel.backup.copier import Progress, sync, unwritable, write_all, written
-from gpu_sentinel.backup.errors import BackupError, shown
+from gpu_sentinel.backup.errors import BackupError
 from gpu_sentinel.backup.manifest import PARTS, Entry
 
 #: Where each part goes under a data directory of `gpu-sentinel up`.
@@ -68,11 +68,13 @@ class Restored:
         files: how many.
         aside: where older content of the folders is now.
         left: parts of the copy that no folder was named for.
+        parts: those of which a file was put back.
     """
 
     files: int
     aside: tuple[Path, ...]
     left: tuple[str, ...]
+    parts: frozenset[str]
 
 
 def restore(copy: Path, where: list[Place], *, force: bool, progress: Progress) -> Restored:
@@ -93,7 +95,9 @@ def restore(copy: Path, where: list[Place], *, force: bool, progress: Progress) 
     files = [entry for entry in content.files if entry.path.split("/")[0] in wanted]
     held = {entry.path.split("/")[0] for entry in content.files}
     if not files:
-        raise BackupError(f"{shown(copy)}: it holds nothing for the folders that were named")
+        raise BackupError(
+            f"{printable.line(copy)}: it holds nothing for the folders that were named"
+        )
     where = [place for place in where if held & place.parts.keys()]
     _check_apart([place.folder.resolve() for place in where])
     stamp = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
@@ -109,7 +113,7 @@ def restore(copy: Path, where: list[Place], *, force: bool, progress: Progress) 
             stage.finish()
         _swap(stages, stamp)
     aside = tuple(stage.aside for stage in stages if stage.aside)
-    return Restored(len(files), aside, tuple(sorted(held - wanted)))
+    return Restored(len(files), aside, tuple(sorted(held - wanted)), frozenset(held & wanted))
 
 
 def _check_apart(folders: list[Path]) -> None:
@@ -117,8 +121,8 @@ def _check_apart(folders: list[Path]) -> None:
         for other in folders[:index]:
             if folder.is_relative_to(other) or other.is_relative_to(folder):
                 raise BackupError(
-                    f"{shown(folder)} and {shown(other)}: one is inside of the other: "
-                    "leave out the inner one, or name folders apart"
+                    f"{printable.line(folder)} and {printable.line(other)}: one is inside of the "
+                    "other: leave out the inner one, or name folders apart"
                 )
 
 
@@ -168,8 +172,8 @@ class _Stage:
             raise unwritable(folder, error) from None
         if self._full and not force:
             raise BackupError(
-                f"{shown(folder)}: it is not empty: name another folder, or move what is in it "
-                "aside with --force"
+                f"{printable.line(folder)}: it is not empty: name another folder, or move what is "
+                "in it aside with --force"
             )
         if self._full:
             inuse.check_unused(folder)
@@ -185,7 +189,9 @@ class _Stage:
             self._opened = os.open(self._stage, _FOLDER)
             undo.callback(os.close, self._opened)
             if os.fstat(self._opened).st_uid != os.geteuid():
-                raise BackupError(f"{shown(self._stage)}: somebody has put another folder there")
+                raise BackupError(
+                    f"{printable.line(self._stage)}: somebody has put another folder there"
+                )
 
     def put(self, copy: Path, entry: Entry) -> None:
         """Copy a file, and compare it with the manifest.
@@ -286,7 +292,8 @@ class _Stage:
             try:
                 self.aside.rename(folder)
             except OSError as error:
-                return [f"what was in {shown(folder)} is in {shown(self.aside)}: {error.strerror}"]
+                where = printable.line(f"what was in {folder} is in {self.aside}")
+                return [f"{where}: {error.strerror}"]
             return []
         left = []
         for name in self._moved:
@@ -294,7 +301,9 @@ class _Stage:
             try:
                 os.rename(path, name, dst_dir_fd=self._opened)
             except OSError as error:
-                left.append(f"{shown(path)} is new and cannot be removed: {error.strerror}")
+                left.append(
+                    f"{printable.line(path)} is new and cannot be removed: {error.strerror}"
+                )
         return left
 
 
@@ -310,7 +319,7 @@ def _locked(folder: Path) -> Iterator[None]:
         with filelock.held(folder):
             yield
     except filelock.HeldError:
-        raise BackupError(f"{shown(folder)}: another restore writes to it") from None
+        raise BackupError(f"{printable.line(folder)}: another restore writes to it") from None
 
 
 def _left_beside(parent: Path, stage: str) -> list[Path]:

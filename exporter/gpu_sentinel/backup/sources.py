@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from gpu_sentinel import printable
 from gpu_sentinel.backup import history
 from gpu_sentinel.backup.copier import Copier, check_link
-from gpu_sentinel.backup.errors import BackupError, shown
+from gpu_sentinel.backup.errors import BackupError
 from gpu_sentinel.backup.manifest import SECRETS, SETTINGS
 
 _LOCKED_SECONDS = 30.0
@@ -146,7 +147,9 @@ def _database(source: Path, copier: Copier, path: str) -> None:
             # All pages in one step: others wait a moment, and never see this start anew.
             read.backup(write, pages=-1)
     except sqlite3.Error as error:
-        raise BackupError(f"{shown(source)}: cannot be copied: {error}") from None
+        raise BackupError(f"{printable.line(source)}: cannot be copied: {error}") from None
     except OSError as error:
-        raise BackupError(f"{shown(target)}: cannot be written: {error.strerror}") from None
+        raise BackupError(
+            f"{printable.line(target)}: cannot be written: {error.strerror}"
+        ) from None
     copier.adopt(path, found.st_mode & 0o777, max(found.st_mtime_ns, 0))

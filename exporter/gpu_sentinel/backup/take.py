@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from gpu_sentinel import __version__, filelock
+from gpu_sentinel import __version__, filelock, printable
 from gpu_sentinel.backup import manifest
 from gpu_sentinel.backup.copier import Copier, Progress, sync, written
-from gpu_sentinel.backup.errors import BackupError, shown
+from gpu_sentinel.backup.errors import BackupError
 from gpu_sentinel.backup.manifest import Entry, Manifest
 from gpu_sentinel.backup.sources import Sources
 
@@ -48,7 +48,7 @@ def copies(target: Path) -> list[Path]:
     try:
         found = sorted(path for path in target.iterdir() if _NAME.fullmatch(path.name))
     except OSError as error:
-        raise BackupError(f"{shown(target)}: cannot be read: {error.strerror}") from None
+        raise BackupError(f"{printable.line(target)}: cannot be read: {error.strerror}") from None
     return [path for path in found if (path / manifest.NAME).is_file() and not path.is_symlink()]
 
 
@@ -71,8 +71,8 @@ def take(
     for folder in sources.folders():
         if target.resolve().is_relative_to(folder.resolve()):
             raise BackupError(
-                f"{shown(target)}: it is inside of {shown(folder)}, which is to be copied: "
-                "choose a folder elsewhere"
+                f"{printable.line(target)}: it is inside of {printable.line(folder)}, which is to "
+                "be copied: choose a folder elsewhere"
             )
     with _locked(target):
         before = _before(target) if link else None
@@ -109,19 +109,19 @@ def _copy(sources: Sources, copier: Copier) -> None:
         sources.copy(copier)
     except OSError as error:
         where = error.filename or ", ".join(map(str, sources.folders()))
-        raise BackupError(f"{shown(where)}: cannot be read: {error.strerror}") from None
+        raise BackupError(f"{printable.line(where)}: cannot be read: {error.strerror}") from None
 
 
 def _check(copier: Copier, sources: Sources) -> None:
     if copier.unreadable:
-        named = ", ".join(shown(path) for path in copier.unreadable[:_SHOWN_UNREADABLE])
+        named = ", ".join(printable.line(path) for path in copier.unreadable[:_SHOWN_UNREADABLE])
         more = len(copier.unreadable) - _SHOWN_UNREADABLE
         rest = f" and {more} more" if more > 0 else ""
         raise BackupError(
             f"{named}{rest}: permission denied: run this as the user of the stack, or as root"
         )
     if not copier.entries:
-        named = ", ".join(shown(folder) for folder in sources.folders())
+        named = ", ".join(printable.line(folder) for folder in sources.folders())
         raise BackupError(f"{named}: there is nothing of the stack to copy: name other folders")
 
 
@@ -134,7 +134,9 @@ def _locked(target: Path) -> Iterator[None]:
             try:
                 stack.enter_context(filelock.held(target / _LOCK))
             except filelock.HeldError:
-                raise BackupError(f"{shown(target)}: another backup is being taken there") from None
+                raise BackupError(
+                    f"{printable.line(target)}: another backup is being taken there"
+                ) from None
         for path in target.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(path, ignore_errors=True)
         yield
@@ -164,7 +166,7 @@ def _retire(target: Path, keep: int | None, newest: str) -> tuple[Path, ...]:
             shutil.rmtree(gone)
         except OSError as error:
             raise BackupError(
-                f"{shown(path)}: the new copy is complete, but this old one cannot be removed: "
-                f"{error.strerror}"
+                f"{printable.line(path)}: the new copy is complete, but this old one cannot "
+                f"be removed: {error.strerror}"
             ) from None
     return tuple(removed)

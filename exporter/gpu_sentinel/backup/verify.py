@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gpu_sentinel import printable
 from gpu_sentinel.backup.copier import Progress, chunks
-from gpu_sentinel.backup.errors import BackupError, shown
+from gpu_sentinel.backup.errors import BackupError
 from gpu_sentinel.backup.manifest import Entry, Manifest
 
 
@@ -27,16 +28,19 @@ def opened(folder: Path, entry: Entry) -> Iterator[int]:
         number = _descend(folder, entry.path)
         found = os.fstat(number)
         if not stat.S_ISREG(found.st_mode):
-            raise BackupError(f"{shown(path)}: it is no regular file: the copy was tampered with")
+            raise BackupError(
+                f"{printable.line(path)}: it is no regular file: the copy was tampered with"
+            )
         if found.st_size != entry.size:
             raise BackupError(
-                f"{shown(path)}: {found.st_size} bytes, not {entry.size}: the copy is damaged"
+                f"{printable.line(path)}: {found.st_size} bytes, not {entry.size}: "
+                "the copy is damaged"
             )
         yield number
     except FileNotFoundError:
-        raise BackupError(f"{shown(path)}: missing: the copy is damaged") from None
+        raise BackupError(f"{printable.line(path)}: missing: the copy is damaged") from None
     except OSError as error:
-        raise BackupError(f"{shown(path)}: cannot be read: {error.strerror}") from None
+        raise BackupError(f"{printable.line(path)}: cannot be read: {error.strerror}") from None
     finally:
         if number >= 0:
             os.close(number)
@@ -71,7 +75,7 @@ def read(folder: Path, entry: Entry, number: int, take: Callable[[memoryview], N
         take(chunk)
     if size != entry.size or digest.hexdigest() != entry.sha256:
         raise BackupError(
-            f"{shown(folder / entry.path)}: its checksum is not that of the manifest: "
+            f"{printable.line(folder / entry.path)}: its checksum is not that of the manifest: "
             "the copy is damaged"
         )
 

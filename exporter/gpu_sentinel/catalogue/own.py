@@ -112,7 +112,8 @@ OWN: tuple[Metric, ...] = (
         "gpu_sentinel_budget_used_ratio",
         Kind.GAUGE,
         "What sampling used in the last 10 seconds, of one second: processor time of one core, "
-        "and time inside the driver for each GPU. See --sampler.budget.",
+        "and time inside the driver for each GPU; calls that are rarer count evenly over the time "
+        "between them. See --sampler.budget.",
         "resource",
     ),
     _own(

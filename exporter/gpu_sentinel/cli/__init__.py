@@ -43,6 +43,7 @@ COMMANDS = (
     "restore",
     "credentials",
     "catcher",
+    "healthcheck",
 )
 
 

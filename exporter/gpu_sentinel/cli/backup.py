@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from gpu_sentinel.cli.datadir import DEFAULT_DATA, data_dir_option
 from gpu_sentinel.cli.output import complain, say
-from gpu_sentinel.cli.up import DEFAULT_DATA
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,10 +81,8 @@ def target_of(to: Path | None, data_dir: Path | None) -> Path:
 
 
 @click.group(invoke_without_command=True)
-@click.option(
-    "--data-dir",
-    type=_FOLDER,
-    help=f"Data directory of `gpu-sentinel up`. Default: {DEFAULT_DATA}, unless folders are named.",
+@data_dir_option(
+    f"Data directory of `gpu-sentinel up`. Default: {DEFAULT_DATA}, unless folders are named."
 )
 @part_options
 @click.option(

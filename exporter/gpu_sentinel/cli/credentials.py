@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,34 +11,16 @@ from typing import TYPE_CHECKING
 import click
 
 from gpu_sentinel.addresses import is_url
+from gpu_sentinel.cli.datadir import credentials_folder_option
 from gpu_sentinel.cli.output import say
 from gpu_sentinel.cli.servers import TIMEOUT
-from gpu_sentinel.cli.up import DEFAULT_DATA
-from gpu_sentinel.stack import INSTALLED
 
 if TYPE_CHECKING:
     from gpu_sentinel.stack.credentials import Credentials
 
 GRAFANA = "http://127.0.0.1:3000"
-_OF_SERVICES, _OF_UP = INSTALLED / "secrets", DEFAULT_DATA / "secrets"
 # Not of click.Path, which fails at a NUL: see `_one_line`.
 _FOLDER = Path
-
-
-def _default() -> Path:
-    """For root those of the services, if there are any; as `alerts` finds them."""
-    found = os.access(_OF_SERVICES / "credentials.yml", os.R_OK)
-    return _OF_SERVICES if found else _OF_UP
-
-
-_folder = click.option(
-    "--dir",
-    "folder",
-    type=_FOLDER,
-    default=_default,
-    show_default=f"{_OF_SERVICES} where root has installed services, else {_OF_UP}",
-    help="Where they are.",
-)
 
 
 @click.group()
@@ -77,7 +58,7 @@ def init(folder: Path, *, tls: bool, containers: bool) -> None:
 
 
 @credentials.command()
-@_folder
+@credentials_folder_option
 @click.argument("user")
 def show(folder: Path, user: str) -> None:
     """Print the password of USER."""
@@ -87,7 +68,7 @@ def show(folder: Path, user: str) -> None:
 
 
 @credentials.command()
-@_folder
+@credentials_folder_option
 @click.argument("users", nargs=-1, required=True)
 def rotate(folder: Path, users: tuple[str, ...]) -> None:
     """Give USERS new passwords.
@@ -109,7 +90,7 @@ def rotate(folder: Path, users: tuple[str, ...]) -> None:
 
 
 @credentials.command()
-@_folder
+@credentials_folder_option
 @click.option("--url", default=GRAFANA, show_default=True, help="Where Grafana is.")
 @click.option(
     "--admin-password-file",
@@ -147,7 +128,7 @@ def _of_admin(credentials: Credentials) -> Path:
 
 
 @credentials.command()
-@_folder
+@credentials_folder_option
 def renew(folder: Path) -> None:
     """Replace the certificate if it has less than 30 days left, or is for another host.
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from gpu_sentinel.addresses import has_login, is_here
-from gpu_sentinel.cli.up import DEFAULT_DATA
+from gpu_sentinel.cli.datadir import DEFAULT_DATA, credentials_file_of, data_dir_option
 from gpu_sentinel.config import ConfigError
 from gpu_sentinel.stack import INSTALLED
 
@@ -20,16 +20,26 @@ _SEARCHED = (
     DEFAULT_DATA / "secrets" / "credentials.yml",
     Path("/etc/gpu-sentinel/credentials.yml"),
 )
-_KEYS = ("user", "password_file", "ca_file")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-credentials_option = click.option(
-    "--credentials-file",
-    type=Path,
-    help="Who you are, as `gpu-sentinel up` and `install` write it. Default: the first that is "
-    f"there of {', '.join(map(str, _SEARCHED))}.",
-)
+
+def credentials_options(function: F) -> F:
+    """Give a command the options that say who it is; `find` takes them."""
+    for option in (
+        click.option(
+            "--credentials-file",
+            type=Path,
+            help="Who you are before the parts of another machine. Default: the first that is "
+            f"there of {', '.join(map(str, _SEARCHED))}.",
+        ),
+        data_dir_option(
+            "Log in as the data directory of `gpu-sentinel up` says, or a folder of "
+            "`gpu-sentinel credentials init`."
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +68,24 @@ class Login:
         return not has_login(url) and (self.named or is_here(url))
 
 
-def find(file: Path | None) -> Login | None:
-    """What the file says, or the first one that is there and may be read; None without any.
+def find(file: Path | None, data: Path | None = None) -> Login | None:
+    """Who a command is.
+
+    Args:
+        file: of the credentials.
+        data: a data directory that holds one.
+
+    Returns:
+        What the file says that was named, or the first that is there and may be read; None without
+        any.
 
     Raises:
         ConfigError: something in it is wrong, or the one that was named cannot be read.
     """
+    if file is not None and data is not None:
+        raise ConfigError("--data-dir and --credentials-file exclude each other")
+    if data is not None:
+        file = credentials_file_of(data)
     if file is not None:
         return _read(file.expanduser(), named=True)
     for path in _SEARCHED:
@@ -76,30 +98,8 @@ def find(file: Path | None) -> Login | None:
 
 
 def _read(path: Path, *, named: bool) -> Login:
-    from gpu_sentinel import regularfile, yamlfile  # noqa: PLC0415 - others start faster
+    from gpu_sentinel.stack import credentialsfile  # noqa: PLC0415 - others start faster
 
-    try:
-        content = yamlfile.read(path)
-    except yamlfile.YamlError as error:
-        raise ConfigError(str(error)) from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected keys with values, not {yamlfile.kind(content)}")
-    for key, value in content.items():
-        if key not in _KEYS:
-            hint = yamlfile.suggestion(str(key), _KEYS)
-            raise ConfigError(f"{path}: {key}: no such key: {hint}")
-        # The value is not shown: somebody may have taken the key for that of a password.
-        if not isinstance(value, str) or not value:
-            raise ConfigError(f"{path}: {key}: expected text")
-    if missing := [key for key in ("user", "password_file") if key not in content]:
-        raise ConfigError(f"{path}: {missing[0]}: is missing")
-    secret = path.parent / Path(content["password_file"]).expanduser()
-    try:
-        password = regularfile.read_bytes(secret, 4096).decode().strip()
-    except OSError as error:
-        raise ConfigError(f"{path}: password_file: {secret}: {error.strerror}") from None
-    except ValueError:
-        raise ConfigError(f"{path}: password_file: {secret}: holds no password") from None
-    ca_file = content.get("ca_file")
-    ca = str(path.parent / Path(ca_file).expanduser()) if ca_file else None
-    return Login(content["user"], password, ca, named)
+    found = credentialsfile.read(path)
+    ca = str(found.ca_file) if found.ca_file else None
+    return Login(found.user, found.password(), ca, named)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gpu_sentinel.cli.backup import given_parts, one_line, part_options, progress_bar, verified
+from gpu_sentinel.cli.datadir import data_dir_option
 from gpu_sentinel.cli.output import say
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -14,7 +15,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 @click.command()
 @click.argument("copy", type=_FOLDER)
-@click.option("--data-dir", type=_FOLDER, help="Data directory for `gpu-sentinel up`.")
+@data_dir_option("Data directory for `gpu-sentinel up`.")
 @part_options
 @click.option("--configuration-dir", type=_FOLDER, help="For what --config had named.")
 @click.option("--check", is_flag=True, help="Only compare the copy with its checksums.")
@@ -49,4 +50,20 @@ def restore(
     for part in done.left:
         say(f"left out: {part}: no folder was named for it")
     say(f"restored {done.files} files from {copy}")
+    if data is not None and "secrets" not in done.parts:
+        say(
+            "no passwords are in the copy: `gpu-sentinel up` makes new ones when it starts",
+            _old_ones(done.aside),
+        )
+        if "grafana" in done.parts:
+            say(
+                "Grafana's admin keeps the old password: set another with "
+                "`grafana cli admin reset-admin-password`"
+            )
     return 0
+
+
+def _old_ones(aside: tuple[Path, ...]) -> str:
+    """Where passwords are that were moved aside, as part of the data directory."""
+    found = [folder / "secrets" for folder in aside if (folder / "secrets").is_dir()]
+    return f"; the old ones are in {found[0]}" if found else ""

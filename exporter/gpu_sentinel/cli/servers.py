@@ -16,7 +16,7 @@ import click
 
 from gpu_sentinel import durations
 from gpu_sentinel.addresses import is_url
-from gpu_sentinel.cli.logins import Login, credentials_option, find
+from gpu_sentinel.cli.logins import Login, credentials_options, find
 
 if TYPE_CHECKING:
     from gpu_sentinel.alerting import Alertmanager, Prometheus
@@ -97,7 +97,7 @@ def server_options(function: F) -> F:
             type=click.Path(exists=True, dir_okay=False),
             help="Certificates to trust for https.",
         ),
-        credentials_option,
+        credentials_options,
         _url_option("--prometheus", PROMETHEUS, "Prometheus."),
         _url_option("--url", ALERTMANAGER, "Alertmanager."),
     ):
@@ -112,7 +112,7 @@ def servers_of(options: dict[str, Any]) -> Servers:
         options["prometheus"],
         options["ca_file"],
         options["timeout"],
-        find(options["credentials_file"]),
+        find(options["credentials_file"], options["data_dir"]),
     )
 
 

@@ -36,6 +36,12 @@ def stack_options(function: F) -> F:
             help="Discovery file of Prometheus with exporters on other machines.",
         ),
         click.option(
+            "--targets-credentials",
+            type=click.Path(path_type=Path),
+            help="YAML file with the user, password_file and ca_file by which Prometheus gets in "
+            "at those.",
+        ),
+        click.option(
             "--tls", is_flag=True, help="HTTPS for all parts, by a CA made for this machine."
         ),
         *(
@@ -74,6 +80,7 @@ def plan(
     simulate: str | None,
     why: str = "",
     targets: Path | None,
+    targets_credentials: Path | None,
     notifications_file: Path | None,
     receiver_files: tuple[Path, ...],
     tls: bool,
@@ -94,6 +101,8 @@ def plan(
 
     if simulate is not None:
         _check_scenario(simulate)
+    if targets_credentials and not targets:
+        raise ConfigError("--targets-credentials needs --targets: they are for exporters elsewhere")
     return Plan(
         data=data,
         simulate=simulate,
@@ -103,6 +112,7 @@ def plan(
         alertmanager_port=alertmanager_port,
         grafana_port=grafana_port,
         targets=discovery.check(targets) if targets else None,
+        targets_login=discovery.login(targets_credentials) if targets_credentials else None,
         notifications=notifications(
             {name.replace("_", "-"): value for name, value in addresses.items()},
             notifications_file,

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from gpu_sentinel.addresses import cause, is_url, without_password
-from gpu_sentinel.cli.logins import Login, credentials_option, find
+from gpu_sentinel.cli.logins import Login, credentials_options, find
 from gpu_sentinel.cli.output import date, say, say_json, styled
 from gpu_sentinel.cli.servers import TIMEOUT, with_scheme
 from gpu_sentinel.cli.table import lines
@@ -47,7 +47,7 @@ def _checked_url(_ctx: click.Context, _option: click.Parameter, url: str) -> str
     show_default=True,
     help="Seconds to wait for the answer.",
 )
-@credentials_option
+@credentials_options
 @click.option("--json", "as_json", is_flag=True, help="For a program.")
 @click.pass_context
 def status(
@@ -55,15 +55,16 @@ def status(
     url: str,
     ca_file: str | None,
     timeout: float,
-    credentials_file: Path | None,
     *,
+    credentials_file: Path | None,
+    data_dir: Path | None,
     as_json: bool,
 ) -> None:
     """Show the GPUs of a running exporter; exit code 1 where something is wrong.
 
     User, password and CA are those that `gpu-sentinel up` has written, on the same machine.
     """
-    login = find(credentials_file)
+    login = find(credentials_file, data_dir)
     if login is not None:
         url = with_scheme(url, DEFAULT_URL, login)
     found = _ask(url, ca_file, timeout, login)
@@ -111,7 +112,7 @@ def _ask(url: str, ca_file: str | None, timeout: float, login: Login | None) -> 
     if not answer.ok:
         unauthorized = answer.status == requests.codes.unauthorized
         hint = (
-            ": these are not its passwords: name its own with --credentials-file"
+            ": these are not its passwords: name its own with --data-dir or --credentials-file"
             if unauthorized
             else ""
         )

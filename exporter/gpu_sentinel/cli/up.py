@@ -11,21 +11,16 @@ from typing import Any
 
 import click
 
+from gpu_sentinel.cli.datadir import DEFAULT_DATA, data_dir_option
 from gpu_sentinel.cli.output import say_text
 from gpu_sentinel.cli.stackoptions import plan, stack_options
 from gpu_sentinel.config import DEFAULT_SCENARIO
 from gpu_sentinel.signals import caught
 
-DEFAULT_DATA = Path("~/.local/share/gpu-sentinel")
-
 
 @click.command()
-@click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=DEFAULT_DATA,
-    show_default=True,
-    help="Where metrics, logs and configuration are kept.",
+@data_dir_option(
+    "Where metrics, logs and configuration are kept.", default=DEFAULT_DATA, show_default=True
 )
 @stack_options
 def up(*, data_dir: Path, simulate: str | None, **options: Any) -> None:

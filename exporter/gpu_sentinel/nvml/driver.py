@@ -15,6 +15,9 @@ from gpu_sentinel.nvml.events import EventSet
 from gpu_sentinel.nvml.mig import Mig
 from gpu_sentinel.nvml.stats import CallStats, Recorder
 
+#: More than any machine has: what is beyond this is no answer.
+MOST_GPUS = 1024
+
 
 class Driver:
     """NVML between `open` and `close`.
@@ -82,7 +85,7 @@ class Driver:
         """
         start = time.perf_counter()
         try:
-            return int(pynvml.nvmlDeviceGetCount())
+            return _counted(int(pynvml.nvmlDeviceGetCount()))
         except Exception as error:
             failure = typed(error)
             self._recorder.errors["count", failure.name] += 1
@@ -119,3 +122,9 @@ class Driver:
 def _cuda_version() -> str:
     number = int(pynvml.nvmlSystemGetCudaDriverVersion())
     return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _counted(listed: int) -> int:
+    if listed > MOST_GPUS:
+        raise ValueError(f"the driver lists {listed} GPUs")
+    return listed

@@ -87,12 +87,18 @@ class Probing:
 
     def probe(self) -> None:
         """Find out which queries this GPU supports; `read` then asks nothing else."""
+        self.close()
+        self.plan, self.rings = {tier: [] for tier in Tier}, ()
+        self.failures.clear()
         self._most_watts = most_watts(self._handle)
         self.look_again()
         self.look_for_more(len(self._again))
 
-    def look_again(self) -> None:
-        """From now on, ask for what is missing once more, by `look_for_more`."""
+    def look_again(self, *, failed_only: bool = False) -> None:
+        """From now on, ask once more for what is missing, or what has failed: `look_for_more`."""
+        if failed_only:
+            self._again = list(self.failures)
+            return
         self._again = [query.name for query in self._queries]
         self._again += [f"samples.{key}" for key in RINGS]
         self._again.append(GPM)

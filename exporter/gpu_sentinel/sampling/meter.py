@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpu_sentinel.nvml import CallStats
 from gpu_sentinel.sampling.governor import PERIOD_SECONDS, Governor, Usage
@@ -23,7 +23,8 @@ class _Last:
     Attributes:
         at: its end.
         used: calls and seconds in it.
-        rate: the same, a second, since the period before in which it was made.
+        rate: the same, a second, since the period before in which it was made; as it is to be
+            expected with the present interval.
     """
 
     at: float
@@ -74,8 +75,18 @@ class Meter:
         elif now - self._since >= PERIOD_SECONDS:
             usage = self._usage(now, self._since, gpus)
             wanted = pace()
+            before = self._governor.factors
             self._governor.period(usage, wanted.budget, wanted.kept)
+            self._expect(before, self._governor.factors)
             self._start(now)
+
+    def _expect(self, before: Mapping[str, int], after: Mapping[str, int]) -> None:
+        """Queries that do not come in the next period are known to come less often, or more."""
+        for query in before.keys() | after.keys():
+            if (last := self._last.get(query)) is not None:
+                by = before.get(query, 1) / after.get(query, 1)
+                rate = last.rate[0] * by, last.rate[1] * by
+                self._last[query] = replace(last, rate=rate)
 
     def _start(self, now: float) -> None:
         self._since, self._cpu = now, self.cpu

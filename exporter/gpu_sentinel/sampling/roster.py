@@ -65,7 +65,8 @@ class Roster:
         wanted = self._expected_gpus()
         if wanted is None and self._pci is not None:
             wanted = expected(self._pci)
-        self._store.put_counts(None if self._pci is None else len(self._pci), wanted)
+        cards = None if self._pci is None else sum(not gpu.virtual for gpu in self._pci)
+        self._store.put_counts(cards, wanted)
 
     def excuse(self) -> None:
         """Who takes away a GPU that is known now does so on purpose."""

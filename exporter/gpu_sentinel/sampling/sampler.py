@@ -29,6 +29,8 @@ FAILED_PASSES = 3
 #: Until a GPU is asked once more for what it did not answer: at first, doubled each time, up to
 #: this; sooner where it fails, or where something happened that may change the answer.
 LOOK_SECONDS, LOOK_SECONDS_MAX, LOOK_SECONDS_FAILING = 2.0, 600.0, 30.0
+#: Before, only what failed is asked for again; then also what is not supported.
+LOOK_SECONDS_ALL = 60.0
 #: So many queries of these in one pass.
 LOOKS_IN_A_PASS = 4
 _FABRIC = ("fabric.state", "fabric.status")
@@ -200,8 +202,7 @@ class DeviceSampler:
         if others:
             answered |= readings.take(others, now)
         if not readings.failures and not readings.recovered:
-            # Sample buffers may be empty, and say nothing then.
-            return answered or not any(slot.bound for slot in schedule.slots)
+            return True
         if not answered:
             self._failed += 1
             if self._failed >= FAILED_PASSES or any(
@@ -234,13 +235,14 @@ class DeviceSampler:
             return
         if self._ask_again:
             self._ask_again = False
-            self._look_at, self._look_wait = now, LOOK_SECONDS
+            self._look_at, self._look_wait = now + LOOK_SECONDS, LOOK_SECONDS
             schedule.again(Tier.STATIC, now)
-        if now >= self._look_at:
-            most = LOOK_SECONDS_FAILING if self.failure else LOOK_SECONDS_MAX
-            self._look_at = now + self._look_wait
-            self._look_wait = min(2 * self._look_wait, most)
             device.look_again()
+        if now >= self._look_at:
+            device.look_again(failed_only=self._look_wait < LOOK_SECONDS_ALL)
+            most = LOOK_SECONDS_FAILING if self.failure else LOOK_SECONDS_MAX
+            self._look_wait = min(2 * self._look_wait, most)
+            self._look_at = now + self._look_wait
         if device.looking():
             if device.look_for_more(LOOKS_IN_A_PASS):
                 schedule.refresh(device)

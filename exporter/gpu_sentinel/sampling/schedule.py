@@ -200,11 +200,13 @@ class Schedule:
             # What was set is kept; so is the interval of an idle GPU, which must have been set.
             stretched = slot.tier not in pace.kept and not (idle and slot.tier is Tier.FAST)
             factor = governor.factors.get(slot.query, 1) if stretched else 1
+            before = slot.interval
             slot.interval = self._interval(slot, pace, fast) * factor
             if slot.ring is not None and not idle:
                 slot.interval = _in_time(slot.interval, slot.ring.longest, fast)
-            if not slot.put_off:
-                slot.due = min(slot.due, self.deadline + slot.interval)
+            if before and not slot.put_off:
+                # As long after the last reading as if it had been so then.
+                slot.due += slot.interval - before
         self.period = min((s.interval for s in self.slots), default=fast)
         if idle:
             self.period = max(fast, self.period)

@@ -27,9 +27,9 @@ class Auditor(threading.Thread):
     def run(self) -> None:
         """Until `stop`."""
         while not self._end.wait(self._seconds):
-            self.look()
+            self.tick()
 
-    def look(self) -> None:
+    def tick(self) -> None:
         """One look; that Alertmanager is away the supervisor tells."""
         try:
             alertmanager = self._connect()

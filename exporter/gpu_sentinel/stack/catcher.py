@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 #: Bytes of a notification.
 _LONGEST = 16 * 2**20
 #: Connections of a port at a time. Any user of this machine can open them, and each takes a
-#: descriptor of the process that looks after all parts: beyond, the oldest gives way.
+#: descriptor of the process that looks after all parts: beyond, the oldest is closed.
 _CONNECTIONS = 16
 #: Seconds for which a connection may be silent.
 _SILENT_SECONDS = 10.0

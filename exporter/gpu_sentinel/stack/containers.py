@@ -9,6 +9,7 @@ The folder of the credentials gets `containers/PART/` for each part, which sees 
     tls/                the CA; only with TLS
     prometheus.yml      Prometheus: its configuration, with whom it is and the CA
     datasources/        Grafana: data sources, with whom it is and the CA
+    cookie-secure       Grafana: whether browsers are to send its cookie by HTTPS alone
 
 Root gives the files to the user of each container, with mode 0400. Whoever else makes them cannot
 give files away: they get mode 0444, and the folder above, of mode 0700, keeps others out.
@@ -77,6 +78,7 @@ def _content(part: str, credentials: Credentials, inside: Credentials) -> dict[s
         sources = _yaml(files.source("grafana") / "provisioning" / "datasources" / "sentinel.yml")
         for datasource in sources["datasources"]:
             files.log_in(datasource, inside)
+        found["cookie-secure"] = "true" if credentials.tls else "false"
         found["datasources/sentinel.yml"] = _NOTE + yaml.safe_dump(sources, sort_keys=False)
     return found
 

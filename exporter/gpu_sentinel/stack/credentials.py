@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from gpu_sentinel import yamlfile
-from gpu_sentinel.stack.privatefile import folder_of_ours, read_password, write
+from gpu_sentinel.stack.privatefile import changed, folder_of_ours, read_password, write
 from gpu_sentinel.stack.process import ComponentError
 
 #: Who logs in, and as what; `api` has a token at the exporter, and is a user at Prometheus.
@@ -144,14 +144,17 @@ class Credentials:
         Raises:
             OSError: the folder or a file cannot be written, or others can read the folder.
             CertificateError: TLS needs a library that is missing, or the CA is broken.
+            ComponentError: another process changes the folder.
         """
         _refuse_foreign(self.folder)
-        for path in (self.folder, self.folder / "passwords", self.folder / "web"):
-            folder_of_ours(path)
-        made = [u for u in (*PEOPLE, *SERVICES) if not self.password_file(u).exists()]
-        self._replace(made)
-        self.renew()
-        self._derive()
+        folder_of_ours(self.folder)
+        with changed(self.folder):
+            for path in (self.folder / "passwords", self.folder / "web"):
+                folder_of_ours(path)
+            made = [u for u in (*PEOPLE, *SERVICES) if not self.password_file(u).exists()]
+            self._replace(made)
+            self._renew()
+            self._derive()
         return made
 
     def renew(self) -> bool:
@@ -161,8 +164,14 @@ class Credentials:
             Whether it is a new one.
 
         Raises:
-            OSError, CertificateError: as `prepare`.
+            OSError, ComponentError, CertificateError: as `prepare`.
         """
+        if not self.tls:
+            return False
+        with changed(self.folder):
+            return self._renew()
+
+    def _renew(self) -> bool:
         if not self.tls:
             return False
         from gpu_sentinel.stack import certificates  # noqa: PLC0415 - a library of its own
@@ -176,13 +185,15 @@ class Credentials:
         Raises:
             OSError: a file cannot be written, or that of another user holds no password: then
                 nothing has changed.
+            ComponentError: as `prepare`.
         """
         replaced = set(users)
-        for user in (*PEOPLE, *SERVICES):
-            if user not in replaced:
-                self.login(user)
-        self._replace(replaced)
-        self._derive()
+        with changed(self.folder):
+            for user in (*PEOPLE, *SERVICES):
+                if user not in replaced:
+                    self.login(user)
+            self._replace(replaced)
+            self._derive()
 
     def _replace(self, users: Iterable[str]) -> None:
         for user in users:

@@ -14,6 +14,7 @@ import yaml
 from gpu_sentinel.rules import files as rules
 from gpu_sentinel.rules import thresholds
 from gpu_sentinel.stack.credentials import Credentials
+from gpu_sentinel.stack.credentialsfile import CredentialsFile
 from gpu_sentinel.stack.plan import Notifications, Plan
 from gpu_sentinel.stack.process import ComponentError
 from gpu_sentinel.stack.receivers import Version
@@ -89,7 +90,7 @@ def prometheus_file(plan: Plan, *, alertmanager: bool, grafana: bool) -> Path:
         guard(config, plan.credentials)
     if plan.targets is not None:
         # Where it is: Prometheus follows its changes.
-        config["scrape_configs"].append(_elsewhere(plan.targets))
+        config["scrape_configs"].append(_elsewhere(plan.targets, plan.targets_login))
     _write(path, config)
     return path
 
@@ -101,13 +102,25 @@ def guard(config: dict[str, Any], credentials: Credentials) -> None:
         asked.update(client)
 
 
-def _elsewhere(targets: Path) -> dict[str, Any]:
+def _elsewhere(targets: Path, login: CredentialsFile | None) -> dict[str, Any]:
     """Exporters of others in a job of their own, since passwords go by job, with the same label."""
     return {
+        **_client(login),
         "job_name": "gpu-sentinel-elsewhere",
         "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "30s"}],
         "relabel_configs": [{"target_label": "job", "replacement": "gpu-sentinel"}],
     }
+
+
+def _client(login: CredentialsFile | None) -> dict[str, Any]:
+    """Prometheus reads both files at every scrape: what is in them may change."""
+    if login is None:
+        return {}
+    basic = {"username": login.user, "password_file": str(login.password_file)}
+    if login.ca_file is None:
+        return {"basic_auth": basic}
+    tls = {"ca_file": str(login.ca_file)}
+    return {"scheme": "https", "basic_auth": basic, "tls_config": tls}
 
 
 def alertmanager_file(plan: Plan, catcher: tuple[str, str], version: Version) -> Path:

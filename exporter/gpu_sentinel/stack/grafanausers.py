@@ -13,7 +13,7 @@ from urllib.parse import quote
 from gpu_sentinel.alerting.api import Api, ApiError
 from gpu_sentinel.alerting.shape import Answer
 from gpu_sentinel.stack.credentials import Credentials
-from gpu_sentinel.stack.privatefile import write
+from gpu_sentinel.stack.privatefile import changed, write
 
 #: Who is what in Grafana, and in which team: a team can get folders and dashboards of its own.
 ROLES = {"reader": ("Viewer", "gpu-readers"), "user": ("Editor", "gpu-users")}
@@ -102,7 +102,9 @@ def _account(grafana: Grafana, credentials: Credentials) -> str:
     for token in ours:
         grafana.ask("DELETE", f"{tokens}/{_number(token['id'])}")
     body = {"name": f"{SERVICE_ACCOUNT}-{secrets.token_hex(4)}"}
-    write(file, grafana.ask("POST", tokens, body=body)["key"].text() + "\n")
+    made = grafana.ask("POST", tokens, body=body)["key"].text()
+    with changed(credentials.folder):
+        write(file, f"{made}\n")
     return f"Viewer, its new token is in {file}"
 
 

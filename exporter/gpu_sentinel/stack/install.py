@@ -73,6 +73,12 @@ def target(root: Path | None) -> Target:
     if os.geteuid() != 0:
         raise ComponentError("services are installed by root alone: run it with sudo")
     if root is not None:
+        root = root.expanduser().absolute()
+        if not root.exists():
+            raise ComponentError(
+                f"--root: {root} does not exist: mount the other system there, or name the "
+                "directory where it is"
+            )
         if not root.is_dir():
             raise ComponentError(f"--root: {root} is no directory")
         return Target(root.resolve(), live=False)
@@ -159,9 +165,9 @@ def remove(target: Target, say: Say, *, purge: bool) -> None:
         target.systemctl("daemon-reload")
     if purge and target.data.exists():
         shutil.rmtree(target.data)
-        say(f"{DATA} is removed.")
+        say(f"{target.data} is removed.")
     elif target.data.exists():
-        say(f"{DATA} is kept; --purge removes it.")
+        say(f"{target.data} is kept; --purge removes it.")
     elif not names:
         say("Nothing is installed.")
 
@@ -326,6 +332,10 @@ def _component(service: Service, plan: Plan) -> tuple[Component, dict[str, Path]
         given = loaded.given(plan.credentials, service.part, service.unit)
         there = loaded.loaded(plan.credentials, service.unit)
         plan = dataclasses.replace(plan, credentials=there)
+    if plan.targets_login is not None and service.part == "prometheus":
+        login, files = loaded.elsewhere(plan.targets_login, service.unit)
+        given = given | files
+        plan = dataclasses.replace(plan, targets_login=login)
     builders: dict[str, Callable[[], Component | None]] = {
         "exporter": lambda: programs.exporter(plan),
         "alertmanager": lambda: programs.alertmanager(plan, ("", "")),

@@ -50,4 +50,4 @@ def _audit(plan: Plan) -> tuple[list[str], dict[str, Path]]:
 
 
 def _renewal(plan: Plan) -> list[str]:
-    return ["credentials", "renew", "--dir", str(plan.data / "secrets")]
+    return ["credentials", "renew", "--data-dir", str(plan.data)]

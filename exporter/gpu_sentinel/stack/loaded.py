@@ -6,10 +6,12 @@ a folder that no other user can enter, be its user a lasting one or not.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpu_sentinel.stack.credentials import USERS, Credentials
+from gpu_sentinel.stack.credentialsfile import CredentialsFile
 
 _RUN = Path("/run/credentials")
 #: By part, the users whose passwords it shows to others.
@@ -76,3 +78,17 @@ def given(credentials: Credentials, part: str, unit: str) -> dict[str, Path]:
     if users and there.ca_file and credentials.ca_file:
         pairs.append((there.ca_file, credentials.ca_file))
     return {name.name: file for name, file in pairs}
+
+
+def elsewhere(login: CredentialsFile, unit: str) -> tuple[CredentialsFile, dict[str, Path]]:
+    """Who a unit is before exporters on other machines, and the files that are copied for it."""
+    files = {"targets-password": login.password_file}
+    if login.ca_file is not None:
+        files["targets-ca.pem"] = login.ca_file
+    there = _RUN / unit
+    found = dataclasses.replace(
+        login,
+        password_file=there / "targets-password",
+        ca_file=login.ca_file and there / "targets-ca.pem",
+    )
+    return found, files

@@ -10,7 +10,7 @@ from aiosmtpd.smtp import SMTP
 
 
 class LimitedController(Controller):
-    """aiosmtpd's, of whose connections the oldest gives way to a new one."""
+    """aiosmtpd's, of whose connections the oldest is closed for a new one."""
 
     def __init__(self, most: int, silent_seconds: float, *arguments: Any, **more: Any) -> None:
         """Nothing is opened yet.

@@ -8,6 +8,7 @@ from pathlib import Path
 from gpu_sentinel import yamlfile
 from gpu_sentinel.config import ConfigError
 from gpu_sentinel.stack.credentials import Credentials
+from gpu_sentinel.stack.credentialsfile import CredentialsFile
 from gpu_sentinel.stack.receivers import Receivers
 
 #: How long Prometheus keeps what it stored, and how much of it.
@@ -100,6 +101,7 @@ class Plan:
         simulate: scenario for the exporter, None on real GPUs.
         why: why GPUs are simulated, for the person who started it.
         targets: discovery file with exporters beside this machine's own, checked.
+        targets_login: who Prometheus is before those; None where they ask for no password.
         receivers: more receivers than mail and webhook, with the routes to them.
         credentials: who may do what before each part; None guards nothing.
     """
@@ -112,6 +114,7 @@ class Plan:
     alertmanager_port: int = 9093
     grafana_port: int = 3000
     targets: Path | None = None
+    targets_login: CredentialsFile | None = None
     notifications: Notifications = field(default_factory=Notifications)
     receivers: tuple[Receivers, ...] = ()
     credentials: Credentials | None = None

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from gpu_sentinel import regularfile
+from gpu_sentinel import filelock, regularfile
+from gpu_sentinel.stack.process import ComponentError
 from gpu_sentinel.web.auth import PASSWORD_BYTES
 
+#: Hexadecimal digits at the end of the name that a file has until it is whole.
+_RANDOM = 8
+_UNFINISHED = re.compile(rf"\..+\.[0-9a-f]{{{_RANDOM}}}")
+#: Another process that changes a folder is done within a second.
+_OTHERS_SECONDS = 10.0
 #: Bytes that are read: what is longer is no password.
 _LONGEST = 4096
 
@@ -39,7 +49,7 @@ def write(path: Path, text: str, mode: int = 0o600, owner: int | None = None) ->
     Raises:
         OSError: it cannot be written; the old one is still there.
     """
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    new = path.with_name(f".{path.name}.{secrets.token_hex(_RANDOM // 2)}")
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.fchmod(handle, mode)
@@ -53,6 +63,35 @@ def write(path: Path, text: str, mode: int = 0o600, owner: int | None = None) ->
     except BaseException:
         new.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def changed(folder: Path) -> Iterator[None]:
+    """Change what is in a folder and below, alone; what a killed change has left is removed.
+
+    Raises:
+        ComponentError: another process changes it, and does not come to an end.
+        OSError: the folder cannot be opened, or what is left cannot be removed.
+    """
+    try:
+        with filelock.held(folder, _OTHERS_SECONDS):
+            remove_unfinished(folder.rglob(".*"))
+            yield
+    except filelock.HeldError:
+        raise ComponentError(
+            f"{folder}: another process changes what is in it: try again when that has ended"
+        ) from None
+
+
+def remove_unfinished(found: Iterable[Path]) -> None:
+    """Remove what a `write` that was killed has left; what has other names stays.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    for path in found:
+        if _UNFINISHED.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
+            path.unlink()
 
 
 def read_password(path: Path) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gpu_sentinel.stack import tied
+from gpu_sentinel.stack import die_with_parent
 
 STOP_SECONDS = 8.0
 #: A log that is longer is moved to NAME.log.1, which is replaced.
@@ -54,7 +54,7 @@ class Component:
     def start(self) -> None:
         """Start the program, which ends with this process; its output is added to the log.
 
-        Only from the main thread: see `tied`.
+        Only from the main thread: see `die_with_parent`.
 
         Raises:
             ComponentError: it cannot be started.
@@ -66,7 +66,13 @@ class Component:
             try:
                 # A session of its own: Ctrl-C reaches us alone, and we stop the rest in order.
                 self._process = subprocess.Popen(  # noqa: S603 - our own command line
-                    [sys.executable, "-IS", tied.__file__, str(os.getpid()), *self.command],
+                    [
+                        sys.executable,
+                        "-IS",
+                        die_with_parent.__file__,
+                        str(os.getpid()),
+                        *self.command,
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 import secrets
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from gpu_sentinel.stack import corrupt, files
 from gpu_sentinel.stack.credentials import Credentials
 from gpu_sentinel.stack.plan import RETENTION_SIZE, RETENTION_TIME, Plan
+from gpu_sentinel.stack.privatefile import remove_unfinished, write
 from gpu_sentinel.stack.process import Component, ComponentError
 from gpu_sentinel.stack.receivers import Version
 
@@ -223,7 +223,6 @@ def grafana_password(plan: Plan) -> Path:
     """A file with the password of Grafana's `admin`, which only this user can read."""
     path = plan.data / "grafana-password"
     if not path.exists():
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(18))
+        remove_unfinished(path.parent.glob(f".{path.name}.*"))
+        write(path, secrets.token_urlsafe(18))
     return path

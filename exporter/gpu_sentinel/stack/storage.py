@@ -115,11 +115,11 @@ class Storage:
 
     def _run(self) -> None:
         while True:
-            self.look(time.monotonic())
+            self.tick(time.monotonic())
             if self._end.wait(self.seconds):
                 return
 
-    def look(self, now: float) -> None:
+    def tick(self, now: float) -> None:
         """Say what has changed; `now` is the time of a clock that nobody sets."""
         self._look_at_clock(now)
         self._look_at_disk()

@@ -1,4 +1,4 @@
-"""Checking a discovery file of Prometheus before it is used.
+"""Checking a discovery file of Prometheus, and who it is before those, before they are used.
 
 Prometheus itself starts with a bad one, says so in its log alone, and scrapes nothing.
 """
@@ -6,11 +6,14 @@ Prometheus itself starts with a bad one, says so in its log alone, and scrapes n
 from __future__ import annotations
 
 import re
+import ssl
 from pathlib import Path
 from typing import Any
 
-from gpu_sentinel import yamlfile
+from gpu_sentinel import regularfile, yamlfile
 from gpu_sentinel.config import ConfigError
+from gpu_sentinel.stack import credentialsfile
+from gpu_sentinel.stack.credentialsfile import CredentialsFile
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _ADDRESS = re.compile(r"[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
@@ -38,6 +41,34 @@ def check(path: Path) -> Path:
         if problem := _problem(group):
             raise ConfigError(f"targets: {path}: group {number}: {problem}")
     return path.resolve()
+
+
+def login(path: Path) -> CredentialsFile:
+    """Who Prometheus is before the exporters of a discovery file, by whole paths.
+
+    Raises:
+        ConfigError: one line with what is wrong, without the password.
+    """
+    where = "targets-credentials"
+    try:
+        found = credentialsfile.read(path.expanduser().absolute())
+        found.password()
+        if found.ca_file is not None:
+            _check_ca(found.path, found.ca_file)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return found
+
+
+def _check_ca(path: Path, ca_file: Path) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
+            cadata=regularfile.read_bytes(ca_file).decode("ascii")
+        )
+    except (ssl.SSLError, ValueError):
+        raise ConfigError(f"{path}: ca_file: {ca_file}: holds no certificate") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: ca_file: {ca_file}: {error.strerror}") from None
 
 
 def _problem(group: Any) -> str | None:

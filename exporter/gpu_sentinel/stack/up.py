@@ -45,11 +45,9 @@ class _Client:
 
     def fetch(self, url: str) -> Fetched | None:
         """What a part answers; None where there is no answer."""
-        held = self.credentials
         try:
-            login = held.login("prometheus") if held else None
-            trust = str(held.ca_file) if held and held.tls else True
-            return fetch("GET", url, timeout=_ANSWER_SECONDS, auth=login, verify=trust)
+            login, ca_file = self._identity()
+            return fetch("GET", url, timeout=_ANSWER_SECONDS, auth=login, verify=ca_file or True)
         except (requests.RequestException, ValueError, OSError, RuntimeError):
             return None  # RuntimeError: there is no thread to ask in
 
@@ -69,9 +67,19 @@ class _Client:
         Raises:
             OSError: the password cannot be read.
         """
+        login, ca_file = self._identity()
+        return Alertmanager(url, 10, ca_file, login)
+
+    def _identity(self) -> tuple[tuple[str, str] | None, str | None]:
+        """User and password as they are now, and the CA.
+
+        Raises:
+            OSError: the password cannot be read.
+        """
         held = self.credentials
-        ca = str(held.ca_file) if held and held.tls else None
-        return Alertmanager(url, 10, ca, held.login("prometheus") if held else None)
+        if held is None:
+            return None, None
+        return held.login("prometheus"), str(held.ca_file) if held.ca_file else None
 
 
 def run(

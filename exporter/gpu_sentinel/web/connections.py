@@ -2,7 +2,7 @@
 
 Clients that open connections and are silent, slow, or wrong must not keep a scraper out. So there
 is room for so many, in all and for each address, each state has a time limit, and where there is
-no more room the least useful connection gives way to a new one.
+no more room the least useful connection is evicted for a new one.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from gpu_sentinel.web.wire import HEAD_BYTES, Head, take_head
 Peer: TypeAlias = tuple[str, int]
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-#: What takes longer is slow: its connection gives way to a new one.
+#: What takes longer is slow: its connection is evicted first.
 SLOW_SECONDS = 1.0
-#: Strangers of one address that are no crowd.
+#: Unproven connections of one address that are no crowd.
 _FEW = 4
 _AT_ONCE = struct.pack("ii", 1, 0)
-#: Read at a time of what is thrown away.
+#: Read at a time of what is discarded.
 _CHUNK = 16 * 1024
 
 
@@ -42,7 +42,7 @@ class State(Enum):
     SENDING = (4, 30.0)  # it does not read its answer as fast as it is sent
     IDLE = (5, 120.0)  # between two requests: servers that scrape keep connections
     READING = (6, 10.0)  # another request has begun
-    LEAVING = (7, 2.0)  # what it still sends is read, so that it sees its last answer
+    CLOSING = (7, 2.0)  # what it still sends is read, so that it sees its last answer
 
     def __init__(self, _number: int, seconds: float) -> None:
         self.seconds = seconds
@@ -63,7 +63,7 @@ class Connection:
         watched: events that its server waits for.
         queued: it waits for its turn.
         pipelined: what has been received may be the next request.
-        allowed: its last request was no stranger's.
+        allowed: its last request was one that it may make.
         proven: it has asked what it may, has read the answer, and is not slow.
         received: what is not looked at yet, never more than the longest head.
         head: of the request that is not answered yet.
@@ -117,12 +117,12 @@ class Connection:
         self.received += data
         return len(data)
 
-    def hidden(self) -> bool:
+    def has_buffered_input(self) -> bool:
         """Whether TLS holds something to read of which the kernel knows nothing."""
         return False
 
     def request(self) -> Head | None:
-        """The next request once it is complete, body and all; its body is thrown away.
+        """The next request once it is complete, body and all; its body is discarded.
 
         Raises:
             RefusedError: it is no proper request.
@@ -184,15 +184,15 @@ class Connection:
         self._flushed = False
         self.enter(State.IDLE)
 
-    def leave(self) -> None:
+    def start_closing(self) -> None:
         """Send no more, and let the client see that."""
         with contextlib.suppress(OSError):
             # Not SSLSocket's, which would take the TLS object away.
             socket.socket.shutdown(self.socket, socket.SHUT_WR)
         self.received.clear()
-        self.enter(State.LEAVING)
+        self.enter(State.CLOSING)
 
-    def throw_away(self) -> int:
+    def discard_input(self) -> int:
         """Read over what a client sends that is not listened to any more; 0 at the end."""
         return len(socket.socket.recv(self.socket, _CHUNK))
 
@@ -223,7 +223,7 @@ class Connection:
             fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder
         )
 
-    def hang_up(self) -> None:
+    def abort(self) -> None:
         """End it at once: what it has not read yet is not kept for it."""
         with contextlib.suppress(OSError):
             if self._unacknowledged():
@@ -242,19 +242,19 @@ class _Neighbours:
     """The connections of one address."""
 
     def __init__(self) -> None:
-        self.strangers: dict[Connection, None] = {}  # the oldest first
+        self.unproven: dict[Connection, None] = {}  # the oldest first
         self.proven: dict[Connection, None] = {}
         self.number = 0
 
-    def leaving(self) -> Connection | None:
-        """The one that gives way: the oldest stranger, else who was proven last."""
-        return next(iter(self.strangers), None) or next(reversed(self.proven), None)
+    def to_evict(self) -> Connection | None:
+        """The oldest unproven one, else who was proven last."""
+        return next(iter(self.unproven), None) or next(reversed(self.proven), None)
 
 
 class Connections:
     """All connections of a server; used by one thread, but for their number.
 
-    The first to give way are strangers: who has asked nothing that is allowed, waits for a
+    The first to be evicted are unproven: who has asked nothing that is allowed, waits for a
     password, or is slow. Of them those whose address has the most go first. Who has been proven
     longest stays longest.
     """
@@ -274,31 +274,31 @@ class Connections:
         Raises:
             FullError: every other one is being answered.
         """
-        leaving = None
+        evicted = None
         neighbours = self._by_address.get(connection.address)
         if neighbours is not None and neighbours.number >= self._per_address:
-            leaving = neighbours.leaving()
-            if leaving is None:
+            evicted = neighbours.to_evict()
+            if evicted is None:
                 raise FullError
         elif len(self._open) >= self._limit:
-            leaving = self._leaving()
+            evicted = self._to_evict()
         if neighbours is None:
             neighbours = self._by_address[connection.address] = _Neighbours()
         self._open[connection] = None
         neighbours.number += 1
-        neighbours.strangers[connection] = None
-        return leaving
+        neighbours.unproven[connection] = None
+        return evicted
 
     def is_one_of_few(self, connection: Connection) -> bool:
-        """Whether its address has few strangers: nobody has to wait long for those."""
-        return len(self._by_address[connection.address].strangers) <= _FEW
+        """Whether its address has few unproven ones: nobody has to wait long for those."""
+        return len(self._by_address[connection.address].unproven) <= _FEW
 
     def place(self, connection: Connection) -> None:
         """Its state has changed: see where it belongs now."""
         neighbours = self._by_address[connection.address]
         busy = connection.state is State.BUSY
         for there, belongs in (
-            (neighbours.strangers, not busy and not connection.proven),
+            (neighbours.unproven, not busy and not connection.proven),
             (neighbours.proven, not busy and connection.proven),
         ):
             if belongs:
@@ -310,13 +310,13 @@ class Connections:
         """Forget a connection; its socket is freed by who removes it."""
         del self._open[connection]
         neighbours = self._by_address[connection.address]
-        neighbours.strangers.pop(connection, None)
+        neighbours.unproven.pop(connection, None)
         neighbours.proven.pop(connection, None)
         neighbours.number -= 1
         if not neighbours.number:
             del self._by_address[connection.address]
 
-    def look(self) -> list[Connection]:
+    def check_timeouts(self) -> list[Connection]:
         """See who behaves; returns those that have been in their state for too long."""
         now = self.clock()
         for connection in self._open:
@@ -334,10 +334,10 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    def _leaving(self) -> Connection:
+    def _to_evict(self) -> Connection:
         crowds = self._by_address.values()
-        fullest = max(crowds, key=lambda n: (len(n.strangers), len(n.proven)))
-        leaving = fullest.leaving()
-        if leaving is None:
+        fullest = max(crowds, key=lambda n: (len(n.unproven), len(n.proven)))
+        evicted = fullest.to_evict()
+        if evicted is None:
             raise FullError
-        return leaving
+        return evicted

@@ -44,15 +44,15 @@ class EncryptedConnection(Connection):
         self.handshaking = False
         return self.socket.getpeercert()
 
-    def hidden(self) -> bool:
+    def has_buffered_input(self) -> bool:
         """See `Connection`."""
         return self.socket.pending() > 0
 
-    def leave(self) -> None:
+    def start_closing(self) -> None:
         """Say that this is the end, and send no more."""
         with contextlib.suppress(OSError, ValueError):
             self.socket.unwrap()
-        super().leave()
+        super().start_closing()
 
     def _receive(self, most: int) -> bytes:
         try:

@@ -32,9 +32,9 @@ log = logging.getLogger(__name__)
 
 #: Between two looks at what is overdue, and the longest wait for an event while there is any.
 _TICK_SECONDS = 0.25
-#: In one turn, for strangers of crowded addresses, and for new connections of a port: those wait
-#: in one queue with all who attack.
-_STRANGERS_SECONDS, _ACCEPT_SECONDS = 0.002, 0.006
+#: In one turn, for unproven connections of crowded addresses, and for new ones of a port: those
+#: wait in one queue with all who attack.
+_UNPROVEN_SECONDS, _ACCEPT_SECONDS = 0.002, 0.006
 #: Connections whose memory is worth to be given back.
 _MANY = 16
 #: Of all answers that are not sent yet, in bytes; above, the slowest reader is closed.
@@ -69,7 +69,7 @@ class Loop:
         self._inbox, self._outbox = socket.socketpair()
         self._done: deque[tuple[Connection, Later, Any]] = deque()
         self._ready: deque[Connection] = deque()
-        self._look = 0.0
+        self._next_check = 0.0
         self._most = 0
         self._said: dict[str, float] = {}
         self._spare = _spare_descriptor()
@@ -105,17 +105,17 @@ class Loop:
                 os.close(self._spare)
 
     def _turn(self) -> None:
-        knocking = []
+        ready_listeners = []
         quiet = _TICK_SECONDS if len(self._connections) or self._most >= _MANY else None
         for key, _ in self._selector.select(0.0 if self._ready else quiet):
             if isinstance(key.data, Connection):
-                self._hear(key.data)
+                self._on_event(key.data)
             elif key.fileobj is self._inbox:
                 with contextlib.suppress(BlockingIOError):
                     self._inbox.recv(4096)
             else:
-                knocking.append(key.fileobj)
-        until = time.monotonic() + _STRANGERS_SECONDS
+                ready_listeners.append(key.fileobj)
+        until = time.monotonic() + _UNPROVEN_SECONDS
         while self._ready and time.monotonic() < until:
             connection = self._ready.popleft()
             connection.queued = False
@@ -124,15 +124,15 @@ class Loop:
             connection, later, result = self._done.popleft()
             step = later.then(result)
             self._step(connection, partial(self._go_on, step=step))
-        for listener in knocking:
+        for listener in ready_listeners:
             self._accept(listener)  # type: ignore[arg-type]
-        if time.monotonic() >= self._look:
-            self._look = time.monotonic() + _TICK_SECONDS
-            for connection in self._connections.look():
+        if time.monotonic() >= self._next_check:
+            self._next_check = time.monotonic() + _TICK_SECONDS
+            for connection in self._connections.check_timeouts():
                 self._drop(connection, at_once=True)
             self._give_back()
 
-    def _hear(self, connection: Connection) -> None:
+    def _on_event(self, connection: Connection) -> None:
         """An event of a connection; those of a crowd wait for their turn."""
         if connection.closed:
             return
@@ -192,13 +192,13 @@ class Loop:
             sock.close()
             return
         try:
-            leaving = self._connections.add(connection)
+            evicted = self._connections.add(connection)
         except FullError:
             self._refuse(connection.socket, "too many connections")
             return
-        if leaving is not None:
-            self._say("connections give way to new ones", f"most are of {leaving.peer[0]}")
-            self._drop(leaving, at_once=True)
+        if evicted is not None:
+            self._say("connections evicted for new ones", f"most are of {evicted.peer[0]}")
+            self._drop(evicted, at_once=True)
         self._watch(connection, EVENT_READ)
 
     def _connection(self, sock: socket.socket, peer: tuple[str, int]) -> Connection:
@@ -238,8 +238,8 @@ class Loop:
         elif connection.state is State.SENDING:
             self._send(connection)
             return
-        elif connection.state is State.LEAVING:
-            if not connection.throw_away():
+        elif connection.state is State.CLOSING:
+            if not connection.discard_input():
                 self._drop(connection)
             return
         elif connection.pipelined:
@@ -274,7 +274,7 @@ class Loop:
             return
         if head is not None:
             self._go_on(connection, self._handler.begin(connection, head))
-        elif connection.hidden():
+        elif connection.has_buffered_input():
             self._queue(connection)
 
     def _go_on(self, connection: Connection, step: Response | Later) -> None:
@@ -316,10 +316,10 @@ class Loop:
             return
         if connection.keep:
             connection.wait()
-            if connection.pipelined or connection.hidden():
+            if connection.pipelined or connection.has_buffered_input():
                 self._queue(connection)
         else:
-            connection.leave()
+            connection.start_closing()
         self._connections.place(connection)
         self._watch(connection, EVENT_READ)
 
@@ -357,7 +357,7 @@ class Loop:
         self._watch(connection, 0)
         self._connections.remove(connection)
         if at_once:
-            connection.hang_up()
+            connection.abort()
         else:
             connection.close()
 

@@ -1,4 +1,4 @@
-"""Who answers at a port that is taken: an exporter of this kind, or another program."""
+"""Who answers at a port of this machine: an exporter of this kind, or another program."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import http.client
 import re
 import ssl
 import time
+from http import HTTPStatus
 
 from gpu_sentinel.web.access import REALM
 from gpu_sentinel.web.server import split_address
@@ -14,6 +15,10 @@ from gpu_sentinel.web.server import split_address
 _TIMEOUT_SECONDS, _PATIENCE_SECONDS = 2.0, 5.0
 _CHUNK, _MOST_BYTES = 64 * 1024, 16 * 1024 * 1024
 _BUILD = re.compile(rb'^gpu_sentinel_build_info\{[^}\n]*\bversion="([\w.+-]{1,50})"', re.MULTILINE)
+
+
+class UnhealthyError(Exception):
+    """Why an exporter is not at work."""
 
 
 def exporter_at(address: str, path: str) -> str | None:
@@ -33,21 +38,49 @@ def exporter_at(address: str, path: str) -> str | None:
     return None
 
 
-def _ask(address: str, path: str, *, encrypted: bool) -> str | None:
+def healthy_at(address: str, *, encrypted: bool) -> None:
+    """Ask an exporter whether it is at work. That it wants a password is an answer, too.
+
+    Raises:
+        UnhealthyError: it does not answer, or something else answers.
+    """
+    connection = _connection(address, encrypted=encrypted)
+    try:
+        connection.request("GET", "/-/healthy")
+        answer = connection.getresponse()
+        if answer.status != HTTPStatus.OK and not _asks_for_password(answer):
+            raise UnhealthyError(f"answers {answer.status}")
+    except ssl.SSLError as error:
+        # An alert comes from a server that is at work, and wants a certificate of the client.
+        if "ALERT" not in (error.reason or ""):
+            raise UnhealthyError(f"no TLS: {error.reason}") from None
+    except (OSError, http.client.HTTPException) as error:
+        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UnhealthyError(said) from None
+    finally:
+        connection.close()
+
+
+def _connection(address: str, *, encrypted: bool) -> http.client.HTTPConnection:
     host, port = split_address(address)
     host = host or "127.0.0.1"
     if encrypted:
-        # Only the name of a program is asked for, on this machine.
+        # No secret is shown, and this machine's own ports are asked alone.
         context = ssl._create_unverified_context()  # noqa: S323, SLF001
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            host, port, timeout=_TIMEOUT_SECONDS, context=context
-        )
-    else:
-        connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
+        return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_SECONDS, context=context)
+    return http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
+
+
+def _asks_for_password(answer: http.client.HTTPResponse) -> bool:
+    return REALM in (answer.getheader("WWW-Authenticate") or "")
+
+
+def _ask(address: str, path: str, *, encrypted: bool) -> str | None:
+    connection = _connection(address, encrypted=encrypted)
     try:
         connection.request("GET", path, headers={"Accept": "text/plain"})
         answer = connection.getresponse()
-        if REALM in (answer.getheader("WWW-Authenticate") or ""):
+        if _asks_for_password(answer):
             return "gpu-sentinel, which asks for a password"
         body, deadline = bytearray(), time.monotonic() + _PATIENCE_SECONDS
         while len(body) < _MOST_BYTES and time.monotonic() < deadline:

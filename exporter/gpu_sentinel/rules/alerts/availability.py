@@ -205,7 +205,9 @@ def _stalled() -> Alert:
         why="Compared with the newest reading of the same host, so that clocks that differ do not "
         "matter; where all are silent at once, or there is one GPU only, passes are counted. One "
         "that has hung since the exporter started has no reading: there the exporter says so. A "
-        "host whose driver is gone has its own alert, and so has a GPU that fails.",
+        "host whose driver is gone has its own alert, and so has a GPU that fails. Of a GPU that "
+        "vanished while Prometheus was restarted, the old series are still found for five minutes: "
+        "what the last scrape brought counts alone.",
         expr=f"""
         (
           (
@@ -224,7 +226,12 @@ def _stalled() -> Alert:
           60 * max by ({GPU}) (gpu_down_info{{reason="hung"}})
         )
         unless on ({JOIN}) gpu_down_info{{reason!="hung"}}
-        and on (job, instance) gpu_sentinel_nvml_up == 1""",
+        and on (job, instance) gpu_sentinel_nvml_up == 1
+        and on ({GPU}) (
+          timestamp(gpu_sentinel_sample_interval_seconds)
+            >= on (job, instance) group_left ()
+          max by (job, instance) (timestamp(gpu_sentinel_nvml_up))
+        )""",
         wait="10s",
         summary=f"{SHORT} does not answer",
         description=f"Calls about {WHO} do not come back: there have been no new readings of it for "

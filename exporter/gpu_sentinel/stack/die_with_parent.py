@@ -1,4 +1,6 @@
-"""Run a program that the kernel ends with its parent: `python tied.py PARENT PROGRAM ARGUMENT...`.
+"""Run a program that the kernel ends with its parent.
+
+`python die_with_parent.py PARENT PROGRAM ARGUMENT...`, with the process id of the parent.
 
 A file of its own rather than code between fork and exec, which is unsafe while threads run.
 """
