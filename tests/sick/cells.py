@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import pynvml
 
+from gpu_sentinel.simulator.oddanswers import of_driver
+
 #: Every error of nvmlReturn_t (nvml.h), by its name in small letters, and one that it has not.
 CODES = {
     name.removeprefix("NVML_ERROR_").lower(): int(getattr(pynvml, name))
@@ -68,12 +70,9 @@ class Cell:
 
     @property
     def sick(self) -> tuple[int, ...]:
-        """Their indices; what the library does not have, no GPU has."""
-        return tuple(range(self.gpus)) if self.code == MISSING else self._chosen
-
-    @property
-    def _chosen(self) -> tuple[int, ...]:
-        return (0, 1) if self.which == BOTH else (0,)
+        """Their indices; what the driver as a whole does not answer, no GPU gets."""
+        of_all = self.code == MISSING or of_driver(self.function) or self.which == BOTH
+        return tuple(range(self.gpus)) if of_all else (0,)
 
     @property
     def reason(self) -> str:

@@ -46,8 +46,7 @@ class Ear(OddAnswers):
 
     def code(self, function: str | int) -> int:
         if isinstance(function, str):
-            query = self._host.query(self._gpu)
-            self._asked[self._gpu, function].add((query, self._host.clock.now))
+            self._asked[self._gpu, function].add((self._host.query(), self._host.clock.now))
         return super().code(function)
 
 
@@ -63,9 +62,9 @@ class SickHost(SimulatedHost):
         for gpu in self.simulation.gpus:
             gpu.odd = Ear(self, gpu.index, self.asked)
 
-    def query(self, gpu: int) -> str:
-        """What the sampler of a GPU asks for, or has asked for last."""
-        return next((s.asked for s in self._samplers if s.index == gpu), "")
+    def query(self) -> str:
+        """What a sampler asks for now; empty outside of them."""
+        return next((s.asked for s in self._samplers if getattr(s, "inside", False)), "")
 
     def page(self, *, critical: bool = False) -> Page:
         """The series of a scrape with their values; only those that critical alerts ask for."""
