@@ -14,6 +14,7 @@ from expectation import Expected, expected
 from recorded import Timelines
 from sickhost import Asked, Page, SickHost, keys_of_metric, keys_of_queries, of_gpu, running, value
 
+from gpu_sentinel.nvml import RINGS
 from gpu_sentinel.sampling.schedule import FAILURES
 
 #: Two minutes after it became sick; and so long after another start of the exporter.
@@ -27,6 +28,11 @@ MOST_ASKED = FAILURES + math.ceil(math.log2(END)) + math.ceil(math.log2(END / 2)
 MOST_ASKED_ANEW = 2 * MOST_ASKED
 #: The metrics that say who a GPU is.
 INFO = {"gpu_info", "gpu_board_info", "gpu_fabric_info"}
+#: Own metrics that are there where sample buffers are read.
+ABOUT_READINGS = {
+    "gpu_sentinel_driver_samples_lost_total",
+    "gpu_sentinel_last_sample_timestamp_seconds",
+}
 #: What two GPUs can do together.
 OF_PAIRS = "gpu_p2p_peers"
 
@@ -108,6 +114,8 @@ class Walk:
             name = series.partition("{")[0]
             if name in INFO and cell.moment == BEFORE and name in here:
                 continue  # a part of who it is, that it has never told
+            if name in ABOUT_READINGS and queries.intersection(f"samples.{key}" for key in RINGS):
+                continue
             if not keys & keys_of_metric(name):
                 yield f"{series} is not there any more"
 
