@@ -74,8 +74,9 @@ class SimulatedHost:
             self.registry.lateness,
             lambda: (self.wall() - self._started) / 1e3,
         )
+        self._own = OwnRenderer(workings)
         self._page = MetricsPage(
-            lambda: self.store.current, OwnRenderer(workings), DeviceRenderer(), clock=self.clock
+            lambda: self.store.current, self._own, DeviceRenderer(), clock=self.clock
         )
         self._roster = Roster(
             self.store, self.registry, self._pci_gpus, lambda: self.expected, self.clock

@@ -105,7 +105,9 @@ def _peers(handle: Handle) -> tuple[tuple[str, ...], Read]:
         states = [attempt_number(partial(_p2p, handle, peer, number)) for peer in peers]
         if states and all(map(unsupported, states)):
             continue  # a capability that this driver does not know yet
-        counts[f"p2p.{capability}"] = float(states.count(pynvml.NVML_P2P_STATUS_OK))
+        # pynvml's errors cannot be compared with numbers.
+        answers = [state for state in states if isinstance(state, float)]
+        counts[f"p2p.{capability}"] = float(answers.count(pynvml.NVML_P2P_STATUS_OK))
     return tuple(counts), lambda: tuple(counts.values())
 
 

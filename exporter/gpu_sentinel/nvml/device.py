@@ -73,6 +73,11 @@ class Device(Probing):
         return self.uuid not in ("", uuid)
 
     @property
+    def failure(self) -> NvmlError | None:
+        """As of `Probing`; also where it says of everything, itself included, that there is none."""
+        return super().failure or (None if self.uuid or self.address else self.refusal)
+
+    @property
     def counts_energy(self) -> bool:
         """Whether the hardware counts the energy that it uses."""
         return any("energy.total" in bound.keys for bound in self.plan[Tier.FAST])

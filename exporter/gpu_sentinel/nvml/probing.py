@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -58,6 +59,7 @@ class Probing:
         profiler: its counters of performance, where nothing else tells them.
         failures: why queries were not answered when they were asked for last, for reasons that
             may pass; by query.
+        refusals: likewise, for reasons that mean that it has no such thing.
         asked: the query that was asked last; where a call hangs, the one that hangs.
         wanted: the keys that are read where the GPU has them; None for all.
     """
@@ -78,6 +80,7 @@ class Probing:
         self.rings: tuple[Ring, ...] = ()
         self.profiler: Profiler | None = None
         self.failures: dict[str, NvmlError] = {}
+        self.refusals: dict[str, NvmlError] = {}
         self.asked = "handle"
         self._most_watts: Mapping[str, float] = {}
         self._again: list[str] = []
@@ -138,6 +141,19 @@ class Probing:
         return worst(f for q, f in self.failures.items() if q in often) or (
             None if any(self.plan.values()) else worst(self.failures.values())
         )
+
+    @property
+    def refusal(self) -> NvmlError | None:
+        """Why there is no reading at all, though each answer only says that there is no such thing.
+
+        A GPU that tells nothing is possible. One that did so before, or that does not even tell
+        who it is, does not answer.
+        """
+        if any(self.plan.values()):
+            return None
+        # What most of them say: some are refused by the wrapper, which has words of its own.
+        codes = Counter(refusal.code for refusal in self.refusals.values())
+        return worst(r for r in self.refusals.values() if r.code == codes.most_common(1)[0][0])
 
     def _share_fields(self) -> None:
         """Let the queries for fields that are read often share their calls."""
@@ -217,11 +233,14 @@ class Probing:
     def _try(self, query: str, make: Callable[[], T]) -> T | None:
         self.asked = query
         self.failures.pop(query, None)
+        self.refusals.pop(query, None)
         try:
             return make()
         except Exception as error:  # noqa: BLE001 - one query that fails costs its own keys
             failure = typed(error)
-            if failure.code not in UNSUPPORTED:
+            if failure.code in UNSUPPORTED:
+                self.refusals[query] = failure
+            else:
                 self._note(query, failure)
                 self.failures[query] = failure
             return None

@@ -29,6 +29,7 @@ from gpu_sentinel.sampling.counters import INSTANCE_COUNTERS, Counters
 from gpu_sentinel.sampling.profiling import Activities
 from gpu_sentinel.sampling.registry import Surroundings
 from gpu_sentinel.sampling.sampler import RETRY_SECONDS, DeviceSampler
+from gpu_sentinel.sampling.schedule import BACK_OFF_SECONDS_MAX
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class InstanceSampler:
         self._due = self._look_at = self._read_at = 0.0
         self._looked = -math.inf
         self._failure: int | None = None
+        self._retry_wait = RETRY_SECONDS
         self._asked = "mig"
         self._stopped = False
 
@@ -155,9 +157,10 @@ class InstanceSampler:
             raise
         except NvmlError as error:
             self._fail(error)
-            self._look_at = now + RETRY_SECONDS
+            self._look_at = now + self._retry_wait
+            self._retry_wait = min(2 * self._retry_wait, BACK_OFF_SECONDS_MAX)
             return True
-        self._failure = None
+        self._failure, self._retry_wait = None, RETRY_SECONDS
         self._look_at = self._next(Tier.SLOW, now)
         return has_mig
 

@@ -16,6 +16,10 @@ from gpu_sentinel.sampling.signals import History
 from gpu_sentinel.sampling.store import Session, SnapshotStore
 
 
+#: Of the labels that say who a GPU is, those of a membership that it may give up.
+MAY_CEASE = frozenset({"fabric_cluster_uuid", "fabric_clique"})
+
+
 @dataclass(slots=True)
 class Known:
     """A GPU that was seen since the exporter started.
@@ -24,6 +28,7 @@ class Known:
         down: it has stopped answering, and has not begun again.
         lost: the driver has said so, or lists it no more.
         outages: how often it has stopped answering.
+        told: it has had readings.
     """
 
     id: DeviceId
@@ -32,6 +37,15 @@ class Known:
     down: bool = False
     lost: bool = False
     outages: int = 0
+    told: bool = False
+
+    def describe(self, identity: dict[str, str]) -> None:
+        """Take in who it says it is; what it does not tell any more is what it told before."""
+        before = self.identity or {}
+        self.identity = {
+            label: text or (before.get(label, "") if label not in MAY_CEASE else "")
+            for label, text in identity.items()
+        }
 
     @property
     def address(self) -> str:

@@ -134,12 +134,13 @@ class DeviceSampler:
         device = self._device = self._around.driver.device(self.index)
         known = self._meet(device.uuid, device.address)
         device.probe()
-        known.identity = device.identity()
-        failure = device.failure
+        known.describe(device.identity())
+        failure = device.failure or (device.refusal if known.told else None)
         if failure is not None:
             if not any(device.plan.values()):
                 raise failure
             self._fail(failure)
+        known.told |= any(device.plan.values())
         # It takes two samples of the counters until there is something to show again.
         self._tiers = {t: s for t, s in self._tiers.items() if t is Tier.PROFILING}
         self._failed, self._publish_at = 0, 0.0
@@ -245,9 +246,10 @@ class DeviceSampler:
         if device.looking():
             if device.look_for_more(LOOKS_IN_A_PASS):
                 schedule.refresh(device)
+                known.told = True
             if device.looking():
                 return
-            known.identity = device.identity()
+            known.describe(device.identity())
             if device.names_itself(known.id.uuid):
                 self.look_again()
 
