@@ -1,4 +1,4 @@
-"""A `/proc` and a `/var/log` made of files, for what this machine has not: version 2 of cgroups, pods."""
+"""A `/proc` and a `/var/log` made of files: for version 2 of cgroups, pods and bad luck."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def stat_line(
     pid: int, name: bytes, start: int, *, state: str = "S", flags: int = 0x400000
 ) -> bytes:
     """As fs/proc/array.c writes it; fields that nobody reads are 0."""
-    before = f" {state} 1 {pid} {pid} 0 -1 {flags} " + "0 " * 9 + "20 0 1 0 "
+    before = f" {state} 1 {pid} {pid} 0 -1 {flags} " + "0 " * 8 + "20 0 1 0 "
     return (
         f"{pid} (".encode() + name + b")" + f"{before}{start} 0 0 ".encode() + b"0 " * 28 + b"0\n"
     )
