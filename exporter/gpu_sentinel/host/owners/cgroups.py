@@ -67,7 +67,6 @@ NOWHERE = Place()
 _MIXED = Place(mixed=True)
 #: In which two lines must not differ.
 _TELLING = ("pod_uid", "container", "slurm_job", "slurm_step", "batch_job", "unit", "login")
-_EMPTY = ("", None, False)
 
 
 def place(text: str) -> Place:
@@ -79,7 +78,7 @@ def place(text: str) -> Place:
             continue
         for name in _TELLING:
             before, now = getattr(found, name), getattr(here, name)
-            if before not in _EMPTY and now not in _EMPTY and before != now:
+            if _told(before) and _told(now) and before != now:
                 return _MIXED
         found = _joined(found, here)
     return found
@@ -104,9 +103,13 @@ def _joined(before: Place, now: Place) -> Place:
     changes = {
         name: getattr(now, name)
         for name in Place.__dataclass_fields__
-        if getattr(before, name) in _EMPTY and getattr(now, name) not in _EMPTY
+        if _told(getattr(now, name)) and not _told(getattr(before, name))
     }
     return replace(before, **changes) if changes else before
+
+
+def _told(value: object) -> bool:
+    return value is not None and value != ""
 
 
 def _of_path(path: str, *, of_systemd: bool) -> Place:

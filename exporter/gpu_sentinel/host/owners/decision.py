@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from gpu_sentinel.host.owners import environ
-from gpu_sentinel.host.owners.cgroups import NOWHERE, Place, beside, place
+from gpu_sentinel.host.owners.cgroups import Place, beside, place
 from gpu_sentinel.host.owners.containers import Containers
 from gpu_sentinel.host.owners.engines import Engines
 from gpu_sentinel.host.owners.procfs import Facts, Proc
@@ -154,17 +154,17 @@ class Deciding:
         return Finding(Owner(f"{job.system}_job", job.id, user=self._user(facts.uid)))
 
     def _unit_or_user(self, here: Place, facts: Facts) -> Finding:
-        if here.login is not None:
-            user = self._user(here.login)
-            return Finding(Owner("user", user, user=user))
-        if here.unit:
-            return Finding(Owner("unit", here.unit, user=self._user(facts.uid)))
-        # The path says nothing of what runs in the container that this process is in, and version 1
-        # nothing of a zombie.
+        # Of a zombie nobody knows any more whether it was in a job. Of a process in the container
+        # that this one is in the path says nothing.
         inside = not self._proc.whole_paths and not beside(facts.cgroup)
-        if inside or facts.uid is None or (facts.stat.zombie and here == NOWHERE):
+        if facts.stat.zombie or inside:
             return Finding(NOBODY)
-        user = self._user(facts.uid)
+        if here.login is None and here.unit:
+            return Finding(Owner("unit", here.unit, user=self._user(facts.uid)))
+        uid = here.login if here.login is not None else facts.uid
+        if uid is None:
+            return Finding(NOBODY)
+        user = self._user(uid)
         return Finding(Owner("user", user, user=user))
 
     def _environ(self, facts: Facts) -> environ.Job | None:

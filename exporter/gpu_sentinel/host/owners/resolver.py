@@ -92,7 +92,7 @@ class Resolver:
             self._memory.bury(pid, self._wall(), now)
         if stat is None:
             return None
-        # A zombie has left its cgroup in version 1; nothing that is new will be known of it.
+        # A zombie has no environment, and no cgroup in version 1: what is known is all.
         if known is None or (now >= known.again and not stat.zombie):
             known = self._looked(stat, known, now)
             if known is None:
@@ -113,6 +113,8 @@ class Resolver:
         now = self.resolve(pid)
         found = [now] if now is not None and now.started <= wall + SLACK else []
         for gone in self._memory.gone(pid, self._clock()):
+            if now is not None and now.start == gone.process.start:
+                continue  # it only could not be read for a moment
             # Who has the pid now has started after the end of who had it.
             ended = gone.noticed if now is None else min(gone.noticed, now.started)
             if gone.process.started - SLACK <= wall <= ended + SLACK:
@@ -127,9 +129,13 @@ class Resolver:
         facts = self._proc.facts(stat)
         finding = self._deciding.of(facts) if facts is not None else None
         # All that was read belongs to one process only if it is there before and after.
-        if facts is None or finding is None or not self._proc.still(stat):
+        after = self._proc.stat(stat.pid)
+        if facts is None or finding is None or after is None or after.start != stat.start:
             self._memory.bury(stat.pid, self._wall(), now)
             return None
+        if after.zombie and not stat.zombie:
+            # It has ended meanwhile, so what was read last may be a zombie's.
+            return before if before is not None else self._looked(after, None, now)
         started = before.process.started if before is not None else facts.started
         young = self._boot() - self._proc.seconds(stat) < YOUNG
         process = Process(
