@@ -97,11 +97,10 @@ class Population(ABC):
 
     def _begin(self, gpu: SimulatedGpu, process: Process) -> None:
         now = self.happening()
-        lives = {worker.process.place for worker in gpu.workers()}
-        if process.place in lives:
+        if process.place in gpu.board.workers.here:
             for other in self.gpus:
                 other.end_process(process.pid, now)
-        if not any(w.process.pid == process.pid for g in self.gpus for w in g.workers()):
+        if not any(one.board.workers.has(process.pid) for one in self.gpus):
             self._born[process.pid] = now
         gpu.start_process(process, now)
 

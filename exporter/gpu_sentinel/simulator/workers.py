@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +16,9 @@ SAMPLES_PER_SECOND, KEPT_SAMPLES = 6, 72
 KEPT_ACCOUNTS = 4000
 #: What shares are told of a process, in the order of nvmlProcessUtilizationInfo_v1_t.
 _ENGINES = ("utilization", "memory_utilization", "encoder", "decoder", "jpeg")
+
+#: A process, and the GPU instance and compute instance that it uses.
+Place = tuple[int, int | None, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Process:
     compute_instance: int | None = None
 
     @property
-    def place(self) -> tuple[int, int | None, int | None]:
+    def place(self) -> Place:
         """It, and the part of the GPU that it uses."""
         return self.pid, self.gpu_instance, self.compute_instance
 
@@ -94,35 +97,44 @@ class Workers:
     """
 
     def __init__(self, seed: str, *, accounting: bool) -> None:
-        self.here: dict[tuple[int, int | None, int | None], Worker] = {}
+        self.here: dict[Place, Worker] = {}
         self.samples: deque[UseSample] = deque(maxlen=KEPT_SAMPLES)
         self.accounts: dict[int, Account] = {}
         self.accounting = accounting
+        self._places: defaultdict[int, set[Place]] = defaultdict(set)
         self._seed = seed
         self._taken = 0
+
+    def has(self, pid: int) -> bool:
+        """Whether a process uses it."""
+        return bool(self._places.get(pid))
 
     def start(self, process: Process, t: float) -> None:
         """It has a context from now on."""
         noise = random.Random(f"{self._seed}/{process.pid}/{t}")  # noqa: S311 - to be repeated
         work = process.load.at(0.0, 0.0)
         worker = self.here[process.place] = Worker(process, t, noise, work)
+        self._places[process.pid].add(process.place)
         if self.accounting:
             self.accounts.pop(process.pid, None)
-            worker.account = self.accounts[process.pid] = Account(t)
+            worker.account = self.accounts[process.pid] = Account(t, most=work.memory)
             if len(self.accounts) > KEPT_ACCOUNTS:
                 del self.accounts[next(iter(self.accounts))]
 
     def end(self, pid: int, t: float, *, zombie: bool = False) -> None:
         """It ends; as a zombie, it keeps its memory."""
-        for place in [p for p in self.here if p[0] == pid]:
+        for place in tuple(self._places.get(pid, ())):
             worker = self.here[place]
             if zombie:
                 worker.zombie = True
                 worker.work = Work(memory=worker.work.memory)
             else:
                 del self.here[place]
+                self._places[pid].discard(place)
             if worker.account is not None and worker.account.ended is None:
                 worker.account.ended = t
+        if not self.has(pid):
+            self._places.pop(pid, None)
 
     def step(self, load: Work, t: float) -> Work:
         """Let them work until `t`; returns what the GPU does, which is `load` at least."""
