@@ -26,7 +26,12 @@ _SLACK = 5.0
 #: A driver that tells nothing so often is asked for all it has: its clock may have been set back,
 #: and then nothing would ever be newer than what was seen last.
 _SILENT = 10
-#: Times of samples that the driver keeps are not further apart.
+#: Samples are told in batches of a second (the timer of the GPU's system processor): what is
+#: newer by this may still come.
+_LAG = 2.0
+#: 72 samples in sixths of a second: what is older, the driver may not have any more.
+_SPAN = 12.0
+#: Times of samples that the driver keeps are not further apart, whatever its pace.
 _LONGEST_SECONDS = 300.0
 _FULL = 100
 
@@ -77,6 +82,8 @@ class UseReader:
         self._newest: int | None = None
         #: When that was so, on our clock.
         self._known = 0.0
+        #: The newest sample that there was.
+        self._last = 0
         self._silent = 0
 
     def read(self, clock: Callable[[], float]) -> tuple[tuple[UseSample, ...], int]:
@@ -104,8 +111,8 @@ class UseReader:
                 self._newest = None  # the driver's clock was set forward
             return (), rejected
         newest = max(row[1] for row in fresh)
-        since = (self._newest or max(newest - round(elapsed * 1e6), 0)) / 1e6
-        self._newest, self._known = newest, now
+        since = max(self._newest, newest - _SPAN * 1e6) / 1e6
+        self._reached(newest, now)
         # From a list: each tuple made by a generator adds one to the interpreter's free list.
         samples = [_sample(row, since) for row in fresh]
         return tuple(samples), rejected
@@ -115,17 +122,29 @@ class UseReader:
         now = clock()
         rows = self._ask(0)
         good = [row for row in rows if _possible(row)]
-        if good or not rows:
-            self._newest, self._known = _end([row[1] for row in good]), now
+        if self.supported and (good or not rows):
+            self._reached(_end([row[1] for row in good]), now)
         return (), len(rows) - len(good)
+
+    def _reached(self, newest: int, now: float) -> None:
+        self._newest = self._last = newest
+        self._known = now
 
     def _nothing(self, clock: Callable[[], float]) -> tuple[tuple[UseSample, ...], int]:
         self._silent += 1
+        now = clock()
         if self._silent % _SILENT == 0 and self._newest:
-            now = clock()
             times = [row[1] for row in self._ask(0) if _possible(row)]
-            if times and _end(times) < self._newest:
-                self._newest, self._known = _end(times), now
+            if times and self._last != _end(times) < self._newest:
+                self._reached(_end(times), now)
+                return (), 0
+        if self._newest:
+            # Nobody did anything meanwhile: the next mean is not to be over that, too.
+            idle = max(now - self._known - _LAG, 0.0)
+            self._newest += int(idle * 1e6)
+            self._known += idle
+        else:
+            self._known = max(now - _LAG, self._known)
         return (), 0
 
     def _bounds(self, times: Sequence[int], elapsed: float) -> tuple[float, float]:

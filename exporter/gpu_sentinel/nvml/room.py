@@ -62,8 +62,8 @@ class Room:
 
     def _make(self, capacity: int) -> None:
         self.capacity, self.filled = capacity, 0
-        self._entries = (ctypes.c_ubyte * (capacity * self._entry_bytes))()
-        self._view = memoryview(self._entries).cast("B")
+        self._entries: Any = (ctypes.c_ubyte * (capacity * self._entry_bytes))()
+        self._view: memoryview = memoryview(self._entries).cast("B")
 
 
 def is_pid(number: int) -> bool:

@@ -16,6 +16,7 @@ from gpu_sentinel.simulator import (  # noqa: F401
     linkcalls,
     linkfields,
     migcalls,
+    processcalls,
     samplecalls,
     systemcalls,
 )

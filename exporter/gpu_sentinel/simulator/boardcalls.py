@@ -43,7 +43,7 @@ _NUMBERS: Mapping[str, Callable[[SimulatedGpu, float], int | None]] = {
     "nvmlDeviceGetNumGpuCores": lambda g, _: g.model.facts.cores,
     "nvmlDeviceGetMemoryBusWidth": lambda g, _: g.model.facts.bus_width,
     "nvmlDeviceGetPersistenceMode": lambda g, _: int(g.model.facts.persistence),
-    "nvmlDeviceGetAccountingMode": lambda g, _: int(g.model.facts.accounting),
+    "nvmlDeviceGetAccountingMode": lambda g, _: int(g.accounting),
     "nvmlDeviceGetAccountingBufferSize": lambda _g, _t: 4000,
     "nvmlDeviceGetDisplayMode": lambda _g, _t: 1,
     "nvmlDeviceGetDisplayActive": lambda g, _: int(g.model.facts.display_active),

@@ -64,6 +64,13 @@ def _identify(parameters: Mapping[str, Any], _model: Model) -> None:
         raise ValueError("like: is of no use with uuid")
 
 
+def _instance(parameters: Mapping[str, Any], model: Model) -> None:
+    if parameters.get("gpu_instance") is not None and not model.mig:
+        raise ValueError(f"gpu_instance: {model.name} has no MIG")
+    if "compute_instance" in parameters and "gpu_instance" not in parameters:
+        raise ValueError("compute_instance: is of no use without gpu_instance")
+
+
 #: By action.
 CHECKS: Mapping[str, Callable[[Mapping[str, Any], Model], None]] = {
     "nvlink": _nvlink,
@@ -72,4 +79,6 @@ CHECKS: Mapping[str, Callable[[Mapping[str, Any], Model], None]] = {
     "remap": _remap,
     "mig": _mig_profiles,
     "identify": _identify,
+    "start-process": _instance,
+    "allocate": _instance,
 }

@@ -14,7 +14,9 @@ from gpu_sentinel.simulator.models import MIB, Model, Point
 from gpu_sentinel.simulator.nvlinks import NvLinks
 from gpu_sentinel.simulator.oddanswers import OddAnswers
 from gpu_sentinel.simulator.physics import Board, Done, Past, State
+from gpu_sentinel.simulator.processspec import Holding
 from gpu_sentinel.simulator.traffic import Flow, pcie_rate
+from gpu_sentinel.simulator.workers import Account, Process, UseSample, Worker
 
 _NAMESPACE = uuid.UUID("3f0a1f6e-8d5c-4b52-9b6a-6770752d7369")
 
@@ -68,6 +70,8 @@ class SimulatedGpu:
         metric_errors: metric of GPM -> error code.
         mig: its MIG instances.
         buffer_fault: what is wrong with the sample buffers; see `samplecalls`.
+        process_fault: what is wrong with what is told of processes; see `processcalls`.
+        holdings: who has it, or a part of it, for himself.
         fans: how many answer; fewer than the board has where a test lets some vanish.
         licensed: a virtual GPU has its licence.
     """
@@ -91,6 +95,8 @@ class SimulatedGpu:
         self.metric_errors: dict[int, int] = {}
         self.mig = Mig(model, uuid.UUID(self.uuid.removeprefix("GPU-")))
         self.buffer_fault: str | None = None
+        self.process_fault: str | None = None
+        self.holdings: list[Holding] = []
         self._lock = threading.Lock()
 
     @property
@@ -187,8 +193,54 @@ class SimulatedGpu:
 
     def instance_memory_used(self, instance: GpuInstance, t: float) -> int:
         """Bytes in use in a GPU instance."""
-        free = (self.model.memory_mib - self.model.reserved_mib) * MIB
-        return self.mig.memory_used(instance, self.state(t).memory_bytes / free)
+        used = self.mig.memory_used(instance, self.state(t).memory_bytes / self.bytes_of(1.0))
+        there = [w for w in self.workers() if w.process.gpu_instance == instance.id]
+        held = instance.profile.idle_mib * MIB + sum(self.memory_of(w) for w in there)
+        return max(used, min(held, instance.profile.memory_mib * MIB)) if there else used
+
+    @property
+    def accounting(self) -> bool:
+        """Whether accounting mode is on."""
+        return self.board.workers.accounting
+
+    def start_process(self, process: Process, t: float) -> None:
+        """Let a process use it."""
+        with self._lock:
+            self.board.advance(t)
+            self.board.workers.start(process, t)
+
+    def end_process(self, pid: int, t: float, *, zombie: bool = False) -> None:
+        """Let a process end; a zombie keeps its memory."""
+        with self._lock:
+            self.board.advance(t)
+            self.board.workers.end(pid, t, zombie=zombie)
+
+    def workers(self) -> tuple[Worker, ...]:
+        """The processes that use it."""
+        with self._lock:
+            return tuple(self.board.workers.here.values())
+
+    def use_samples(self) -> tuple[UseSample, ...]:
+        """What the driver has sampled of them, oldest first."""
+        with self._lock:
+            return tuple(self.board.workers.samples)
+
+    def accounts(self) -> dict[int, Account]:
+        """What accounting mode has noted of them."""
+        with self._lock:
+            return dict(self.board.workers.accounts)
+
+    def memory_of(self, worker: Worker) -> int:
+        """Bytes that a process holds."""
+        instance = worker.process.gpu_instance
+        found = self.mig.instance(instance) if instance is not None else None
+        if found is not None:
+            return int(found.profile.memory_mib * MIB * worker.work.memory)
+        return self.bytes_of(worker.work.memory)
+
+    def bytes_of(self, share: float) -> int:
+        """A share of the memory that there is for processes."""
+        return int((self.model.memory_mib - self.model.reserved_mib) * MIB * share)
 
     def memory_total(self) -> int:
         """Bytes."""

@@ -127,6 +127,7 @@ _WSL2 = Model(
     fans=1,
     average_power=False,
     ecc=False,
+    process_memory=False,  # as under WDDM (nvml.h, nvmlProcessInfo_v2_t)
     lacks=frozenset(
         (
             *("nvmlDeviceGetMinorNumber", "nvmlDeviceGetGspFirmware*", "*ProtectedMemory*"),

@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from gpu_sentinel import durations
+from gpu_sentinel.simulator import parsing
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -137,3 +140,20 @@ KINDS: Mapping[str, Callable[[Load, float, float], Work]] = {
     "inference": _inference,
     "leak": _leak,
 }
+
+
+def parse(value: object) -> Load:
+    """A load of a scenario file."""
+    found = parsing.fields(
+        value,
+        {
+            "kind": parsing.choice(*KINDS),
+            "utilization": parsing.number(0, 1),
+            "memory": parsing.number(0, 1),
+            "period": durations.seconds,
+        },
+        required=("kind",),
+    )
+    if found.get("period", 1.0) < 1.0:
+        raise ValueError("period: is shorter than 1s")
+    return Load(**found)

@@ -46,6 +46,7 @@ class Model:
         retirement: retires pages (before Ampere).
         buffers: the driver keeps samples of power and utilisation.
         gpm: has the counters of GPM (Hopper and newer).
+        process_memory: how much memory a process holds is told.
         lacks: functions, and fields (NVML_FI_DEV_* without the prefix), that are NOT_SUPPORTED
             although the driver has them; `*` stands for anything.
         fails: function -> the code that it answers on this platform, whatever goes on.
@@ -85,6 +86,7 @@ class Model:
     mig: bool = False
     buffers: bool = True
     gpm: bool = False
+    process_memory: bool = True
     lacks: frozenset[str] = frozenset()
     fails: Mapping[str, int] = field(default_factory=dict)
 

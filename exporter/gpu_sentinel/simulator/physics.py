@@ -17,6 +17,7 @@ import pynvml
 from gpu_sentinel.simulator.loads import Load
 from gpu_sentinel.simulator.models import MIB, Model
 from gpu_sentinel.simulator.traffic import Traffic
+from gpu_sentinel.simulator.workers import Workers
 
 #: Seconds of one step.
 STEP = 0.1
@@ -84,6 +85,7 @@ class Board:
         cooling: 1 as designed, less where the air does not flow.
         past: the last `KEPT_STEPS` steps.
         traffic: what goes over its links.
+        workers: the processes that use it.
     """
 
     def __init__(self, model: Model, load: Load, seed: str) -> None:
@@ -102,6 +104,7 @@ class Board:
         self.traffic = Traffic(model.pcie_generation, model.pcie_width, model.facts.nvlink)
         self.state = State(idle.watts, idle.watts, idle.celsius, idle.memory_celsius or 0.0)
         self.state.sm_mhz = idle.sm_mhz
+        self.workers = Workers(seed, accounting=model.facts.accounting)
 
     @property
     def time(self) -> float:
@@ -140,7 +143,7 @@ class Board:
         state, model = self.state, self.model
         # One number a step, whatever the load, so that a change of load changes nothing else.
         noise = self._random.gauss(0.0, 1.0)
-        work = self.load.at(t - self.load_since, noise)
+        work = self.workers.step(self.load.at(t - self.load_since, noise), t)
         state.working = work.utilization > 0.005
         state.utilization = work.utilization
         state.memory_utilization = work.memory_utilization

@@ -15,12 +15,14 @@ from gpu_sentinel.catalogue.errors import ECC_LOCATIONS, ECC_TYPES, SRAM_KINDS, 
 from gpu_sentinel.catalogue.health import RECOVERY_ACTIONS
 from gpu_sentinel.catalogue.nvlink import NVLINK_ERRORS, NVLINK_LINK_ERRORS
 from gpu_sentinel.catalogue.pcie import PCIE_ERRORS
-from gpu_sentinel.simulator import eventchecks, parsing
+from gpu_sentinel.simulator import eventchecks, loads, parsing, processspec
 from gpu_sentinel.simulator.gpu import READINGS
-from gpu_sentinel.simulator.loads import KINDS, Load
+from gpu_sentinel.simulator.loads import Load
 from gpu_sentinel.simulator.models import DRIVERS, MODELS, Model, symbols
 from gpu_sentinel.simulator.oddanswers import ALL as ANY
 from gpu_sentinel.simulator.oddanswers import LOOKUP, of_driver
+from gpu_sentinel.simulator.processspec import Holding
+from gpu_sentinel.simulator.workers import Process
 
 ERRORS: Mapping[str, int] = {
     name.removeprefix("NVML_ERROR_"): getattr(pynvml, name)
@@ -52,6 +54,14 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Users:
+    """Who uses a GPU at the start, and who has it, which may be somebody else."""
+
+    processes: tuple[Process, ...] = ()
+    holdings: tuple[Holding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """A machine and its day.
 
@@ -59,6 +69,7 @@ class Scenario:
         gpus: model and first load of every GPU, by index.
         driver: version of the driver that is installed at the start.
         repeat: seconds after which the events begin again; None for never.
+        users: of each GPU, by index: its first processes, and who has it for himself.
     """
 
     name: str
@@ -68,22 +79,7 @@ class Scenario:
     seed: int = 1
     events: tuple[Event, ...] = ()
     repeat: float | None = None
-
-
-def _load(value: object) -> Load:
-    found = parsing.fields(
-        value,
-        {
-            "kind": parsing.choice(*KINDS),
-            "utilization": parsing.number(0, 1),
-            "memory": parsing.number(0, 1),
-            "period": durations.seconds,
-        },
-        required=("kind",),
-    )
-    if found.get("period", 1.0) < 1.0:
-        raise ValueError("period: is shorter than 1s")
-    return Load(**found)
+    users: tuple[Users, ...] = ()
 
 
 def _mig_profiles(value: object) -> list[str] | None:
@@ -122,7 +118,7 @@ _LINK_ERRORS = (*dict.fromkeys((*NVLINK_ERRORS, *NVLINK_LINK_ERRORS)),)
 
 #: What can happen: the parameters of each, and which of them must be there.
 ACTIONS: Mapping[str, tuple[Mapping[str, parsing.Parse], tuple[str, ...]]] = {
-    "load": ({"load": _load}, ("load",)),
+    "load": ({"load": loads.parse}, ("load",)),
     "cooling": ({"factor": parsing.number(0.05, 2.0)}, ("factor",)),
     "power-limit": ({"watts": parsing.number(1, 10_000)}, ("watts",)),
     "xid": ({"xid": parsing.whole(1, 999)}, ("xid",)),
@@ -184,6 +180,14 @@ ACTIONS: Mapping[str, tuple[Mapping[str, parsing.Parse], tuple[str, ...]]] = {
     "bind": ({"driver": _kernel_driver}, ("driver",)),
     "virtual-functions": ({"count": parsing.whole(0, 252), "driver": parsing.text}, ("count",)),
     "mig": ({"profiles": _mig_profiles}, ("profiles",)),
+    "start-process": (processspec.PROCESS, processspec.REQUIRED_OF_PROCESS),
+    "end-process": (
+        {"pid": processspec.PROCESS["pid"], "zombie": parsing.flag},
+        ("pid",),
+    ),
+    "accounting": ({"enabled": parsing.flag}, ("enabled",)),
+    "allocate": (processspec.HOLDING, processspec.REQUIRED_OF_HOLDING),
+    "release": ({"owner": parsing.text}, ("owner",)),
     "lose": ({}, ()),
     "restore": ({}, ()),
     "hang": ({}, ()),
@@ -247,9 +251,15 @@ def _scenario(name: str, content: object) -> Scenario:
         },
         required=("description", "gpus"),
     )
-    gpus = tuple(gpu for group in found["gpus"] for gpu in group)
+    groups = [gpu for group in found["gpus"] for gpu in group]
+    gpus = tuple((model, load) for model, load, _ in groups)
+    users = tuple(users for _, _, users in groups)
     if not 1 <= len(gpus) <= 64:
         raise ValueError(f"gpus: there are {len(gpus)}: from 1 to 64")
+    for index, (model, _, of_gpu) in enumerate(groups):
+        for process in of_gpu.processes:
+            if process.gpu_instance is not None and not model.mig:
+                raise ValueError(f"gpus[{index}].processes: {model.name} has no MIG")
     for number, event in enumerate(found.get("events", ())):
         try:
             _check(event, gpus)
@@ -260,7 +270,9 @@ def _scenario(name: str, content: object) -> Scenario:
     if repeat is not None and (not events or repeat <= events[-1].at):
         raise ValueError("repeat: must be later than the last of the events")
     driver = found.get("driver", gpus[0][0].driver)
-    return Scenario(name, found["description"], gpus, driver, found.get("seed", 1), events, repeat)
+    return Scenario(
+        name, found["description"], gpus, driver, found.get("seed", 1), events, repeat, users
+    )
 
 
 def _check(event: Event, gpus: Sequence[tuple[Model, Load]]) -> None:
@@ -281,13 +293,23 @@ def _check(event: Event, gpus: Sequence[tuple[Model, Load]]) -> None:
             check(event.parameters, model)
 
 
-def _gpus(value: object) -> list[tuple[Model, Load]]:
+def _gpus(value: object) -> list[tuple[Model, Load, Users]]:
     found = parsing.fields(
         value,
-        {"model": parsing.choice(*MODELS), "count": parsing.whole(1, 64), "load": _load},
+        {
+            "model": parsing.choice(*MODELS),
+            "count": parsing.whole(1, 64),
+            "load": loads.parse,
+            "processes": parsing.list_of(processspec.process),
+            "allocations": parsing.list_of(processspec.holding),
+        },
         required=("model",),
     )
-    gpu = (MODELS[found["model"]], found.get("load", Load()))
+    processes = tuple(found.get("processes", ()))
+    if len({process.place for process in processes}) < len(processes):
+        raise ValueError("processes: two have the same pid in the same place")
+    users = Users(processes, tuple(found.get("allocations", ())))
+    gpu = (MODELS[found["model"]], found.get("load", Load()), users)
     return [gpu] * int(found.get("count", 1))
 
 

@@ -16,12 +16,13 @@ from gpu_sentinel.simulator.library import Library
 from gpu_sentinel.simulator.loads import Load
 from gpu_sentinel.simulator.misbehaviour import Misbehaviour
 from gpu_sentinel.simulator.models import DRIVERS, DriverVersion
+from gpu_sentinel.simulator.population import Population
 from gpu_sentinel.simulator.scenario import Event, Scenario, ScenarioError
 
 _POLL_SECONDS = 0.02
 
 
-class Simulation(Bus, Misbehaviour):
+class Simulation(Bus, Misbehaviour, Population):
     """Runs a scenario; tests do more to it by the methods named like the scenario's actions.
 
     Any number of threads may call the driver meanwhile.
@@ -56,6 +57,9 @@ class Simulation(Bus, Misbehaviour):
         self._due = [(event.at, next(self._order), event, True) for event in scenario.events]
         heapq.heapify(self._due)
         self._lock = threading.RLock()
+        self._happening: float | None = 0.0
+        self.populate(scenario)
+        self._happening = None
 
     def now(self) -> float:
         """Seconds since the start."""
@@ -79,7 +83,11 @@ class Simulation(Bus, Misbehaviour):
             with self._lock:
                 while self._due and self._due[0][0] <= now:
                     at, _, event, again = heapq.heappop(self._due)
-                    self.do(event)
+                    self._happening = at
+                    try:
+                        self.do(event)
+                    finally:
+                        self._happening = None
                     if again and self._repeat is not None:
                         due = (at + self._repeat, next(self._order), event, True)
                         heapq.heappush(self._due, due)
@@ -94,6 +102,10 @@ class Simulation(Bus, Misbehaviour):
             time.sleep(_POLL_SECONDS)
             self.catch_up()
         return True
+
+    def happening(self) -> float:
+        """When what happens now does: an event may be late, since it waits for a call."""
+        return self.now() if self._happening is None else self._happening
 
     def at(self, event: Event) -> None:
         """Let an event happen when it is time, once."""
@@ -246,7 +258,12 @@ class Simulation(Bus, Misbehaviour):
 
     def mig(self, gpu: int, profiles: list[str] | None) -> None:
         """Cut it up so; None switches MIG off."""
+        before = {i.id for i in self.gpus[gpu].mig.instances}
         self.gpus[gpu].mig.switch(profiles, self.gpus[gpu].done(self.now()))
+        gone = before - {i.id for i in self.gpus[gpu].mig.instances}
+        for worker in self.gpus[gpu].workers():
+            if worker.process.gpu_instance in gone:
+                self.gpus[gpu].end_process(worker.process.pid, self.happening())
 
     def lose(self, gpu: int) -> None:
         """It falls off the bus."""
