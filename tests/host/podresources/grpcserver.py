@@ -13,7 +13,6 @@ from concurrent import futures
 from pathlib import Path
 
 import grpc
-
 from wire import LIST
 
 folder = Path(sys.argv[1])
@@ -35,9 +34,7 @@ class Handler(grpc.GenericRpcHandler):
 
 
 # Nothing is too large for this one, so that it is for the client to say so.
-server = grpc.server(
-    futures.ThreadPoolExecutor(2), options=[("grpc.max_send_message_length", -1)]
-)
+server = grpc.server(futures.ThreadPoolExecutor(2), options=[("grpc.max_send_message_length", -1)])
 server.add_generic_rpc_handlers((Handler(),))
 server.add_insecure_port(f"unix:{folder}/kubelet.sock")
 server.start()

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-
 import wire
+
 from gpu_sentinel.host.podresources import http2, messages
 from gpu_sentinel.host.podresources.errors import (
     NoSocketError,
@@ -42,7 +42,9 @@ def test_messages_of_any_size(grpc_server, size: int):
 
 def test_too_large(grpc_server):
     grpc_server.answers(bytes(http2.LONGEST + 1))
-    with pytest.raises(TooLargeError, match=r"^the answer has 8388609 bytes or more; at most 8388608"):
+    with pytest.raises(
+        TooLargeError, match=r"^the answer has 8388609 bytes or more; at most 8388608"
+    ):
         http2.call(grpc_server.socket, wire.LIST, timeout=60)
 
 
@@ -75,7 +77,6 @@ def test_slow(grpc_server):
 
 
 def test_the_deadline_is_of_the_whole_call(grpc_server):
-    """The server is told, too, so that it does not work for nobody."""
     grpc_server.answers(b"")
     ticks = iter([0.0, 0.1, 1.9, 2.0, 2.0])
     with pytest.raises(TimedOutError):
@@ -102,5 +103,7 @@ foreign = {{name.partition('.')[0] for name in sys.modules}} - sys.stdlib_module
 foreign -= {{'gpu_sentinel', '__main__', 'sitecustomize'}}
 print(sorted(name for name in foreign if not name.startswith(('_', 'distutils'))))
 """
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert (told.stdout, told.stderr, told.returncode) == ("[]\n", "", 0)

@@ -24,7 +24,7 @@ def field(number: int, value: bytes | str | int) -> bytes:
 
 
 def devices(resource: str, *ids: str) -> bytes:
-    """A field of a container, as the kubelet writes it: one entry for each id, and its NUMA node."""
+    """A field of a container, as the kubelet writes it: an entry for each id, with NUMA node."""
     topology = field(3, field(1, field(1, 0)))
     return b"".join(field(2, field(1, resource) + field(2, id_) + topology) for id_ in ids)
 
@@ -50,7 +50,9 @@ def many_pods(count: int) -> bytes:
         pod(
             f"team-{n % 5}",
             f"train-{n}",
-            container("main", devices("nvidia.com/gpu", f"GPU-{n:08x}-1111-2222-3333-444455556666")),
+            container(
+                "main", devices("nvidia.com/gpu", f"GPU-{n:08x}-1111-2222-3333-444455556666")
+            ),
             container("side"),
         )
         for n in range(count)
