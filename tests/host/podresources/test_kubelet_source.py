@@ -58,8 +58,8 @@ def test_that_happens_once_between_two_questions(grpc_server, source):
     for now in range(60):
         source.unknown_container()
         source.allocations(float(now))
-    # 0, 1, 11, 12, 22, ...
-    assert len(grpc_server.asked) == 11
+    # 0, 1, 11, 12, 22, ... 55, 56
+    assert len(grpc_server.asked) == 12
 
 
 def test_an_unknown_container_from_before_is_in_the_answer(grpc_server, source):

@@ -99,7 +99,9 @@ class Connection:
             except TimeoutError as error:
                 raise self._late() from error
             except OSError as error:
-                raise BrokenOffError(f"the connection failed: {error}") from error
+                if error.errno != errno.ECONNRESET:
+                    raise BrokenOffError(f"the connection failed: {error}") from error
+                came = b""  # as a socket ends that is closed before all is read that was sent to it
             if not came:
                 raise self._ended()
             self._buffer += came
