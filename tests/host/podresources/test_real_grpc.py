@@ -77,7 +77,6 @@ def test_slow(grpc_server):
 
 
 def test_the_deadline_is_of_the_whole_call(grpc_server):
-    """The server is told, too, so that it does not work for nobody."""
     grpc_server.answers(b"")
     ticks = iter([0.0, 0.1, 1.9, 2.0, 2.0])
     with pytest.raises(TimedOutError):

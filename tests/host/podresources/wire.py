@@ -24,7 +24,7 @@ def field(number: int, value: bytes | str | int) -> bytes:
 
 
 def devices(resource: str, *ids: str) -> bytes:
-    """A field of a container, as the kubelet writes it: one entry for each id, and its NUMA node."""
+    """A field of a container, as the kubelet writes it: an entry for each id, with NUMA node."""
     topology = field(3, field(1, field(1, 0)))
     return b"".join(field(2, field(1, resource) + field(2, id_) + topology) for id_ in ids)
 

@@ -37,31 +37,21 @@ def frame(kind: int, flags: int, stream: int, content: bytes = b"") -> bytes:
 class Connection:
     """Bytes that come and go before the deadline, and frames in them."""
 
-    def __init__(self, path: Path, deadline: float, clock: Callable[[], float]) -> None:
-        """Connect.
+    def __init__(
+        self, connected: socket.socket, deadline: float, clock: Callable[[], float]
+    ) -> None:
+        """Take over a socket.
 
         Args:
-            path: of the socket.
+            connected: to the server.
             deadline: when everything has to be done, by `clock`.
             clock: seconds that only grow.
-
-        Raises:
-            PodResourcesError: there is no connection.
         """
+        self._socket = connected
         self._deadline = deadline
         self._clock = clock
         self._buffer = bytearray()
         self._frames = 0
-        try:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        except OSError as error:  # too many open files
-            raise _unconnected(path, error) from error
-        try:
-            self._limit()
-            self._socket.connect(str(path))
-        except (OSError, ValueError) as error:
-            self.close()
-            raise _unconnected(path, error) from error
 
     def close(self) -> None:
         """Let go of the socket."""
@@ -109,7 +99,9 @@ class Connection:
             except TimeoutError as error:
                 raise self._late() from error
             except OSError as error:
-                raise BrokenOffError(f"the connection failed: {error}") from error
+                if error.errno != errno.ECONNRESET:
+                    raise BrokenOffError(f"the connection failed: {error}") from error
+                came = b""  # as a socket ends that is closed before all is read that was sent to it
             if not came:
                 raise self._ended()
             self._buffer += came
@@ -131,6 +123,26 @@ class Connection:
     @staticmethod
     def _late() -> PodResourcesError:
         return TimedOutError("the kubelet did not answer in time")
+
+
+def connect(path: Path, timeout: float, clock: Callable[[], float]) -> Connection:
+    """Connect to a socket; everything has to be done within `timeout` seconds.
+
+    Raises:
+        PodResourcesError: there is no connection.
+    """
+    deadline = clock() + timeout
+    try:
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:  # too many open files
+        raise _unconnected(path, error) from error
+    opened.settimeout(timeout)
+    try:
+        opened.connect(str(path))
+    except (OSError, ValueError) as error:
+        opened.close()
+        raise _unconnected(path, error) from error
+    return Connection(opened, deadline, clock)
 
 
 def _unconnected(path: Path, error: OSError | ValueError) -> PodResourcesError:

@@ -38,6 +38,7 @@ from gpu_sentinel.host.podresources.frames import (
     SETTINGS,
     WINDOW_UPDATE,
     Connection,
+    connect,
     frame,
 )
 
@@ -85,14 +86,25 @@ def call(
     Raises:
         PodResourcesError: there is no such answer.
     """
-    with closing(Connection(path, clock() + timeout, clock)) as connection:
-        connection.send(_opening(method, request, timeout, longest))
-        return _Exchange(connection, longest).run()
+    with closing(connect(path, timeout, clock)) as connection:
+        return converse(connection, method, request, timeout=timeout, longest=longest)
+
+
+def converse(
+    connection: Connection, method: str, request: bytes, *, timeout: float, longest: int = LONGEST
+) -> bytes:
+    """The same over a connection that there is already; it is used up.
+
+    Raises:
+        PodResourcesError: there is no such answer.
+    """
+    connection.send(_opening(method, request, timeout, longest))
+    return _Exchange(connection, longest).run()
 
 
 def _opening(method: str, request: bytes, timeout: float, longest: int) -> bytes:
     """Everything that we have to say, in one go."""
-    room = longest + LONGEST_FRAME
+    room = max(longest, _WINDOW) + LONGEST_FRAME
     settings = struct.pack(
         ">HIHIHIHI",
         *(0x1, 0),  # HEADER_TABLE_SIZE: see hpack.py
