@@ -21,7 +21,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from ports import Ports
 
-pytest_plugins = ("prometheusfixtures", "simulatedtime", "stackfixtures")
+pytest_plugins = ("prometheusfixtures", "simulatedtime", "slurmfixtures", "stackfixtures")
 
 REPOSITORY = Path(__file__).parents[1]
 

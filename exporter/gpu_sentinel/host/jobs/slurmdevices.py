@@ -27,30 +27,40 @@ def allowed(group: Path, proc: Path) -> tuple[str, ...] | None:
 
     None where the list does not tell.
     """
-    content = _read(group / "devices.list")
-    if not content.endswith(b"\n"):
+    try:
+        content = read_bytes(group / "devices.list", _BYTES)
+    except (OSError, TooLongError):
         return None
-    major = _major(proc)
-    minors: set[int] = set()
+    if content and not content.endswith(b"\n"):
+        return None
+    numbers = _numbers(content.decode("ascii", "replace"), _major(proc))
+    if numbers is None:
+        return None
+    gpus, capabilities = numbers
+    return tuple(device for minor in sorted(gpus) for device in _parts(minor, capabilities, proc))
+
+
+def _numbers(rules: str, capability: int | None) -> tuple[set[int], set[int]] | None:
+    """Minor numbers of GPUs and of capabilities; None where they are not limited."""
+    gpus: set[int] = set()
     capabilities: set[int] = set()
-    for line in content.decode("ascii", "replace").splitlines():
-        words = line.split(" ")
-        if len(words) != 3 or words[0] not in ("a", "b", "c"):
+    for line in rules.splitlines():
+        kind, _, rest = line.partition(" ")
+        device, _, access = rest.partition(" ")
+        first, _, second = device.partition(":")
+        if kind not in ("b", "c") or (kind == "c" and first == "*"):
             return None
-        first, _, second = words[1].partition(":")
-        if words[0] == "a" or (words[0] == "c" and first == "*"):
-            return None
-        if words[0] == "b" or "r" not in words[2]:
+        if kind == "b" or "r" not in access:
             continue
-        minor = number(second)
-        if number(first) == _MAJOR:
+        major, minor = number(first), number(second)
+        if major == _MAJOR:
             if minor is None:
                 return None  # c 195:*: all of them
             if minor <= _LAST:
-                minors.add(minor)
-        elif major is not None and number(first) == major and minor is not None:
+                gpus.add(minor)
+        elif major is not None and major == capability and minor is not None:
             capabilities.add(minor)
-    return tuple(device for n in sorted(minors) for device in _parts(n, capabilities, proc))
+    return gpus, capabilities
 
 
 def _parts(minor: int, capabilities: set[int], proc: Path) -> list[str]:

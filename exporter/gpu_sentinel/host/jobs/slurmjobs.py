@@ -128,7 +128,8 @@ class SlurmJobs:
         if self._missing:
             self.up, self.trouble = False, self._missing
         self._known = known
-        self.jobs = tuple(known[key] for key in listed if key in known)
+        order = sorted(known, key=lambda key: (key[0], len(key[1]), key[1]))
+        self.jobs = tuple(known[key] for key in order)
         held = (
             Allocation(job.owner, device, "slurm", "slurm")
             for job in self.jobs
@@ -152,7 +153,7 @@ class SlurmJobs:
             name = self._user(job.uid) if job.uid is not None else ""
             owner = job_owner(job.number, word(name.encode("utf-8", "replace")))
             before = JobOnNode(job.node, job.identity, owner)
-        if before.settled or not self._reads:
+        if before.settled or self._reads < READS_OF_A_JOB:
             return before
         devices = dict.fromkeys(before.devices)
         owner, settled = before.owner, False
@@ -186,7 +187,7 @@ class SlurmJobs:
         left = READS_OF_A_JOB
         for group in (first, *more):
             for pid in group.pids:
-                if group.step in done or not self._reads or not left:
+                if group.step in done or not left:
                     break
                 self._reads -= 1
                 left -= 1

@@ -16,7 +16,7 @@ def word(raw: bytes) -> str:
     """
     if len(raw) > 4 * LONGEST:
         return ""
-    text = raw.decode("utf-8", "replace").strip()
+    text = raw.decode("utf-8", "replace")
     clean = "".join(letter if printable.safe(letter) else _REPLACEMENT for letter in text)
     return clean if len(clean) <= LONGEST else ""
 
