@@ -9,10 +9,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from gpu_sentinel import __version__, logs
-from gpu_sentinel.catalogue import keys_needed
+from gpu_sentinel.catalogue import Metric, keys_needed
 from gpu_sentinel.catalogue.dcgm import dcgm_keys
 from gpu_sentinel.config import ConfigError, Settings, changes_that_need_restart
 from gpu_sentinel.exposition import (
@@ -29,6 +29,7 @@ from gpu_sentinel.host.name import node_name
 from gpu_sentinel.machine import machine
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import CallStats, Driver
+from gpu_sentinel.ownersources import OwnerSources, owner_sources
 from gpu_sentinel.sampling import Budget, Inventory, Pace, SnapshotStore, automatic_cpu
 from gpu_sentinel.signals import caught
 from gpu_sentinel.statuspage import status_page
@@ -76,6 +77,7 @@ class Daemon:
         self._pace = _pace(self.settings)
         metrics = self.settings.selection.metrics()
         dcgm = self.settings.compat == "dcgm"
+        self._people = self._find_owners(metrics)
         self._inventory = Inventory(
             Driver(
                 self._stats,
@@ -89,6 +91,7 @@ class Daemon:
             pci_gpus=self._machine.pci_gpus,
             module_loaded=self._machine.module_loaded,
             kernel_log=self._machine.kernel_log,
+            owners=self._people.owners if self._people else None,
         )
         workings = Workings(
             self._stats,
@@ -98,6 +101,7 @@ class Daemon:
             lambda: self._inventory.sampler_cpu,
             self._inventory.xids,
             self._inventory.stalls,
+            self._people.up if self._people else dict,
         )
         actions = {"reload": self.reload, "release": self.release, "acquire": self.acquire}
         app = App(
@@ -157,11 +161,15 @@ class Daemon:
         sys.setswitchinterval(SWITCH_SECONDS)
         # What is there now stays for ever: no collection has to look at it again.
         gc.freeze()
+        if self._people is not None:
+            self._people.holders.start()
         self._inventory.start()
 
     def stop(self) -> bool:
         """Stop everything within `STOP_SECONDS`; False where a call to the driver hangs."""
         clean = self._inventory.stop(STOP_SECONDS / 2)
+        if self._people is not None:
+            self._people.holders.stop(STOP_SECONDS / 4)
         self._server.stop(STOP_SECONDS / 2)
         log.info("stopped")
         return clean
@@ -215,6 +223,14 @@ class Daemon:
         if self._inventory.tried.is_set() or waited > READY_SECONDS:
             return None
         return "waiting for the first answer of the driver"
+
+    def _find_owners(self, metrics: Collection[Metric]) -> OwnerSources | None:
+        """What finds owners, where a metric tells of them."""
+        if not any(metric.group in ("owners", "processes") for metric in metrics):
+            return None
+        return owner_sources(
+            lambda: self.settings, lambda: self.store.current, self._machine.people
+        )
 
     def _try_reload(self) -> str | None:
         try:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpu_sentinel.config import KERNEL_LOG, ConfigError, Settings
 from gpu_sentinel.host import PciGpu, list_gpus, module_loaded
+from gpu_sentinel.model import Allocation
 from gpu_sentinel.nvml import Loader
+
+if TYPE_CHECKING:
+    from gpu_sentinel.simulator import Simulation
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,7 @@ class Machine:
             that cannot be known.
         scenario: the simulated scenario; None on real GPUs.
         kernel_log: where the kernel tells XIDs; None where NVML is to be asked.
+        people: who uses and holds simulated GPUs; None for those of this machine.
     """
 
     loader: Loader | None
@@ -29,6 +37,22 @@ class Machine:
     module_loaded: Callable[[], bool | None]
     scenario: str | None = None
     kernel_log: Path | None = None
+    people: People | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Who uses and holds the GPUs of a simulation.
+
+    Attributes:
+        proc: a folder of files as /proc has them.
+        update: lets processes come and go in it.
+        allocations: who holds which GPU.
+    """
+
+    proc: Path
+    update: Callable[[], None]
+    allocations: Callable[[], tuple[Allocation, ...]]
 
 
 def machine(settings: Settings) -> Machine:
@@ -58,4 +82,14 @@ def machine(settings: Settings) -> Machine:
         lambda: simulation.driver is not None,
         settings.simulate,
         kernel_log,
+        _people(simulation),
     )
+
+
+def _people(simulation: Simulation) -> People:
+    from gpu_sentinel.simulator.proctree import ProcTree  # noqa: PLC0415 - as above
+
+    folder = tempfile.TemporaryDirectory(prefix="gpu-sentinel-simulated-")
+    atexit.register(folder.cleanup)
+    tree = ProcTree(Path(folder.name), simulation)
+    return People(Path(folder.name), tree.update, simulation.gpu_allocations)

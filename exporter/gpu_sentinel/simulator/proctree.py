@@ -42,6 +42,9 @@ class ProcTree:
         (root / "self" / "ns").mkdir(parents=True)
         (root / "self" / "ns" / "pid").symlink_to(_HOST_PIDS)
         (root / "self" / "status").write_text("Name:\tgpu-sentinel\nPid:\t1\nNSpid:\t1\n")
+        (root / "self" / "stat").write_text(
+            "1 (gpu-sentinel) S " + "0 " * (_BEFORE + _AFTER) + "0\n"
+        )
         boot = simulation.epoch - UPTIME
         (root / "stat").write_text(f"cpu  0 0 0 0 0 0 0 0 0 0\nbtime {int(boot)}\n")
         (root / "uptime").write_text(f"{UPTIME:.2f} 0.00\n")

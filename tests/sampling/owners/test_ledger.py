@@ -107,6 +107,18 @@ def test_pods_not_containers_have_accounts():
     assert [o.name for o in ledger.accounts] == ["a/p"]
 
 
+def test_sources_know_one_owner_differently():
+    ledger = Ledger()
+    by_process = Owner("slurm_job", "7", slurm_job="7", user="alice")
+    by_mapping = Owner("slurm_job", "7", slurm_job="7", slurm_account="physics")
+    run(ledger, 10, 70.0, (User(by_process, 1e9, busy=0.5),))
+    run(ledger, 10, 70.0, (User(by_process, 1e9, busy=0.5),), (Holder(by_mapping),), start=10.0)
+    ((owner, account),) = ledger.accounts.items()
+    assert (owner.user, owner.slurm_account) == ("alice", "physics")
+    assert account.busy == 10.0
+    assert account.allocated == 10.0
+
+
 def test_owners_beyond_the_limit_share_an_account_until_there_is_room():
     ledger = Ledger(most_owners=2)
     run(ledger, 10, 70.0, (User(ALICE, 1e9), User(BOB, 1e9), User(CAROL, 1e9)))

@@ -19,7 +19,7 @@ kernel needs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 
 from gpu_sentinel.model import NOBODY, Owner
 
@@ -89,6 +89,8 @@ class Ledger:
         """At most so many owners have an account; the others share one."""
         self.accounts: dict[Owner, Account] = {}
         self._most = most_owners
+        #: By kind and name: some sources know more of an owner than others.
+        self._known: dict[tuple[str, str], Owner] = {}
         self._waiting = 0.0
         self._told = float("-inf")
 
@@ -112,8 +114,8 @@ class Ledger:
             users: its processes; also those that have ended meanwhile, with their `busy`.
             holders: who has it allocated.
         """
-        users = [replace(user, owner=whole(user.owner)) for user in users]
-        holders = [replace(holder, owner=whole(holder.owner)) for holder in holders]
+        users = [replace(user, owner=self._same(user.owner)) for user in users]
+        holders = [replace(holder, owner=self._same(holder.owner)) for holder in holders]
         self._forget(now, {*(u.owner for u in users), *(h.owner for h in holders)})
         self._present(now, users, holders)
         for user in users:
@@ -127,6 +129,21 @@ class Ledger:
             if now - account.used > IDLE_SECONDS:
                 account.idle_allocated += elapsed
         self._share(now, min(joules, idle_watts * elapsed), joules, users, holders)
+
+    def _same(self, owner: Owner) -> Owner:
+        """The owner whose account it is, with all that any source knows of him."""
+        owner = whole(owner)
+        key = owner.kind, owner.name
+        before = self._known.get(key)
+        if before is None or before == owner:
+            self._known[key] = owner
+            return owner
+        merged = Owner(*(b or n for b, n in zip(astuple(before), astuple(owner), strict=True)))
+        if merged != before:
+            self._known[key] = merged
+            if before in self.accounts:
+                self.accounts[merged] = self.accounts.pop(before)
+        return merged
 
     def _share(
         self,
@@ -180,13 +197,17 @@ class Ledger:
         gone = {o: a for o, a in self.accounts.items() if o not in present and o != NOBODY}
         for owner, account in gone.items():
             if now - account.seen > KEEP_SECONDS:
-                del self.accounts[owner]
+                self._close(owner)
         new = present - self.accounts.keys() - {NOBODY}
         for owner in sorted(gone.keys() & self.accounts.keys(), key=lambda o: gone[o].seen):
             free = self._most - len(self.accounts.keys() - {NOBODY, OTHERS})
             if len(new) <= free or owner == OTHERS:
                 continue
-            del self.accounts[owner]
+            self._close(owner)
+
+    def _close(self, owner: Owner) -> None:
+        del self.accounts[owner]
+        self._known.pop((owner.kind, owner.name), None)
 
 
 def whole(owner: Owner) -> Owner:

@@ -1,0 +1,92 @@
+"""Where owners of GPUs are found on this machine, put together from the settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpu_sentinel.config import Settings
+from gpu_sentinel.host.jobs.mapping import MappingDirectory
+from gpu_sentinel.host.jobs.slurmjobs import SlurmJobs
+from gpu_sentinel.host.owners.resolver import Resolver
+from gpu_sentinel.host.owners.users import system_name
+from gpu_sentinel.host.podresources.source import KubeletSource
+from gpu_sentinel.machine import People
+from gpu_sentinel.model import Allocation, Snapshot
+from gpu_sentinel.sampling.owners.holders import Holders, Source
+from gpu_sentinel.sampling.owners.sampler import Owners
+
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerSources:
+    """All that finds owners.
+
+    Attributes:
+        owners: for the samplers of processes.
+        holders: the thread that asks who holds what.
+        resolver: from a pid to its owner.
+    """
+
+    owners: Owners
+    holders: Holders
+    resolver: Resolver
+
+    def up(self) -> Mapping[str, bool]:
+        """Whether each source answers."""
+        return {**self.resolver.sources(), **self.holders.up}
+
+
+def owner_sources(
+    settings: Callable[[], Settings],
+    snapshot: Callable[[], Snapshot],
+    people: People | None = None,
+) -> OwnerSources:
+    """What the settings ask for; nothing is asked yet.
+
+    Args:
+        settings: as they are now.
+        snapshot: which GPUs there are.
+        people: who uses and holds simulated GPUs.
+    """
+    now = settings()
+    resolver = Resolver(people.proc if people else PROC)
+    sources = _sources(now) if people is None else [_simulated(people)]
+    holders = Holders(tuple(sources), snapshot)
+    owners = Owners(
+        resolver.resolve,
+        holders.of,
+        lambda: settings().owners_interval,
+        most_processes=now.owners_processes,
+        most_owners=now.owners_owners,
+    )
+    return OwnerSources(owners, holders, resolver)
+
+
+def _simulated(people: People) -> Source:
+    def allocations(_now: float) -> tuple[Allocation, ...]:
+        people.update()
+        return people.allocations()
+
+    return Source("simulation", allocations, lambda: True, str)
+
+
+def _sources(settings: Settings) -> Iterator[Source]:
+    socket = settings.owners_kubelet_socket
+    # The folder is there on every node of a cluster, also while the kubelet is restarted.
+    if socket is not None and socket.parent.is_dir():
+        kubelet = KubeletSource(socket)
+        yield Source("kubelet", kubelet.allocations, lambda: kubelet.up, lambda: kubelet.error)
+    slurm = SlurmJobs(CGROUPS, PROC, time.monotonic, system_name)
+    yield Source("slurm", lambda _now: slurm.allocations(), lambda: slurm.up, lambda: slurm.trouble)
+    if settings.owners_mapping_directory is not None:
+        mapping = MappingDirectory(settings.owners_mapping_directory, time.monotonic, time.time)
+        yield Source(
+            "mapping",
+            lambda _now: mapping.allocations(),
+            lambda: mapping.up,
+            lambda: mapping.trouble,
+        )
