@@ -29,6 +29,8 @@ KEEP_SECONDS = 3600.0
 LATE_SECONDS = 4.0
 #: A holder of whom no kernel ran for so long holds a GPU that is idle.
 IDLE_SECONDS = 2.0
+#: Owners of whom is remembered what any source knows, beside those that have an account.
+_MOST_KNOWN = 1024
 #: Whom there is no place for any more.
 OTHERS = Owner("other", "other")
 
@@ -114,6 +116,8 @@ class Ledger:
             users: its processes; also those that have ended meanwhile, with their `busy`.
             holders: who has it allocated.
         """
+        for one in (*users, *holders):
+            self._same(one.owner)  # all that is known of each, before anybody is named
         users = [replace(user, owner=self._same(user.owner)) for user in users]
         holders = [replace(holder, owner=self._same(holder.owner)) for holder in holders]
         self._forget(now, {*(u.owner for u in users), *(h.owner for h in holders)})
@@ -204,6 +208,9 @@ class Ledger:
             if len(new) <= free or owner == OTHERS:
                 continue
             self._close(owner)
+
+        if len(self._known) > _MOST_KNOWN:
+            self._known = {key: o for key, o in self._known.items() if o in self.accounts}
 
     def _close(self, owner: Owner) -> None:
         del self.accounts[owner]
