@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gpu_sentinel.catalogue.owners import ACTIVE, IDLE
 from gpu_sentinel.exposition.samples import Labels, Samples
@@ -80,6 +81,8 @@ class AllocationStatus(_OfOwner):
     source: str = ""
 
 
+_Record = TypeVar("_Record", bound=_OfOwner)
+
 _NUMBERS = {
     "gpu_owner_memory_used_bytes": "memory_used_bytes",
     "gpu_owner_busy_seconds_total": "busy_seconds",
@@ -101,12 +104,16 @@ def allocations(samples: Samples) -> list[AllocationStatus]:
     Raises:
         ValueError: a series has not the labels that it should have.
     """
+    names = (*_OWNER, *_PART, "resource", "source")
     return [
-        AllocationStatus(
-            **_texts(labels, (*_OWNER, *_PART, "resource", "source")),
-            gpu=labels.gpu(),
-            uuid=labels["uuid"],
-            gpu_instance=_number(labels, "gpu_instance"),
+        _named(
+            AllocationStatus(
+                gpu=labels.gpu(),
+                uuid=labels["uuid"],
+                gpu_instance=_number(labels, "gpu_instance"),
+            ),
+            labels,
+            names,
         )
         for labels, value in samples["gpu_allocation_info"]
         if value
@@ -124,9 +131,8 @@ def owners(samples: Samples) -> list[OwnerStatus]:
     def of(labels: Labels) -> OwnerStatus:
         key = labels["uuid"], labels["owner_kind"], labels["owner"]
         if key not in found:
-            found[key] = OwnerStatus(
-                gpu=labels.gpu(), uuid=labels["uuid"], **_texts(labels, _OWNER)
-            )
+            new = OwnerStatus(gpu=labels.gpu(), uuid=labels["uuid"])
+            found[key] = _named(new, labels, _OWNER)
         return found[key]
 
     for name, attribute in _NUMBERS.items():
@@ -159,13 +165,13 @@ def processes(samples: Samples) -> list[ProcessStatus]:
             labels[n] for n in ("uuid", "gpu_instance", "pid", "process", "owner_kind", "owner")
         )
         if key not in found:
-            found[key] = ProcessStatus(
+            new = ProcessStatus(
                 gpu=labels.gpu(),
                 uuid=labels["uuid"],
                 gpu_instance=_number(labels, "gpu_instance"),
                 pid=_number(labels, "pid"),
-                **_texts(labels, ("process", *_OWNER, *_PART)),
             )
+            found[key] = _named(new, labels, ("process", *_OWNER, *_PART))
         return found[key]
 
     for name, attribute in _OF_PROCESSES.items():
@@ -177,8 +183,11 @@ def processes(samples: Samples) -> list[ProcessStatus]:
     return list(found.values())
 
 
-def _texts(labels: Labels, names: tuple[str, ...]) -> dict[str, str]:
-    return {name: labels.get(name, "") for name in names}
+def _named(record: _Record, labels: Labels, names: tuple[str, ...]) -> _Record:
+    """A record with the labels of a series that it has attributes for."""
+    for name in names:
+        setattr(record, name, labels.get(name, ""))
+    return record
 
 
 def _number(labels: Labels, name: str) -> int | None:
