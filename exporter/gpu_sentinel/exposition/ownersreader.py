@@ -89,6 +89,7 @@ _NUMBERS = {
     "gpu_owner_allocated_seconds_total": "allocated_seconds",
     "gpu_owner_idle_allocated_seconds_total": "idle_allocated_seconds",
 }
+_PARTS = {IDLE: "idle_joules", ACTIVE: "active_joules"}
 _OF_PROCESSES = {
     "gpu_process_memory_used_bytes": "memory_used_bytes",
     "gpu_process_busy_seconds_total": "busy_seconds",
@@ -139,10 +140,8 @@ def owners(samples: Samples) -> list[OwnerStatus]:
         for labels, value in samples[name]:
             setattr(of(labels), attribute, value)
     for labels, value in samples["gpu_owner_energy_joules_total"]:
-        if labels["part"] == IDLE:
-            of(labels).idle_joules = value
-        elif labels["part"] == ACTIVE:
-            of(labels).active_joules = value
+        if labels["part"] in _PARTS:
+            setattr(of(labels), _PARTS[labels["part"]], value)
     for labels, value in samples["gpu_owner_processes"]:
         of(labels).processes = int(min(max(value, 0.0), _MOST))
     for labels, value in samples["gpu_allocation_info"]:
