@@ -23,6 +23,7 @@ from gpu_sentinel.exposition import (
     ReloadState,
     Workings,
     gpu_instances,
+    holdings,
     last_xid,
 )
 from gpu_sentinel.host.name import node_name
@@ -114,6 +115,7 @@ class Daemon:
                     self.settings.compat_dcgm_hostname_label,
                     last_xid,
                     gpu_instances,
+                    *([holdings] if self.settings.compat_dcgm_owners == "auto" else []),
                 )
                 if dcgm
                 else None,
@@ -225,8 +227,9 @@ class Daemon:
         return "waiting for the first answer of the driver"
 
     def _find_owners(self, metrics: Collection[Metric]) -> OwnerSources | None:
-        """What finds owners, where a metric tells of them."""
-        if not any(metric.group in ("owners", "processes") for metric in metrics):
+        """What finds owners, where a metric tells of them, ours or one by DCGM's name."""
+        dcgm = self.settings.compat == "dcgm" and self.settings.compat_dcgm_owners == "auto"
+        if not dcgm and not any(metric.group in ("owners", "processes") for metric in metrics):
             return None
         return owner_sources(
             lambda: self.settings, lambda: self.store.current, self._machine.people

@@ -62,7 +62,7 @@ class View:
 
     def press(self, key: str, height: int) -> bool:
         """Take a key in: a character, `up`, `down`, `page-up`, `page-down`. False: leave."""
-        if key in ("q", "Q", "\x1b"):
+        if key in ("q", "Q"):
             return False
         if key in KEYS:
             self.sort, self.top = KEYS[key], 0
