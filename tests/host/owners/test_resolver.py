@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from faketree import BOOT
 from filesworld import JOB, KUBE, LOGIN, SLURM, TICKS, World
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -251,6 +252,7 @@ class Births(RuleBasedStateMachine):
 
 
 TestBirths = Births.TestCase
+TestBirths.settings = settings(stateful_step_count=20)
 
 
 # --- This machine -------------------------------------------------------------------------------
