@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from gpu_sentinel.host.owners.resolver import Resolver
+from gpu_sentinel.host.owners.users import Users
 from gpu_sentinel.model import OwnerUse, Tier, Usage
 from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.sampling import Pace
 from gpu_sentinel.sampling.owners.holders import Holders, Source
 from gpu_sentinel.sampling.owners.sampler import Owners, ProcessSampler
-from gpu_sentinel.simulator.proctree import ProcTree
+from gpu_sentinel.simulator.proctree import UPTIME, ProcTree
 from simulatedtime import SimulatedTime
 
 #: A pass costs real time, and processes are looked at once a second.
@@ -33,10 +34,19 @@ class Machine(SimulatedTime):
 
         source = Source("simulation", allocations, lambda: True, str)
         self.holders = Holders((source,), lambda: self.store.current, self.clock)
+        users = Users(lambda uid: self.simulation.users()[uid], self.clock)
         resolver = Resolver(
-            folder, clock=self.clock, wall=self.clock, boot=lambda: 86_400.0 + self.clock()
+            folder,
+            users=users,
+            clock=self.clock,
+            wall=lambda: self.simulation.epoch + self.clock(),
+            boot=lambda: UPTIME + self.clock(),
         )
-        self.owners = Owners(resolver.resolve, self.holders.of)
+        self.owners = Owners(
+            resolver.resolve,
+            self.holders.of,
+            lambda pid: resolver.recent(pid, self.simulation.epoch + self.clock()),
+        )
         around = self.samplers[0]._around
         self.instances += [ProcessSampler(s, around, self.owners) for s in self.samplers]
         self.between = lambda _: self.holders.look()
