@@ -7,11 +7,12 @@ RUNS ?= 20
 PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 8
 STAMP  := $(VENV)/.installed
 MINUTES ?= 30
+KUBERNETES ?= v1.36.3
 # Exactly what a lock says, each file checked against its hash.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-long test-load test-containers lint docs bench bench-connections
+.PHONY: help up test test-long test-load test-containers test-cluster lint docs bench bench-connections
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,10 @@ test-containers: $(STAMP) ## the compose file and the image, built and run for r
 	@sh scripts/install-tools.sh containers
 	@$(INSTALL) requirements/tools.txt
 	$(BIN)/pytest -m containers tests/containers $(ARGS)
+
+test-cluster: $(STAMP) ## against a real kubelet, which is built once: three minutes and 2 GiB (as root)
+	@sh scripts/install-cluster.sh .cache/cluster $(KUBERNETES)
+	$(BIN)/pytest -m cluster tests/cluster $(ARGS)
 
 lint: $(STAMP) ## put style right where that needs no thought
 	$(BIN)/ruff check --fix .

@@ -171,13 +171,17 @@ class Slurm:
             lambda: self.state(job) in ("CANCELLED", "COMPLETED", ""), 60, f"job {job} is gone"
         )
 
+    def cancel_all(self) -> None:
+        for user in ("root", "nobody"):
+            self.run("scancel", f"--user={user}", "--full")
+            self.run("scancel", f"--user={user}", "--state=PENDING")
+        self.eventually(lambda: self.run("squeue", "-h") == "", 60, "no jobs")
+
     def stop(self) -> None:
         """Ends the jobs before the daemons, whom they would outlive; removes what they leave."""
         if len(self.processes) > 1 and all(p.poll() is None for p in self.processes):
-            self.run("scancel", "--user=root", "--full")
-            self.run("scancel", "--user=nobody", "--full")
             with suppress(AssertionError):
-                self.eventually(lambda: self.run("squeue", "-h") == "", 60, "no jobs")
+                self.cancel_all()
         for process in reversed(self.processes):
             process.terminate()
         for process in self.processes:

@@ -31,12 +31,14 @@ def test_simulator_page_knows(name: str):
     assert f"`{name}`" in (ROOT / "docs" / "simulator.md").read_text()
 
 
-def test_scenario_of_the_page_is_valid(tmp_path: Path):
+def test_scenarios_of_the_page_are_valid(tmp_path: Path):
     text = (ROOT / "docs" / "simulator.md").read_text()
-    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    path = tmp_path / "my.yml"
-    path.write_text(block)
-    assert len(load_scenario(str(path)).gpus) == 2
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        path = tmp_path / "my.yml"
+        path.write_text(block)
+        assert len(load_scenario(str(path)).gpus) == 2
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

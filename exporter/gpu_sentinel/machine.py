@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gpu_sentinel.config import KERNEL_LOG, ConfigError, Settings
 from gpu_sentinel.host import PciGpu, list_gpus, module_loaded
+from gpu_sentinel.host.owners.users import Users
 from gpu_sentinel.model import Allocation
 from gpu_sentinel.nvml import Loader
 
@@ -48,11 +49,13 @@ class People:
         proc: a folder of files as /proc has them.
         update: lets processes come and go in it.
         allocations: who holds which GPU.
+        users: their names.
     """
 
     proc: Path
     update: Callable[[], None]
     allocations: Callable[[], tuple[Allocation, ...]]
+    users: Users
 
 
 def machine(settings: Settings) -> Machine:
@@ -92,4 +95,9 @@ def _people(simulation: Simulation) -> People:
     folder = tempfile.TemporaryDirectory(prefix="gpu-sentinel-simulated-")
     atexit.register(folder.cleanup)
     tree = ProcTree(Path(folder.name), simulation)
-    return People(Path(folder.name), tree.update, simulation.gpu_allocations)
+    return People(
+        Path(folder.name),
+        tree.update,
+        simulation.gpu_allocations,
+        Users(lambda uid: simulation.users()[uid]),
+    )

@@ -53,12 +53,13 @@ def owner_sources(
         people: who uses and holds simulated GPUs.
     """
     now = settings()
-    resolver = Resolver(people.proc if people else PROC)
+    resolver = Resolver(PROC) if people is None else Resolver(people.proc, users=people.users)
     sources = _sources(now) if people is None else [_simulated(people)]
     holders = Holders(tuple(sources), snapshot)
     owners = Owners(
         resolver.resolve,
         holders.of,
+        lambda pid: resolver.recent(pid, time.time()),
         lambda: settings().owners_interval,
         most_processes=now.owners_processes,
         most_owners=now.owners_owners,

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from gpu_sentinel.host.jobs.devices import NodeGpu, place
 from gpu_sentinel.host.jobs.mapping import MappingDirectory
-from gpu_sentinel.host.jobs.slurmjobs import SlurmJobs
+from gpu_sentinel.host.jobs.slurmjobs import JobOnNode, SlurmJobs
 from gpu_sentinel.model import Allocation
 from slurmfixtures import CGROUPS, NODES, Slurm
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(400)]
 
 SLEEP = "sleep 600"
+
+
+@pytest.fixture(autouse=True)
+def _free(slurm: Slurm) -> Iterator[None]:
+    yield
+    slurm.cancel_all()
 
 
 def jobs() -> SlurmJobs:
@@ -27,9 +33,14 @@ def jobs() -> SlurmJobs:
     return found
 
 
+def of(found: SlurmJobs, job: str) -> list[JobOnNode]:
+    """A job on the test's nodes: another Slurm may run on this host."""
+    return [j for j in found.jobs if j.owner.name == job and j.node in NODES]
+
+
 def held(job: str) -> dict[str, list[str]]:
     """The devices of a job by node."""
-    return {j.node: list(j.devices) for j in jobs().jobs if j.owner.name == job}
+    return {j.node: list(j.devices) for j in of(jobs(), job)}
 
 
 def mapped(slurm: Slurm, node: str) -> list[tuple[str, str, str]]:
@@ -41,7 +52,7 @@ def test_job_from_its_start_to_its_end(slurm: Slurm, eventually: Callable[..., f
     job = slurm.submit(SLEEP, "--gres=gpu:2", "--nodelist=alpha", "--uid=nobody")
     slurm.runs(job)
     eventually(lambda: held(job).get("alpha"), 30, "its GPUs are seen")
-    (alpha,) = (j for j in jobs().jobs if j.owner.name == job)
+    (alpha,) = of(jobs(), job)
     assert (alpha.node, alpha.owner.kind, alpha.owner.user) == ("alpha", "slurm_job", "nobody")
     assert alpha.devices == ("slurm:0", "slurm:1")
     assert Allocation(alpha.owner, "slurm:0", "slurm", "slurm") in jobs().allocations()
@@ -106,7 +117,7 @@ def test_job_that_starts_again_with_its_id(slurm: Slurm, eventually: Callable[..
     eventually(lambda: held(job).get("beta"), 30, "it is seen")
     reader = SlurmJobs(CGROUPS, Path("/proc"), iter(range(0, 10**6, 60)).__next__)
     reader.allocations()
-    (before,) = (j for j in reader.jobs if j.owner.name == job)
+    (before,) = of(reader, job)
     slurm.run("scontrol", "requeuehold", job)
     eventually(lambda: held(job) == {}, 60, "it has left")
     blocker = slurm.submit(SLEEP, "--gres=gpu:1", "--nodelist=beta")
@@ -117,7 +128,7 @@ def test_job_that_starts_again_with_its_id(slurm: Slurm, eventually: Callable[..
     slurm.runs(job)
     eventually(lambda: held(job).get("beta"), 30, "it is seen again")
     reader.allocations()
-    (after,) = (j for j in reader.jobs if j.owner.name == job)
+    (after,) = of(reader, job)
     assert before.devices == ("slurm:0",)
     assert after.devices == ("slurm:1",)
     assert before.identity != after.identity

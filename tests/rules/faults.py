@@ -44,6 +44,9 @@ SHIPPED = (
     _case("superchip", 10),
     _case("one-of-each", 10),
     _case("old-driver", 10),
+    _case("shared-gpu", 10),
+    _case("job-ends", 10),
+    _case("idle-allocation", 10),
     # MIG is switched on and off every two minutes, which is no fault.
     _case("mig", 15),
     # The driver is away for ten seconds each time, and soon back: less than `for`.

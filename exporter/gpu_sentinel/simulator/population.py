@@ -33,6 +33,10 @@ class Population(ABC):
     def happening(self) -> float:
         """When what happens now does, in seconds since the start."""
 
+    @abstractmethod
+    def catch_up(self) -> float:
+        """Let everything happen that is due by now."""
+
     def populate(self, scenario: Scenario) -> None:
         """Start what a scenario starts with."""
         self._born: dict[int, float] = {}
@@ -71,6 +75,7 @@ class Population(ABC):
 
     def processes(self) -> dict[int, tuple[Worker, float]]:
         """The processes that there are, with the time of their birth, by number."""
+        self.catch_up()
         found: dict[int, tuple[Worker, float]] = {}
         for gpu in self.gpus:
             for worker in gpu.workers():
@@ -84,6 +89,7 @@ class Population(ABC):
 
     def gpu_allocations(self) -> tuple[Allocation, ...]:
         """Who has which GPUs; a part is named by the UUID of its first MIG device."""
+        self.catch_up()
         return tuple(
             Allocation(holding.owner, device, holding.resource, holding.source)
             for gpu in self.gpus

@@ -20,7 +20,7 @@ from gpu_sentinel.simulator.library import (
     structure,
 )
 from gpu_sentinel.simulator.mig import MigDevice
-from gpu_sentinel.simulator.workers import KEPT_ACCOUNTS, Account, Worker
+from gpu_sentinel.simulator.workers import Account, Worker
 
 _STEMS = {
     "compute": "nvmlDeviceGetComputeRunningProcesses",
@@ -141,13 +141,6 @@ def _utilization_of_all(call: Call, gpu: SimulatedGpu, out: int) -> None:
     request.processSamplesCount = len(rows)
     data = b"".join(_USE_OF_ALL.pack(at, pid, *shares) for pid, at, shares in rows)
     _write(ctypes.addressof(array.contents), data)
-
-
-@function("dp", "nvmlDeviceGetAccountingBufferSize")
-def _accounts(_call: Call, gpu: SimulatedGpu, out: int) -> None:
-    if not gpu.accounting:
-        raise not_supported()
-    put(c_uint, out, KEPT_ACCOUNTS)
 
 
 @function("dpp", "nvmlDeviceGetAccountingPids")

@@ -38,7 +38,7 @@ class Holding:
 
 def _environ(value: object) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{value!r} is no mapping of variables")  # noqa: TRY004 - one kind of error
+        raise ValueError(f"no mapping of variables: {value!r}")  # noqa: TRY004 - one kind of error
     # A number in YAML is a text here: SLURM_JOB_ID: 17.
     return {parsing.text(name): str(content) for name, content in value.items()}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from gpu_sentinel.host.owners.jobs import LSF_JOB, PBS_JOB
+from gpu_sentinel.host.owners.jobs import PBS_JOB
 from gpu_sentinel.host.owners.procfs import clean
 
 #: Of an environment, which may have megabytes.
@@ -59,26 +59,26 @@ def job(content: bytes, most: int = ENVIRON_BYTES) -> Job | None:
         most: what was read at most: the last of so many bytes may belong to a variable that is cut.
     """
     values = _values(content, most)
-    if number := _matching(_NUMBER, values.get("SLURM_JOB_ID") or values.get("SLURM_JOBID", "")):
+    if number := _number(values.get("SLURM_JOB_ID") or values.get("SLURM_JOBID", "")):
         step = values.get("SLURM_STEP_ID") or values.get("SLURM_STEPID", "")
-        uid = _matching(_NUMBER, values.get("SLURM_JOB_UID", ""))
+        uid = _number(values.get("SLURM_JOB_UID", ""))
         # The step's may be counted from 0 where the job's are told, too.
         gpus = values.get("SLURM_JOB_GPUS") or values.get("SLURM_STEP_GPUS", "")
         return Job(
             "slurm",
             number,
-            _SPECIAL_STEPS.get(step, _matching(_STEP, step)),
-            _matching(_NAME, values.get("SLURM_JOB_USER", "")),
+            _SPECIAL_STEPS.get(step, _step(step)),
+            _name(values.get("SLURM_JOB_USER", "")),
             int(uid) if uid else None,
-            _matching(_NAME, values.get("SLURM_JOB_ACCOUNT", "")),
+            _name(values.get("SLURM_JOB_ACCOUNT", "")),
             indices(gpus),
         )
-    if number := _matching(PBS_JOB, values.get("PBS_JOBID", "")):
-        return Job("pbs", number)
-    if number := _matching(_NUMBER, values.get("LSB_JOBID", "")):
-        index = _matching(_NUMBER, values.get("LSB_JOBINDEX", ""))
-        whole = f"{number}[{index}]" if index not in ("", "0") else number
-        return Job("lsf", _matching(LSF_JOB, whole))
+    pbs = values.get("PBS_JOBID", "")
+    if PBS_JOB.fullmatch(pbs):
+        return Job("pbs", pbs)
+    if number := _number(values.get("LSB_JOBID", "")):
+        index = _number(values.get("LSB_JOBINDEX", ""))
+        return Job("lsf", f"{number}[{index}]" if index not in ("", "0") else number)
     return None
 
 
@@ -109,5 +109,13 @@ def _values(content: bytes, most: int) -> dict[str, str]:
     return found
 
 
-def _matching(pattern: re.Pattern[str], text: str) -> str:
-    return text if pattern.fullmatch(text) else ""
+def _number(text: str) -> str:
+    return text if _NUMBER.fullmatch(text) else ""
+
+
+def _step(text: str) -> str:
+    return text if _STEP.fullmatch(text) else ""
+
+
+def _name(text: str) -> str:
+    return text if _NAME.fullmatch(text) else ""

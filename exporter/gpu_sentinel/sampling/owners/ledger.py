@@ -116,8 +116,8 @@ class Ledger:
             users: its processes; also those that have ended meanwhile, with their `busy`.
             holders: who has it allocated.
         """
-        for one in (*users, *holders):
-            self._same(one.owner)  # all that is known of each, before anybody is named
+        for owner in (*(u.owner for u in users), *(h.owner for h in holders)):
+            self._same(owner)  # all that is known of each, before anybody is named
         users = [replace(user, owner=self._same(user.owner)) for user in users]
         holders = [replace(holder, owner=self._same(holder.owner)) for holder in holders]
         self._forget(now, {*(u.owner for u in users), *(h.owner for h in holders)})

@@ -57,6 +57,7 @@ class Owners:
         self,
         resolve: Callable[[int], Process | None],
         held: Callable[[str], tuple[Held, ...]],
+        recent: Callable[[int], Process | None] = lambda _pid: None,
         interval: Callable[[], float] = lambda: 1.0,
         *,
         most_processes: int = 20,
@@ -67,11 +68,12 @@ class Owners:
         Args:
             resolve: the process of a pid, None where there is none; one thread at a time.
             held: who holds a GPU, by its UUID.
+            recent: the process that had a pid a moment ago, and has ended meanwhile.
             interval: seconds between two steps.
             most_processes: so many of a GPU are told by themselves.
             most_owners: likewise.
         """
-        self._resolve = resolve
+        self._resolve, self._recent = resolve, recent
         self._lock = threading.Lock()
         self._accounts: dict[str, Accounts] = {}
         self._most = most_processes, most_owners
@@ -82,6 +84,11 @@ class Owners:
         """The processes with these pids."""
         with self._lock:
             return {pid: self._resolve(pid) for pid in pids}
+
+    def recent(self, pid: int) -> Process | None:
+        """The process that had a pid a moment ago; None where in doubt."""
+        with self._lock:
+            return self._recent(pid)
 
     def accounts(self, uuid: str) -> Accounts:
         """Those of a GPU."""
@@ -188,7 +195,8 @@ class ProcessSampler:
         for pid, sample in used.items():
             # It has ended since it used something.
             busy = sample.sm * (newest - sample.since)
-            seen.append(_named(pid, found[pid], None, sample, busy))
+            ended = found[pid] or self._owners.recent(pid)
+            seen.append(_named(pid, ended, None, sample, busy))
         return seen
 
     def _account(
