@@ -10,7 +10,7 @@ the labels are sorted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from gpu_sentinel.exposition.formats import label
@@ -33,7 +33,7 @@ class Holding:
     """
 
     labels: tuple[str, ...] = ()
-    own: Mapping[str, float] = _NOTHING
+    own: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
 
 
 NOBODY_HOLDS = (Holding(),)
