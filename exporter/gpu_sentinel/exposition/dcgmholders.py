@@ -115,5 +115,6 @@ def _own(
         if len(memory) == len(alive):
             values["memory.used"] = float(sum(memory))
         if instance is None:  # under MIG the driver tells no SM time of processes
-            values["utilization.gpu"] = min(sum(p.utilization.get("sm", 0.0) for p in own), 1.0)
+            used = sum(p.utilization.get("sm", 0.0) for p in own)
+            values["utilization.gpu"] = min(float(used), 1.0)
     return found
