@@ -82,7 +82,7 @@ class View:
         left = len(moving) - self.top - len(shown)
         bar = _BAR.replace(f" {self.sort}", f" [{self.sort}]")
         if left or self.top:
-            bar = f"{bar}  up/down: {left} more"
+            bar = bar.replace("q quit", f"q quit  up/down: {left} more", 1)
         body = [*fixed, *shown][: height - 1]
         body += [Line("")] * (height - 1 - len(body))
         return [Line(cut(line.text, width), line.style) for line in (*body, Line(bar, Style.BAR))]
