@@ -20,6 +20,8 @@ fi
 if [ "$purpose" = containers ]; then
     need dockerd docker.io
     need debootstrap debootstrap
+    need slurmctld slurmctld
+    need slurmd slurmd
 fi
 [ -n "$missing" ] || exit 0
 
