@@ -14,6 +14,7 @@ if [ "$purpose" = test ]; then
     need promtool prometheus
     need amtool prometheus-alertmanager
     need openssl openssl
+    need shellcheck shellcheck
     need systemd-analyze systemd
     command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || missing="$missing chromium"
 fi
@@ -22,6 +23,7 @@ if [ "$purpose" = containers ]; then
     need debootstrap debootstrap
     need slurmctld slurmctld
     need slurmd slurmd
+    need sbatch slurm-client
 fi
 [ -n "$missing" ] || exit 0
 
