@@ -8,6 +8,7 @@ On simulated GPUs in simulated time: no thread, no waiting, everything hot in th
 from __future__ import annotations
 
 import argparse
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,7 @@ import pynvml
 from gpu_sentinel.catalogue import Selection
 from gpu_sentinel.exposition.formats import TEXT
 from gpu_sentinel.exposition.render import DeviceRenderer
+from gpu_sentinel.host.owners import Resolver
 from gpu_sentinel.model import DeviceId, Snapshot, Tier
 from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.sampling import Governor, Pace, SnapshotStore
@@ -27,6 +29,7 @@ from gpu_sentinel.simulator import Simulation, load_scenario
 from gpu_sentinel.windows import Integral, SlidingExtremes
 
 WARM_UP = 5_000
+PROCESSES = 64
 STEP = 0.05
 
 
@@ -110,6 +113,32 @@ def windows() -> tuple[float, float]:
     return microseconds(integrate, 200_000), microseconds(slide, 200_000)
 
 
+def owners() -> tuple[float, float]:
+    """Microseconds for a process that is known, and for one that is new, of real ones."""
+    sleepers = [subprocess.Popen(["sleep", "600"]) for _ in range(PROCESSES)]
+    try:
+        resolver = Resolver()
+        pids = [sleeper.pid for sleeper in sleepers]
+        found = sum(resolver.resolve(pid) is not None for pid in pids)
+        if found < PROCESSES:
+            raise SystemExit(f"only {found} processes of {PROCESSES} are seen")
+
+        def known() -> None:
+            for pid in pids:
+                resolver.resolve(pid)
+
+        def new() -> None:
+            fresh = Resolver()
+            for pid in pids:
+                fresh.resolve(pid)
+
+        return microseconds(known, 200) / PROCESSES, microseconds(new, 20) / PROCESSES
+    finally:
+        for sleeper in sleepers:
+            sleeper.kill()
+            sleeper.wait()
+
+
 def main() -> None:
     """Print a table; exit code 1 where memory grew by more than 1 MiB."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
@@ -123,6 +152,7 @@ def main() -> None:
     handle = pynvml.nvmlDeviceGetHandleByIndex(0)
     (utilization,) = [b for b in machine.device.plan[Tier.FAST] if b.query == "utilization"]
     integral, extremes = windows()
+    known, new = owners()
     rows = [
         ("one pass of one GPU at 20 Hz, the simulated driver included",
          microseconds(lambda: machine.passes(1), 5000) / gpus),
@@ -135,9 +165,14 @@ def main() -> None:
          microseconds(lambda: renderer.render(snapshot, machine.now, TEXT), 500)),
         ("rendering 8 GPUs, all groups, nothing kept from before",
          microseconds(lambda: everything.render(anew(eight), machine.now, TEXT), 200)),
+        ("the owner of a process that is known", known),
+        ("the owner of a process that is new", new),
     ]  # fmt: skip
     for what, cost in rows:
         print(f"| {what} | {cost:.2f} us |")
+    # Each process is looked at once a second, and all that is known of it read anew once a minute.
+    share = PROCESSES * (known + new / 60) / 1e4
+    print(f"| the owners of {PROCESSES} processes, share of a core | {share:.3f} % |")
     before, began = resident(), time.perf_counter()
     machine.passes(count // gpus)
     grown = resident() - before

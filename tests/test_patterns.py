@@ -22,6 +22,7 @@ import pytest
 from gpu_sentinel import durations, printable
 from gpu_sentinel.alerting.annotations import fill, lowest_is_worst
 from gpu_sentinel.host import journal, kmsg, syslog
+from gpu_sentinel.host.owners import cgroups, containers, environ, procfs
 
 try:
     from re import _constants as sre  # type: ignore[attr-defined]
@@ -341,6 +342,20 @@ BY_HAND = {
     "expression: open": lambda: lowest_is_worst("{" * K),
     "expression: quotes": lambda: lowest_is_worst('"\\' * K),
     "expression: brackets": lambda: lowest_is_worst("(" * K + "<" * K),
+    "cgroup: parts": lambda: cgroups.place("0::" + "/a" * (K // 2)),
+    "cgroup: lines": lambda: cgroups.place("1:cpu:/lxc/a\n" * (K // 13)),
+    "cgroup: jobs": lambda: cgroups.place("0::" + "/slurm/uid_1" * (K // 12)),
+    "cgroup: pods": lambda: cgroups.place("0::" + "/pod-pod" * (K // 8)),
+    "cgroup: colons": lambda: cgroups.place("0::/" + ":" * K),
+    "cgroup: digits": lambda: cgroups.place("1" * K + ":a:/slurm/job_" + "1" * K),
+    "environ: variables": lambda: environ.job(b"SLURM_JOB_ID=1\0" * (K // 15)),
+    "environ: one": lambda: environ.job(b"SLURM_JOB_ID=" + b"1" * K),
+    "environ: indices": lambda: environ.indices("0-9," * (K // 4)),
+    "links: name": lambda: containers.parse_link("a_b_" + "c-" * (K // 2) + ".log"),
+    "links: underscores": lambda: containers.parse_link("_" * K),
+    "proc: brackets": lambda: procfs.parse_stat(b"1 (" + b")" * K),
+    "proc: fields": lambda: procfs.parse_stat(b"1 (a) S" + b" 1" * (K // 2)),
+    "proc: lines": lambda: procfs.parse_status(b"Uid:\n" * (K // 5)),
     "printable": lambda: printable.line("\x1b\u202e" * K),
 }  # fmt: skip
 

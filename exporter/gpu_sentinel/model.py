@@ -62,8 +62,9 @@ class Owner:
     """Whose work a process is, or who has a GPU for himself.
 
     Attributes:
-        kind: `pod`, `slurm_job`, `container`, `unit`, `user` or `none`.
-        name: `namespace/pod`, the job id, the container's name or short id, the unit, the user.
+        kind: `pod`, `slurm_job`, `pbs_job`, `lsf_job`, `container`, `unit`, `user` or `none`.
+        name: `namespace/pod` (the pod's uid while that is all that is known), the job id, the
+            container's name or short id, the unit, the user.
     """
 
     kind: str = "none"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpu_sentinel.config import Settings
+from gpu_sentinel.host.jobs.docker import Docker
 from gpu_sentinel.host.jobs.mapping import MappingDirectory
 from gpu_sentinel.host.jobs.slurmjobs import SlurmJobs
 from gpu_sentinel.host.owners.resolver import Resolver
@@ -90,6 +91,11 @@ def _sources(settings: Settings) -> Iterator[Source]:
         yield Source("kubelet", kubelet.allocations, lambda: kubelet.up, lambda: kubelet.error)
     slurm = SlurmJobs(CGROUPS, PROC, time.monotonic, system_name)
     yield Source("slurm", lambda _now: slurm.allocations(), lambda: slurm.up, lambda: slurm.trouble)
+    if settings.owners_docker_socket is not None:
+        docker = Docker(settings.owners_docker_socket, time.monotonic)
+        yield Source(
+            "docker", lambda _now: docker.allocations(), lambda: docker.up, lambda: docker.trouble
+        )
     if settings.owners_mapping_directory is not None:
         mapping = MappingDirectory(settings.owners_mapping_directory, time.monotonic, time.time)
         yield Source(

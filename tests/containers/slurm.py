@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -140,8 +142,24 @@ class Slurm:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
-        for top in Path("/sys/fs/cgroup").glob(f"*/slurm_{self.node}"):
-            for folder in sorted(top.rglob("*/"), key=lambda path: -len(path.parts)):
-                if folder.is_dir():
-                    folder.rmdir()
-            top.rmdir()
+        # A job's own daemon outlives these, and keeps its cgroups until its processes are gone.
+        deadline = time.monotonic() + 60
+        while (left := self._cgroups()) and time.monotonic() < deadline:
+            for folder in left:
+                self._end(folder)
+            time.sleep(0.1)
+        assert not left, f"not removed: {left}"
+
+    def _cgroups(self) -> list[Path]:
+        """What is there of this node, from the leaves."""
+        tops = Path("/sys/fs/cgroup").glob(f"*/slurm_{self.node}")
+        folders = [folder for top in tops for folder in (top, *top.rglob("*")) if folder.is_dir()]
+        return sorted(folders, key=lambda folder: -len(folder.parts))
+
+    @staticmethod
+    def _end(folder: Path) -> None:
+        with contextlib.suppress(OSError):
+            for pid in (folder / "cgroup.procs").read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            folder.rmdir()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-import subprocess
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -71,11 +71,11 @@ class Jobs:
         assert found is not None
         return found
 
-    def cancel(self, job: str) -> None:
-        self.slurm.run("scancel", job)
+    def cancel(self, *jobs: str) -> None:
+        self.slurm.run("scancel", *jobs)
         self.eventually(
-            lambda: job not in self.slurm.run("squeue", "--noheader", "--format=%i").split(),
-            60, f"job {job} is over",
+            lambda: not self.slurm.run("squeue", "--noheader", f"--jobs={','.join(jobs)}"),
+            60, f"jobs {jobs} are over",
         )  # fmt: skip
 
 
@@ -85,8 +85,8 @@ def jobs(slurm: Slurm, eventually: Callable[..., float]) -> Iterator[Jobs]:
     if not found.resolver.visible:
         pytest.skip("a namespace of pids of its own")
     yield found
-    for job in found.submitted:
-        subprocess.run(["scancel", job], env=slurm.environment, check=False)
+    if found.submitted:
+        found.cancel(*found.submitted)
 
 
 def test_a_batch_script_and_a_step_belong_to_their_job(jobs: Jobs):
@@ -141,5 +141,8 @@ def test_without_its_cgroup_a_job_is_told_by_its_environment(jobs: Jobs):
     if not root.exists():
         pytest.skip("version 2: a step's processes stay in its cgroup")
     root.write_text(str(pid))
-    owner = jobs.process("batch", job).owner
-    assert (owner.kind, owner.name, owner.slurm_step) == ("slurm_job", job, "")
+    try:
+        owner = jobs.process("batch", job).owner
+        assert (owner.kind, owner.name, owner.slurm_step) == ("slurm_job", job, "")
+    finally:
+        os.kill(pid, signal.SIGKILL)  # its job no longer knows it

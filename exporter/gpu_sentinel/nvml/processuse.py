@@ -111,8 +111,7 @@ class UseReader:
                 self._newest = None  # the driver's clock was set forward
             return (), rejected
         newest = max(row[1] for row in fresh)
-        # Where there were no samples before, what they are of began after the last look.
-        since = max(self._newest, newest - min(_SPAN, elapsed) * 1e6) / 1e6
+        since = max(self._newest, newest - _SPAN * 1e6) / 1e6
         self._reached(newest, now)
         # From a list: each tuple made by a generator adds one to the interpreter's free list.
         samples = [_sample(row, since) for row in fresh]

@@ -222,6 +222,14 @@ def test_processes_of_a_pid_namespace_that_is_not_seen(tree: Tree, reader: Reade
     assert (reader.jobs.up, reader.jobs.trouble) == (False, slurmjobs._HIDDEN)
 
 
+def test_processes_that_proc_hides(tree: Tree, reader: Reader):
+    """As with hidepid=2, and ProtectProc=invisible of systemd."""
+    pid = tree.process(f"{V2}/job_7/step_batch/user/task_0", told(7, "0"))
+    shutil.rmtree(tree.proc / str(pid))
+    assert reader.held() == {}
+    assert (reader.jobs.up, reader.jobs.trouble) == (False, slurmjobs._HIDDEN)
+
+
 def test_environment_that_may_not_be_read(
     tree: Tree, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ):

@@ -260,6 +260,7 @@ BAD: dict[str, tuple[bytes, type[PodResourcesError], str]] = {
         "more than 20000 frames",
     ),
     "refused": (wire.refusal(8, "rejected by rate limit"), RefusedError, "rejected by rate limit$"),
+    "its deadline first": (wire.refusal(4, "x"), TimedOutError, "did not answer in time$"),
     "a code of the future": (wire.refusal(99, ""), StatusError, "the kubelet answered status 99$"),
     "a message in percents": (
         wire.refusal(2, "%C3%A9%0A%FF%2"),

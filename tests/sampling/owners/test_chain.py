@@ -96,6 +96,8 @@ def test_owners_sum_to_the_energy_of_the_gpu(machine, scenario: str):
 
 def test_two_users_of_one_gpu(machine):
     found = machine("shared-gpu")
+    found.run(20.0)
+    before = found.owner(0, "4711").busy
     found.run(110.0)
     job, bob = found.owner(0, "4711"), found.owner(0, "bob")
     assert (job.owner.kind, job.owner.user, job.owner.slurm_account) == (
@@ -104,7 +106,7 @@ def test_two_users_of_one_gpu(machine):
         "physics",
     )
     assert bob.owner.kind == "user"
-    assert job.busy == pytest.approx(0.6 * 109, rel=0.1)
+    assert job.busy - before == pytest.approx(0.6 * 90, rel=0.05)
     assert bob.busy == pytest.approx(0.3 * 50, rel=0.15), "since second 60"
     assert bob.processes == 2
     names = {p.pid: p.name for p in found.usage(0).processes}

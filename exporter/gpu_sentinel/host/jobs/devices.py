@@ -1,4 +1,4 @@
-"""Which GPU the device of a batch job's allocation is.
+"""Which GPU the device of an allocation of a batch job or a container is.
 
 | device | means |
 |---|---|
@@ -8,6 +8,7 @@
 | `minor:0.3` | GPU instance 3 of it |
 | `slurm:0` | what Slurm counts as 0: the order of gres.conf |
 | `GPU-...`, `MIG-...` | the UUID of a GPU or of a MIG device |
+| `all` | each GPU of the host, of containers |
 
 Slurm's numbers are the order of its own list (`gres_device->index` in its source). That is the
 order of the device files for `File=/dev/nvidia[0-7]`, may be that of the PCI bus where it looks for
@@ -49,6 +50,7 @@ class Place:
     gpu_instance: int | None = None
 
 
+ALL = "all"
 _UUID = frozenset("0123456789abcdefABCDEF-")
 
 
@@ -59,7 +61,7 @@ def is_uuid(text: str) -> bool:
 
 
 def place(device: str, gpus: Sequence[NodeGpu]) -> Place | None:
-    """What an allocation of a batch job means on this host; None where that is not certain."""
+    """What a device means on this host; None where that is not certain."""
     if device.startswith(("GPU-", "MIG-")):
         return _by_uuid(device, gpus)
     kind, colon, rest = device.partition(":")
@@ -75,6 +77,14 @@ def place(device: str, gpus: Sequence[NodeGpu]) -> Place | None:
         return None
     found = [gpu for gpu in gpus if (gpu.index if kind == "index" else gpu.minor) == position]
     return Place(found[0].uuid, instance) if len(found) == 1 else None
+
+
+def places(device: str, gpus: Sequence[NodeGpu]) -> tuple[Place, ...]:
+    """The same, of a device that may be several."""
+    if device == ALL:
+        return tuple(Place(gpu.uuid) for gpu in gpus)
+    found = place(device, gpus)
+    return () if found is None else (found,)
 
 
 def _by_uuid(device: str, gpus: Sequence[NodeGpu]) -> Place | None:

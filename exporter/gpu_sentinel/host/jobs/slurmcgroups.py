@@ -98,6 +98,7 @@ def _folders(cgroups: Path) -> Iterator[tuple[str, int | None, Path]]:
 class Group:
     """A group of a job in which there are processes. `step`: `batch`, `extern`, `0`; or empty."""
 
+    path: Path
     step: str
     pids: list[int]
 
@@ -118,9 +119,9 @@ def populated(job: Job) -> Iterator[Group]:
                     waiting.append((path / name, below, depth + 1))
             if pids := processes(path):
                 if depth == 0 or path.name == "slurm":
-                    own.append(Group(step, pids))
+                    own.append(Group(path, step, pids))
                 else:
-                    yield Group(step, pids)
+                    yield Group(path, step, pids)
     yield from own
 
 

@@ -32,7 +32,7 @@ PERIOD = 10.0
 #: Processes whose environment is read in one look, and for one job; bytes of it; GPUs of a job.
 READS, READS_OF_A_JOB, BYTES, GPUS = 512, 32, 256 << 10, 64
 _DENIED = "reading the environment of jobs needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
-_HIDDEN = "the processes of jobs are not visible: the PIDs of the host are needed"
+_HIDDEN = "the processes of jobs are not visible: a /proc with all of the host's PIDs is needed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,20 +191,20 @@ class SlurmJobs:
                     break
                 self._reads -= 1
                 left -= 1
-                if (environment := self._environment(pid, job.number)) is not None:
+                if (environment := self._environment(group, pid, job.number)) is not None:
                     done.add(group.step)
                     yield group.step, environment
 
-    def _environment(self, pid: int, job: str) -> _Environment | None:
+    def _environment(self, group: slurmcgroups.Group, pid: int, job: str) -> _Environment | None:
         """What Slurm told a process; None where it is not, or no longer, of the job."""
-        if pid == 0:
-            self._missing = _HIDDEN
-            return None
         try:
             # An open folder of /proc stays that of its process: when it ends and its number is
             # given away, reading fails.
             folder = os.open(self._proc / str(pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
+            # It has ended, or it is one of another PID namespace, or /proc hides it.
+            if pid in slurmcgroups.processes(group.path):
+                self._missing = _HIDDEN
             return None
         try:
             place = f"/job_{job}".encode()

@@ -73,6 +73,8 @@ def place(text: str) -> Place:
     """Where the process with this `/proc/PID/cgroup` stands."""
     found = NOWHERE
     for controllers, path in lines(text):
+        if path == "/":
+            continue
         here = _of_path(path, of_systemd=controllers in ("", "name=systemd"))
         if here == NOWHERE:
             continue

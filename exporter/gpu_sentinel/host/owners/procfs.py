@@ -77,7 +77,7 @@ def parse_stat(content: bytes) -> Stat | None:
     """The fields of a `stat`; None where it is none. The name may hold blanks and brackets."""
     head, bracket, tail = content.rpartition(b")")
     number, opening, name = head.partition(b"(")
-    fields = tail.split()
+    fields = tail.split(None, 20)
     if not bracket or not opening or len(fields) < 20:
         return None
     try:

@@ -24,6 +24,7 @@ WINDOW_UPDATE, CONTINUATION = 8, 9
 END_STREAM = ACK = 0x1
 END_HEADERS, PADDED, PRIORITY = 0x4, 0x8, 0x20
 
+LATE = "the kubelet did not answer in time"
 #: Nobody was asked whether we take larger ones.
 LONGEST_FRAME = 2**14
 #: Frames of a call, so that small ones take no time; 8 MiB are 512.
@@ -122,7 +123,7 @@ class Connection:
 
     @staticmethod
     def _late() -> PodResourcesError:
-        return TimedOutError("the kubelet did not answer in time")
+        return TimedOutError(LATE)
 
 
 def connect(path: Path, timeout: float, clock: Callable[[], float]) -> Connection:

@@ -19,6 +19,7 @@ from gpu_sentinel.host.podresources.errors import (
     GarbageError,
     RefusedError,
     StatusError,
+    TimedOutError,
     TooLargeError,
 )
 from gpu_sentinel.host.podresources.frames import (
@@ -29,6 +30,7 @@ from gpu_sentinel.host.podresources.frames import (
     END_STREAM,
     GOAWAY,
     HEADERS,
+    LATE,
     LONGEST_FRAME,
     PADDED,
     PING,
@@ -56,7 +58,7 @@ _NO_ERROR = 0
 _OF_STREAM = (DATA, HEADERS, RST_STREAM, CONTINUATION)
 
 #: https://github.com/grpc/grpc/blob/master/doc/statuscodes.md
-_OK, _RESOURCE_EXHAUSTED, _UNIMPLEMENTED = 0, 8, 12
+_OK, _DEADLINE_EXCEEDED, _RESOURCE_EXHAUSTED, _UNIMPLEMENTED = 0, 4, 8, 12
 _CODES = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
     "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",
@@ -236,6 +238,8 @@ class _Exchange:
         name = _CODES[code] if code < len(_CODES) else f"status {code}"
         said = unquote_to_bytes(trailers.get("grpc-message", "")).decode("utf-8", "replace")
         line = f"the kubelet answered {name}: {said[:200]}".rstrip(": ")
+        if code == _DEADLINE_EXCEEDED:
+            raise TimedOutError(LATE)  # it knows the deadline, and may say so first
         if code == _RESOURCE_EXHAUSTED:
             raise RefusedError(line)
         if code == _UNIMPLEMENTED:

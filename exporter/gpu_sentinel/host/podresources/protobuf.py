@@ -83,6 +83,8 @@ def _value(view: memoryview, at: int, wire: int) -> tuple[Value, int]:
 
 def _varint(view: memoryview, at: int) -> tuple[int, int]:
     """The number, and where what follows begins."""
+    if at < len(view) and (number := view[at]) < 0x80:
+        return number, at + 1  # nearly all of them
     number = 0
     for count, byte in enumerate(view[at : at + _LONGEST_VARINT]):
         number |= (byte & 0x7F) << 7 * count

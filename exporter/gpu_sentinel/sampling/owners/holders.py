@@ -114,14 +114,25 @@ def _by_gpu(found: Sequence[Allocation], snapshot: Snapshot) -> Mapping[str, tup
     by_pods, by_jobs = _gpus_of_pods(snapshot), _gpus_of_jobs(snapshot)
     held: dict[str, list[Held]] = {}
     for allocation in found:
-        place: pods.Held | jobs.Place | None
-        if allocation.source in ("slurm", "mapping"):
-            place = jobs.place(allocation.device, by_jobs)
+        places: Sequence[pods.Held | jobs.Place]
+        if allocation.source == "kubelet":
+            pod = pods.resolve(allocation.device, by_pods)
+            places = () if pod is None else (pod,)
         else:
-            place = pods.resolve(allocation.device, by_pods)
-        if place is not None:
+            places = jobs.places(allocation.device, by_jobs)
+        for place in places:
             held.setdefault(place.uuid, []).append((allocation, place.gpu_instance))
-    return {uuid: tuple(all_) for uuid, all_ in held.items()}
+    return {uuid: _sure(all_) for uuid, all_ in held.items()}
+
+
+def _sure(held: Sequence[Held]) -> tuple[Held, ...]:
+    """What Slurm's own numbers say is left out where a mapping directory tells of the GPU.
+
+    Slurm counts the GPUs of gres.conf, which need not be all of the node.
+    """
+    if any(allocation.source == "mapping" for allocation, _ in held):
+        held = [one for one in held if one[0].source != "slurm"]
+    return tuple(held)
 
 
 def _minor(identity: Mapping[str, str] | None) -> int | None:
