@@ -47,12 +47,14 @@ class People:
 
     Attributes:
         proc: a folder of files as /proc has them.
+        logs: likewise as /var/log has them of containers.
         update: lets processes come and go in it.
         allocations: who holds which GPU.
         users: their names.
     """
 
     proc: Path
+    logs: Path
     update: Callable[[], None]
     allocations: Callable[[], tuple[Allocation, ...]]
     users: Users
@@ -94,9 +96,11 @@ def _people(simulation: Simulation) -> People:
 
     folder = tempfile.TemporaryDirectory(prefix="gpu-sentinel-simulated-")
     atexit.register(folder.cleanup)
-    tree = ProcTree(Path(folder.name), simulation)
+    proc, logs = Path(folder.name) / "proc", Path(folder.name) / "log"
+    tree = ProcTree(proc, simulation, logs)
     return People(
-        Path(folder.name),
+        proc,
+        logs,
         tree.update,
         simulation.gpu_allocations,
         Users(lambda uid: simulation.users()[uid]),

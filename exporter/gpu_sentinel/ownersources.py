@@ -61,7 +61,9 @@ def owner_sources(
         people: who uses and holds simulated GPUs.
     """
     now = settings()
-    resolver = Resolver(PROC) if people is None else Resolver(people.proc, users=people.users)
+    resolver = (
+        Resolver(PROC) if people is None else Resolver(people.proc, people.logs, users=people.users)
+    )
     sources = _sources(now) if people is None else [_simulated(people)]
     holders = Holders(tuple(sources), snapshot)
     owners = Owners(

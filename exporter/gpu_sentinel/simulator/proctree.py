@@ -17,6 +17,8 @@ TICKS = 100
 #: The inode of the PID namespace of the host (include/linux/proc_ns.h, PROC_PID_INIT_INO).
 _HOST_PIDS = "pid:[4026531836]"
 _LONGEST_NAME = 15
+#: Of a container's id, in hexadecimal.
+_ID_CHARACTERS = 64
 #: Fields of /proc/PID/stat between its state and its start time, and after that.
 _BEFORE, _AFTER = 18, 30
 
@@ -34,9 +36,18 @@ class ProcTree:
     A process appears whole, and vanishes while it is read.
     """
 
-    def __init__(self, root: Path, simulation: Simulation) -> None:
-        """Make the folder, which must not exist or be empty."""
+    def __init__(self, root: Path, simulation: Simulation, logs: Path | None = None) -> None:
+        """Make the folder, which must not exist or be empty.
+
+        Args:
+            root: of the processes.
+            simulation: whose they are.
+            logs: where the kubelet's links to logs of containers are to be, as in /var/log.
+        """
         self._root = root
+        self._links = logs / "containers" if logs else None
+        if self._links is not None:
+            self._links.mkdir(parents=True)
         self._simulation = simulation
         self._written: dict[int, _Entry] = {}
         (root / "self" / "ns").mkdir(parents=True)
@@ -70,6 +81,11 @@ class ProcTree:
         new.mkdir()
         for name, content in _files(entry).items():
             (new / name).write_bytes(content)
+        link = _link(entry.process)
+        if self._links is not None and link:
+            # Before the process, as it is made before the container starts. It stays for a while
+            # when the container is gone; here for ever.
+            (self._links / link).touch()
         new.rename(self._root / str(entry.process.pid))
 
 
@@ -101,6 +117,15 @@ def _files(entry: _Entry) -> Mapping[str, bytes]:
         "environ": environ,
         "cgroup": _cgroup(process.cgroup, zombie=entry.zombie).encode(errors="surrogateescape"),
     }
+
+
+def _link(process: Process) -> str:
+    """`POD_NAMESPACE_CONTAINER-ID.log`; empty for a process in no pod."""
+    number = process.cgroup.rpartition("/")[2].removesuffix(".scope").rpartition("-")[2]
+    if not process.pod or len(number) != _ID_CHARACTERS:
+        return ""
+    namespace, pod, container = process.pod.split("/")
+    return f"{pod}_{namespace}_{container}-{number}.log"
 
 
 def _cgroup(text: str, *, zombie: bool) -> str:
