@@ -66,4 +66,3 @@ def expected(cell: Cell) -> Expected:
         )
     # One function is not the GPU, whatever it says: it answers, and the rest of it is shown.
     return Expected()
-

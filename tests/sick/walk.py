@@ -208,5 +208,3 @@ def _functions(cell: Cell) -> tuple[str, ...]:
     """As the simulator calls them."""
     found = {DEAD: ("all", "lookup"), CACHED: ("all",)}
     return found.get(cell.function, (cell.function,))
-
-

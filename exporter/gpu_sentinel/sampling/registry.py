@@ -15,7 +15,6 @@ from gpu_sentinel.sampling.profiling import Activities
 from gpu_sentinel.sampling.signals import History
 from gpu_sentinel.sampling.store import Session, SnapshotStore
 
-
 #: Of the labels that say who a GPU is, those of a membership that it may give up.
 MAY_CEASE = frozenset({"fabric_cluster_uuid", "fabric_clique"})
 
