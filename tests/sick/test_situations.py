@@ -237,14 +237,25 @@ class TestThatComeAndGo:
         with running("h100-sxm", 1, tmp_path) as host:
             host.expected = None
             host.simulation.list_gpu(0, listed=False)
-            assert fires(host, 20.0) == {"GpuLost: GPU 0000:17:00.0"}
-            host.run(20.0)
+            assert fires(host, 20.0) == set()
             assert value(host.page(), "gpu_devices") == 0.0
             assert list(reasons(host.page()).values()) == ["not_listed"]
             host.simulation.list_gpu(0, listed=True)
-            host.run(90.0)
+            assert fires(host, 90.0) == set()
             assert value(host.page(), "gpu_up", 'gpu="0"') == 1.0
             assert reasons(host.page()) == {}
+
+    def test_gpu_that_is_never_listed(self, tmp_path, fires):
+        with running("h100-sxm", 2, tmp_path) as host:
+            host.expected = None
+            host.simulation.list_gpu(1, listed=False)
+            (address,) = [gpu.address for gpu in host.simulation.pci_gpus()[1:]]
+            assert fires(host, 120.0) == {f"GpuLost: GPU {address}"}
+            assert reasons(host.page()) == {address: "not_listed"}
+            host.stop_exporter()
+            host.start_exporter()
+            assert fires(host, 180.0) == {f"GpuLost: GPU {address}"}
+            assert reasons(host.page()) == {address: "not_listed"}
 
     def test_gpu_that_a_virtual_machine_gets(self, tmp_path, fires):
         """On purpose: another driver has it, and nobody is told."""

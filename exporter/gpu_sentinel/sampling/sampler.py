@@ -188,6 +188,8 @@ class DeviceSampler:
             if now >= self._publish_at:
                 self._publish_at = now + PUBLISH_SECONDS - schedule.period / 2
                 self._show(schedule, readings, now)
+        else:
+            self._publish(schedule.period)  # it fails, which is no hang, however slow the pace
         known.history.overruns += schedule.advance(self._clock())
         return schedule.deadline
 
