@@ -44,6 +44,11 @@ SHIPPED = (
     _case("superchip", 10),
     _case("one-of-each", 10),
     _case("old-driver", 10),
+    # They tell little, which is no fault.
+    _case("gb10", 5),
+    _case("jetson-thor", 5),
+    _case("vgpu-guest", 5),
+    _case("wsl2", 5),
     # MIG is switched on and off every two minutes, which is no fault.
     _case("mig", 15),
     # The driver is away for ten seconds each time, and soon back: less than `for`.
@@ -57,8 +62,14 @@ SHIPPED = (
         "critical GpuSamplesStalled: GPU 1",
         "warning GpuSamplerBehind: GPU 1",
     ),
-    # The XID says why; that its GPU is lost silences it.
-    _case("lost-gpu", 10, "critical GpuLost: GPU 1", "critical GpuXidFatal: GPU 1, xid 79"),
+    # The XID says why; that its GPU is lost silences it. It is lost every three minutes.
+    _case(
+        "lost-gpu",
+        10,
+        "critical GpuLost: GPU 1",
+        "critical GpuXidFatal: GPU 1, xid 79",
+        "critical GpuUnsteady: GPU 1",
+    ),
     # On the way up; GpuOverheating silences the others.
     _case(
         "overheat",
@@ -183,6 +194,18 @@ OTHERS = (
         lasts=("critical GpuXidReset: GPU 1, xid 62",),
         down=[(1500, 1505)],
     ),
+    # GPU 3 goes without one reading, of which a warning tells after ten minutes.
+    _case(
+        "sick",
+        13,
+        "critical GpuFailing: GPU 0",
+        "critical GpuFailing: GPU 1",
+        "critical GpuUnsteady: GPU 2",
+        "warning GpuDriverCallsFailing: node-1, query power.limit",
+        lasts=("critical GpuFailing: GPU 0", "critical GpuFailing: GPU 1"),
+    ),
+    # The card that a virtual machine has is nobody's business here.
+    _case("unclaimed", 13, "warning GpuUnclaimed: GPU 0000:09:00.0", expected=1),
     _case("recovery", 3, "critical GpuRecoveryActionRequested: GPU 1"),
     # One alert, not one for each GPU.
     _case("driver-away", 6, "critical GpuDriverGone: node-1"),

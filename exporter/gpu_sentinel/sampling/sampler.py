@@ -321,7 +321,9 @@ class DeviceSampler:
             return
         known = self.known or self._meet("", "")
         before, self.failure = self.failure, error
-        known.stops()
+        if before is not None or not isinstance(error, DriverGoneError):
+            # Most often the driver is gone as a whole, which is told before this one is asked again.
+            known.stops()
         known.lost |= isinstance(error, GpuLostError)
         self._publish(self._around.pace().fast)
         if isinstance(error, DriverGoneError):
