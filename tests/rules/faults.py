@@ -194,14 +194,13 @@ OTHERS = (
         lasts=("critical GpuXidReset: GPU 1, xid 62",),
         down=[(1500, 1505)],
     ),
-    # GPU 3 goes without one reading, of which a warning tells after ten minutes.
+    # GPU 3 goes without one reading.
     _case(
         "sick",
         13,
         "critical GpuFailing: GPU 0",
         "critical GpuFailing: GPU 1",
         "critical GpuUnsteady: GPU 2",
-        "warning GpuDriverCallsFailing: node-1, query power.limit",
         lasts=("critical GpuFailing: GPU 0", "critical GpuFailing: GPU 1"),
     ),
     # The card that a virtual machine has is nobody's business here.
