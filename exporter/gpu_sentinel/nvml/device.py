@@ -74,7 +74,7 @@ class Device(Probing):
 
     @property
     def failure(self) -> NvmlError | None:
-        """As of `Probing`; also where it says of everything, itself included, that there is none."""
+        """As of `Probing`; also where it says of all, itself included, that there is none."""
         return super().failure or (None if self.uuid or self.address else self.refusal)
 
     @property
