@@ -66,7 +66,10 @@ def _seen(want: Expected) -> str:
 
 def codes() -> str:
     """Each reason that the catalogue knows -> what is meant, and what to do."""
-    rows = ["| `reason` | NVML's code | state | what it means, and what to do |", "|---|---|---|---|"]
+    rows = [
+        "| `reason` | NVML's code | state | what it means, and what to do |",
+        "|---|---|---|---|",
+    ]
     rows += [
         f"| `{reason}` | {CODES.get(reason, '')} | {state(reason)} | {advice(reason)} |"
         for reason in REASONS

@@ -139,12 +139,12 @@ class Walk:
         again: Page = {}
         with running(self._board, gpus, self._folder) as host:
             if cell and cell.moment == BEFORE:
-                _befall(host, cell)
+                befall(host, cell)
             for number in range(int(END / EVERY) + 1):
                 now = number * EVERY
                 host.run(now)
                 if cell and now == SICK_AT and cell.moment != BEFORE:
-                    _befall(host, cell)
+                    befall(host, cell)
                 if cell and now == WELL_AT and cell.moment == AWHILE:
                     _recover(host, cell)
                 if now in (MIDDLE, END):
@@ -187,7 +187,8 @@ def _healthy(well: Seen, seen: Seen, gpu: str) -> Iterator[str]:
             yield f"{when}: power of GPU {gpu} is observed for {observed} of {could} s"
 
 
-def _befall(host: SickHost, cell: Cell) -> None:
+def befall(host: SickHost, cell: Cell) -> None:
+    """Let it be sick in this way from now on."""
     if cell.code == MISSING:
         host.simulation.lack(cell.function)
         return

@@ -322,7 +322,7 @@ class DeviceSampler:
         known = self.known or self._meet("", "")
         before, self.failure = self.failure, error
         if before is not None or not isinstance(error, DriverGoneError):
-            # Most often the driver is gone as a whole, which is told before this one is asked again.
+            # Most often the driver is gone as a whole, which is known before this is asked again.
             known.stops()
         known.lost |= isinstance(error, GpuLostError)
         self._publish(self._around.pace().fast)
