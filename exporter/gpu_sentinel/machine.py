@@ -46,11 +46,13 @@ class People:
 
     Attributes:
         proc: a folder of files as /proc has them.
+        logs: one as /var/log, with the kubelet's links.
         update: lets processes come and go in it.
         allocations: who holds which GPU.
     """
 
     proc: Path
+    logs: Path
     update: Callable[[], None]
     allocations: Callable[[], tuple[Allocation, ...]]
 
@@ -91,5 +93,6 @@ def _people(simulation: Simulation) -> People:
 
     folder = tempfile.TemporaryDirectory(prefix="gpu-sentinel-simulated-")
     atexit.register(folder.cleanup)
-    tree = ProcTree(Path(folder.name), simulation)
-    return People(Path(folder.name), tree.update, simulation.gpu_allocations)
+    proc, logs = Path(folder.name, "proc"), Path(folder.name, "log")
+    tree = ProcTree(proc, simulation, logs)
+    return People(proc, logs, tree.update, simulation.gpu_allocations)

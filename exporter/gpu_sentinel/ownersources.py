@@ -53,7 +53,7 @@ def owner_sources(
         people: who uses and holds simulated GPUs.
     """
     now = settings()
-    resolver = Resolver(people.proc if people else PROC)
+    resolver = Resolver(people.proc, people.logs) if people else Resolver(PROC)
     sources = _sources(now) if people is None else [_simulated(people)]
     holders = Holders(tuple(sources), snapshot)
     owners = Owners(

@@ -23,8 +23,8 @@ SHORT = "GPU {{ $labels.gpu }} on {{ $labels.host }}"
 PERCENT = "{{ $value | humanizePercentage }}"
 #: What was counted; increase() makes fractions of it.
 COUNT = '{{ printf "%.0f" $value }}'
-#: Who holds or uses the GPU of an alert, or did so within five minutes: what an XID ends is gone when
-#: somebody reads of it. Nobody is named where nobody is known.
+#: Who holds or uses the GPU of an alert, or did so within five minutes: a job that an XID ends is
+#: gone when somebody reads of it. Nobody is named where nobody is known.
 _NAMED = "last_over_time({}[5m])"
 _ON_GPU = "instance=%[1]q,uuid=%[2]q"
 OWNERS = (

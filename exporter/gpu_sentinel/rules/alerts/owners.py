@@ -15,7 +15,7 @@ from gpu_sentinel.rules.declare import (
     Group,
 )
 from gpu_sentinel.rules.limits import OVERRIDE, Limits
-from gpu_sentinel.rules.records.owners import KNOWN
+from gpu_sentinel.rules.records.owners import HOLDER_KNOWN, KNOWN
 
 ABOUT = (
     "Who holds GPUs without using them, and who uses them without holding them. An owner is a pod, a "
@@ -53,7 +53,7 @@ def _idle_allocation(limits: Limits) -> str:
         for name in ("idle_allocated", "allocated")
     )
     beyond = limits.beyond(f"{idle} / ({held} > 0)", ">", "idle_allocation_ratio")
-    return f"{beyond}\nand on ({JOIN}) {KNOWN}"
+    return f"{beyond}\nand on ({JOIN}) {HOLDER_KNOWN}"
 
 
 def _so_far(limits: Limits) -> str:
@@ -154,7 +154,10 @@ def _nothing_done(limits: Limits, labels: str, metric: str, matcher: str, each: 
 
 
 def _left_behind(limits: Limits) -> Alert:
-    memory = f'sum by ({GPU}, {OWNER}) (gpu_owner_memory_used_bytes{{owner_kind=~"pod|slurm_job"}})'
+    memory = f"""sum by ({GPU}, {OWNER}) (
+  gpu_owner_memory_used_bytes{{owner_kind=~"pod|slurm_job"}}
+    unless gpu_owner_memory_used_bytes{{owner_kind="pod",k8s_pod=""}}
+)"""
     share = limits.beyond(f"{memory} / {_TOTAL}", ">", "idle_memory_ratio")
     return Alert(
         name="GpuMemoryLeftBehind",
@@ -172,7 +175,7 @@ unless on ({OWNER_JOIN}) gpu_allocation_info
 unless on (job, instance) gpu_sentinel_owner_source_up{{source=~"kubelet|slurm|mapping"}} == 0""",
         wait="1m",
         why="It held the GPU and does not any more, or another one of its kind holds it. Where those "
-        "who know it cannot be asked, nobody is blamed.",
+        "who know it cannot be asked, nobody is blamed, nor a pod of which only its uid is known.",
         summary=f"{_OWNER} has left memory behind on {SHORT}",
         description=f"{_OWNER} does not hold {WHO} (any more), and {PERCENT} of its memory is still "
         "in use by it: whoever gets the GPU next has less.",

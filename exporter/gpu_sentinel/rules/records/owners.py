@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpu_sentinel.rules.declare import GPU, OWNER, Group, Record
+from gpu_sentinel.rules.declare import GPU, JOIN, OWNER, OWNER_JOIN, Group, Record
 from gpu_sentinel.rules.limits import Limits
 
 ABOUT = (
@@ -14,6 +14,8 @@ ABOUT = (
 )
 #: Set where it is known for how long the kernels of each owner ran.
 KNOWN = "gpu:owner_busy:known"
+#: Set where it is also known of those who hold the GPU.
+HOLDER_KNOWN = "gpu:holder_busy:known"
 _BY = f"sum by (cluster, host, {OWNER})"
 
 
@@ -33,6 +35,20 @@ def groups(limits: Limits) -> tuple[Group, ...]:
         "That nobody works is certain where the GPU does not, where somebody is seen to work, and "
         "where MIG instances tell how busy they are.",
     )
+    holders = Record(
+        name=HOLDER_KNOWN,
+        expr=f"""
+        {KNOWN}
+        unless on ({JOIN}) (
+          (
+            sum by ({OWNER_JOIN}) (
+              rate(gpu_owner_busy_seconds_total{{k8s_pod="",slurm_job=""}}[5m])
+            ) > {limits.number("idle_utilization_ratio")}
+          )
+          unless on ({OWNER_JOIN}) gpu_allocation_info
+        )""",
+        why="What runs there and cannot be traced to a pod or a job may be its holder's.",
+    )
     rates = (
         ("gpu_power_watts:mean5m", "energy_joules", "Exact: from the energy."),
         ("gpu_busy_seconds:rate5m", "busy_seconds", "As GPUs that are busy all the time."),
@@ -44,6 +60,7 @@ def groups(limits: Limits) -> tuple[Group, ...]:
             interval="1m",
             rules=(
                 known,
+                holders,
                 *(
                     Record(
                         name=f"host_owner:{name}",
@@ -56,7 +73,7 @@ def groups(limits: Limits) -> tuple[Group, ...]:
                     name="host_owner:gpu_idle_allocated_seconds:rate5m",
                     expr=f"{_BY} (\n"
                     "  rate(gpu_owner_idle_allocated_seconds_total[5m])\n"
-                    f"    * on (job, instance, uuid) group_left () {KNOWN}\n)",
+                    f"    * on (job, instance, uuid) group_left () {HOLDER_KNOWN}\n)",
                     why="As GPUs that are held and idle.",
                 ),
                 Record(
