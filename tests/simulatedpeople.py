@@ -1,4 +1,4 @@
-"""Who uses and holds the GPUs of a simulated host, in simulated time: what a thread does elsewhere."""
+"""Who uses and holds the GPUs of a simulated host: what an exporter's threads do, without one."""
 
 from __future__ import annotations
 

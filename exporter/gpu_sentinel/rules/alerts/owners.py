@@ -41,8 +41,9 @@ def groups(limits: Limits) -> tuple[Group, ...]:
             name="gpu-owners-astray",
             page=OWNER_PAGE,
             interval="15s",
-            rules=(_left_behind(limits), _stranger(limits), _held_twice(limits)),
+            rules=(_left_behind(limits), _stranger(limits)),
         ),
+        Group(name="gpu-holders", interval="1m", rules=(_held_twice(limits),)),
     )
 
 
@@ -97,7 +98,7 @@ def _allocation(limits: Limits) -> Alert:
         value=f"{PERCENT} of the time idle",
         threshold=f"more than {limits.text(key, 'humanizePercentage')} for 1 h",
         first_step="Ask {{ with $labels.user }}{{ . }}{{ else }}the owner{{ end }} whether "
-        "{{ $labels.owner }} still needs it. The dashboard shows since when it has been idle.",
+        f"{_OWNER} still needs it. The dashboard shows since when it has been idle.",
     )
 
 
