@@ -117,6 +117,9 @@ class SimulatedHost:
     def stop_exporter(self) -> None:
         """Kill it: no call is made any more, as one might hang; `start_exporter` may follow."""
         self._watched = None
+        if self._people:
+            self._people.close()
+            self._people = None
         nvml_library.detach()
 
     def run(self, until: float) -> None:

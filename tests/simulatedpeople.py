@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpu_sentinel.host.owners.resolver import Resolver
 from gpu_sentinel.host.owners.users import Users
-from gpu_sentinel.model import Snapshot
+from gpu_sentinel.model import Allocation, Snapshot
 from gpu_sentinel.sampling.owners.holders import Holders, Source
 from gpu_sentinel.sampling.owners.sampler import Owners
 from gpu_sentinel.simulator import Simulation
@@ -60,7 +60,11 @@ class SimulatedPeople:
         """Those that tell of processes, and those that have told who holds what."""
         return {**self._resolver.sources(), **self._told}
 
-    def _allocations(self):
+    def close(self) -> None:
+        """Nothing stays behind."""
+        self._folder.cleanup()
+
+    def _allocations(self) -> tuple[Allocation, ...]:
         found = self._simulation.gpu_allocations()
         self._told.update({allocation.source: True for allocation in found})
         return found
