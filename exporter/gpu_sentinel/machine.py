@@ -47,12 +47,14 @@ class People:
 
     Attributes:
         proc: a folder of files as /proc has them.
+        logs: one as /var/log, with the kubelet's links.
         update: lets processes come and go in it.
         allocations: who holds which GPU.
         users: their names.
     """
 
     proc: Path
+    logs: Path
     update: Callable[[], None]
     allocations: Callable[[], tuple[Allocation, ...]]
     users: Users
@@ -94,10 +96,7 @@ def _people(simulation: Simulation) -> People:
 
     folder = tempfile.TemporaryDirectory(prefix="gpu-sentinel-simulated-")
     atexit.register(folder.cleanup)
-    tree = ProcTree(Path(folder.name), simulation)
-    return People(
-        Path(folder.name),
-        tree.update,
-        simulation.gpu_allocations,
-        Users(lambda uid: simulation.users()[uid]),
-    )
+    proc, logs = Path(folder.name, "proc"), Path(folder.name, "log")
+    tree = ProcTree(proc, simulation, logs)
+    users = Users(lambda uid: simulation.users()[uid])
+    return People(proc, logs, tree.update, simulation.gpu_allocations, users)

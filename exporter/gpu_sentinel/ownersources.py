@@ -54,7 +54,7 @@ def owner_sources(
         people: who uses and holds simulated GPUs.
     """
     now = settings()
-    resolver = Resolver(PROC) if people is None else Resolver(people.proc, users=people.users)
+    resolver = Resolver(people.proc, people.logs, users=people.users) if people else Resolver(PROC)
     sources = _sources(now) if people is None else [_simulated(people)]
     holders = Holders(tuple(sources), snapshot)
     owners = Owners(

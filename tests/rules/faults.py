@@ -90,6 +90,18 @@ SHIPPED = (
         "critical GpuXidReset: GPU 5, xid 74",
         "warning GpuNvlinkErrors: GPU 5",
     ),
+    # Those who share may; nobody there has given a GPU to anybody for himself.
+    _case("shared-gpu", 15),
+    # What the job leaves behind is told once a round; it ends by itself.
+    _case("job-ends", 9, "warning GpuMemoryLeftBehind: GPU 0, owner 4712"),
+    # The job has forgotten one GPU; the notebook holds one with memory, and that is told once.
+    _case(
+        "idle-allocation",
+        70,
+        "warning GpuAllocationIdle: GPU 1, owner 4713",
+        "warning GpuAllocationIdle: GPU 2, owner lab/notebook-9",
+        every=15.0,
+    ),
     # One uncorrectable error: what happened, what it asks for, and what waits for the reset. The
     # critical ones silence the warnings. Nothing of the application's XID 31 on GPU 3.
     _case(
@@ -173,6 +185,14 @@ OTHERS = (
         "info GpuTemperatureUnlikePeers: GPU 3",
     ),
     _case("held", 70, "info GpuMemoryFull: GPU 0", "info GpuIdleWithMemory: GPU 1", every=15.0),
+    _case(
+        "holders",
+        70,
+        "warning GpuHeldTwice: GPU 0",
+        "warning GpuUsedWithoutAllocation: GPU 1, owner bob",
+        "info GpuMemoryHeldIdle: GPU 2, owner 4716, pid 51005",
+        every=15.0,
+    ),
     # Of the temperature three queries tell.
     _case(
         "readings",

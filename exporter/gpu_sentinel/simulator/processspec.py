@@ -62,6 +62,7 @@ PROCESS: Mapping[str, parsing.Parse] = {
     "types": _types,
     "gpu_instance": _INSTANCE,
     "compute_instance": parsing.whole(0, 7),
+    "container": parsing.text,
 }
 #: What is said of who has a GPU.
 HOLDING: Mapping[str, parsing.Parse] = {

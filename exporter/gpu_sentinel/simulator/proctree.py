@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ TICKS = 100
 #: The inode of the PID namespace of the host (include/linux/proc_ns.h, PROC_PID_INIT_INO).
 _HOST_PIDS = "pid:[4026531836]"
 _LONGEST_NAME = 15
+_CONTAINER_ID = re.compile("[0-9a-f]{64}")
 #: Fields of /proc/PID/stat between its state and its start time, and after that.
 _BEFORE, _AFTER = 18, 30
 
@@ -34,9 +36,10 @@ class ProcTree:
     A process appears whole, and vanishes while it is read.
     """
 
-    def __init__(self, root: Path, simulation: Simulation) -> None:
-        """Make the folder, which must not exist or be empty."""
+    def __init__(self, root: Path, simulation: Simulation, logs: Path | None = None) -> None:
+        """Make the folder, which must not exist or be empty; `logs` is to be as /var/log."""
         self._root = root
+        self._links = logs / "containers" if logs else None
         self._simulation = simulation
         self._written: dict[int, _Entry] = {}
         (root / "self" / "ns").mkdir(parents=True)
@@ -59,7 +62,8 @@ class ProcTree:
         for pid, entry in list(self._written.items()):
             if now.get(pid) != entry:
                 shutil.rmtree(self._root / str(pid))
-                del self._written[pid]
+                if link := self._link(self._written.pop(pid)):
+                    link.unlink(missing_ok=True)
         for pid, entry in now.items():
             if pid not in self._written:
                 self._write(entry)
@@ -71,6 +75,17 @@ class ProcTree:
         for name, content in _files(entry).items():
             (new / name).write_bytes(content)
         new.rename(self._root / str(entry.process.pid))
+        link = self._link(entry)
+        if link and not link.is_symlink():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(self._root)
+
+    def _link(self, entry: _Entry) -> Path | None:
+        """What the kubelet makes for its container: only the name of it says anything."""
+        found = _CONTAINER_ID.search(entry.process.cgroup)
+        if self._links is None or found is None or not entry.process.container:
+            return None
+        return self._links / f"{entry.process.container}-{found[0]}.log"
 
 
 def _files(entry: _Entry) -> Mapping[str, bytes]:

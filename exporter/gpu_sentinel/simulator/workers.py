@@ -29,6 +29,7 @@ class Process:
         cgroup: its path in version 2, or all lines of /proc/PID/cgroup.
         load: what it does with the GPU, or with its MIG device.
         types: of contexts: `compute`, `graphics`, `mps`.
+        container: as the kubelet's link to its log has it: `POD_NAMESPACE_CONTAINER`.
     """
 
     pid: int
@@ -41,6 +42,7 @@ class Process:
     types: tuple[str, ...] = ("compute",)
     gpu_instance: int | None = None
     compute_instance: int | None = None
+    container: str = ""
 
     @property
     def place(self) -> Place:
