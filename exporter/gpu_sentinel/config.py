@@ -279,6 +279,15 @@ class Settings:
         metavar="LABEL",
         restart=True,
     )
+    compat_dcgm_owners: str = _setting(
+        "auto",
+        "compat.dcgm-owners",
+        values.choice("auto", "off"),
+        "Whether DCGM's names say who has the GPU (pod, namespace, container, vgpu, hpc_job); "
+        "auto: where the kubelet, Slurm or a mapping directory tells it.",
+        metavar="WHEN",
+        restart=True,
+    )
     xid_kernel_log: Path | None = _setting(
         KERNEL_LOG,
         "xid.kernel-log",

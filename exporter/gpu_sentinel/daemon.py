@@ -9,10 +9,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from gpu_sentinel import __version__, logs
-from gpu_sentinel.catalogue import Metric, keys_needed
+from gpu_sentinel.catalogue import keys_needed
 from gpu_sentinel.catalogue.dcgm import dcgm_keys
 from gpu_sentinel.config import ConfigError, Settings, changes_that_need_restart
 from gpu_sentinel.exposition import (
@@ -23,13 +23,14 @@ from gpu_sentinel.exposition import (
     ReloadState,
     Workings,
     gpu_instances,
+    holdings,
     last_xid,
 )
 from gpu_sentinel.host.name import node_name
 from gpu_sentinel.machine import machine
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import CallStats, Driver
-from gpu_sentinel.ownersources import OwnerSources, owner_sources
+from gpu_sentinel.ownersources import OwnerSources, owner_sources, wants_owners
 from gpu_sentinel.sampling import Budget, Inventory, Pace, SnapshotStore, automatic_cpu
 from gpu_sentinel.signals import caught
 from gpu_sentinel.statuspage import status_page
@@ -77,7 +78,7 @@ class Daemon:
         self._pace = _pace(self.settings)
         metrics = self.settings.selection.metrics()
         dcgm = self.settings.compat == "dcgm"
-        self._people = self._find_owners(metrics)
+        self._people = self._find_owners()
         self._inventory = Inventory(
             Driver(
                 self._stats,
@@ -114,6 +115,7 @@ class Daemon:
                     self.settings.compat_dcgm_hostname_label,
                     last_xid,
                     gpu_instances,
+                    *([holdings] if self.settings.compat_dcgm_owners == "auto" else []),
                 )
                 if dcgm
                 else None,
@@ -224,9 +226,9 @@ class Daemon:
             return None
         return "waiting for the first answer of the driver"
 
-    def _find_owners(self, metrics: Collection[Metric]) -> OwnerSources | None:
+    def _find_owners(self) -> OwnerSources | None:
         """What finds owners, where a metric tells of them."""
-        if not any(metric.group in ("owners", "processes") for metric in metrics):
+        if not wants_owners(self.settings):
             return None
         return owner_sources(
             lambda: self.settings, lambda: self.store.current, self._machine.people

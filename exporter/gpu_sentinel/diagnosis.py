@@ -6,8 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,11 +21,13 @@ from gpu_sentinel.catalogue.availability import (
     state,
 )
 from gpu_sentinel.config import ConfigError, Settings
+from gpu_sentinel.finding import Finding
 from gpu_sentinel.host import KernelLog, bus_address
 from gpu_sentinel.host.pci import expected, listable, unclaimed
 from gpu_sentinel.machine import Machine
 from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import CallStats, Device, Driver, DriverGoneError, GpuLostError, NvmlError
+from gpu_sentinel.ownersdiagnosis import Host, owner_findings
 from gpu_sentinel.sampling.xidtrust import NOTHING, Trust
 from gpu_sentinel.web.access import WebConfigError, load_access
 from gpu_sentinel.web.neighbour import exporter_at
@@ -39,20 +40,6 @@ _KERNEL_MODULE = Path("/proc/driver/nvidia/version")
 _CONTROL_DEVICE = Path("/dev/nvidiactl")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at; `remedy` is empty where nothing is wrong."""
-
-    subject: str
-    detail: str
-    remedy: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.remedy
 
 
 class _HangsError(Exception):
@@ -95,7 +82,9 @@ def diagnose(settings: Settings, machine: Machine) -> Iterator[Finding]:
         yield finding
     if machine.kernel_log is not None:
         yield _kernel_log(machine.kernel_log)
-    yield from _driver(settings, machine, running=running)
+    opened = yield from _driver(settings, machine, running=running)
+    if opened and machine.people is None:
+        yield from owner_findings(settings, Host())
 
 
 def _configuration(settings: Settings) -> Iterator[Finding]:
@@ -148,7 +137,10 @@ def _kernel_log(path: Path) -> Finding:
     return Finding("XIDs", found, "" if right else "compare its lines with docs/kernel-log.md")
 
 
-def _driver(settings: Settings, machine: Machine, *, running: bool) -> Iterator[Finding]:
+def _driver(
+    settings: Settings, machine: Machine, *, running: bool
+) -> Generator[Finding, None, bool]:
+    """Returns whether there is a driver that answers."""
     driver = Driver(CallStats(), machine.loader, keys_needed(settings.selection.metrics()))
     try:
         info = _patiently(driver.open)
@@ -157,10 +149,10 @@ def _driver(settings: Settings, machine: Machine, *, running: bool) -> Iterator[
         yield Finding(
             "driver", "does not answer", "look at `dmesg` for Xid lines; a restart may be needed"
         )
-        return
+        return False
     except NvmlError as error:
         yield Finding("driver", str(error), _remedy(running=running))
-        return
+        return False
     source = f"simulated ({machine.scenario}), " if machine.scenario else ""
     yield Finding(
         "driver",
@@ -177,6 +169,7 @@ def _driver(settings: Settings, machine: Machine, *, running: bool) -> Iterator[
     yield _number(settings, machine, count)
     if not hanging:
         driver.close()
+    return True
 
 
 def _count(driver: Driver, machine: Machine) -> int:

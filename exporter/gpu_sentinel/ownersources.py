@@ -41,6 +41,13 @@ class OwnerSources:
         return {**self.resolver.sources(), **self.holders.up}
 
 
+def wants_owners(settings: Settings) -> bool:
+    """Whether a metric tells of owners, ours or one by DCGM's name."""
+    if settings.compat == "dcgm" and settings.compat_dcgm_owners == "auto":
+        return True
+    return any(m.group in ("owners", "processes") for m in settings.selection.metrics())
+
+
 def owner_sources(
     settings: Callable[[], Settings],
     snapshot: Callable[[], Snapshot],
@@ -79,7 +86,7 @@ def _simulated(people: People) -> Source:
 def _sources(settings: Settings) -> Iterator[Source]:
     socket = settings.owners_kubelet_socket
     # The folder is there on every node of a cluster, also while the kubelet is restarted.
-    if socket is not None and socket.parent.is_dir():
+    if socket is not None and _may_be_there(socket.parent):
         kubelet = KubeletSource(socket)
         yield Source("kubelet", kubelet.allocations, lambda: kubelet.up, lambda: kubelet.error)
     slurm = SlurmJobs(CGROUPS, PROC, time.monotonic, system_name)
@@ -97,3 +104,11 @@ def _sources(settings: Settings) -> Iterator[Source]:
             lambda: mapping.up,
             lambda: mapping.trouble,
         )
+
+
+def _may_be_there(folder: Path) -> bool:
+    """Whether a folder is there; also where that may not be known, which the source then tells."""
+    try:
+        return folder.is_dir()
+    except OSError:
+        return True

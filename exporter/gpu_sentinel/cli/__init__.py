@@ -34,6 +34,7 @@ COMMANDS = (
     "install",
     "check",
     "status",
+    "top",
     "metrics",
     "xids",
     "alerts",

@@ -1,6 +1,7 @@
 """From the snapshot to the bytes of /metrics."""
 
 from gpu_sentinel.exposition.dcgm import DcgmRenderer, last_xid
+from gpu_sentinel.exposition.dcgmholders import holdings
 from gpu_sentinel.exposition.dcgminstances import gpu_instances
 from gpu_sentinel.exposition.page import MetricsPage
 from gpu_sentinel.exposition.render import DeviceRenderer
@@ -14,5 +15,6 @@ __all__ = [
     "ReloadState",
     "Workings",
     "gpu_instances",
+    "holdings",
     "last_xid",
 ]

@@ -9,9 +9,18 @@ from typing import TypeAlias
 from gpu_sentinel.catalogue import Kind
 from gpu_sentinel.catalogue.dcgm import DCGM, FIELD_LABELS, XID_ERRORS, DcgmMetric, Sum
 from gpu_sentinel.catalogue.xids import explain
+from gpu_sentinel.exposition.dcgmholders import NOBODY_HOLDS, Holding
 from gpu_sentinel.exposition.formats import Format, label, number
 from gpu_sentinel.exposition.render import fresh_readings
-from gpu_sentinel.model import UNLISTED, DeviceId, DeviceSnapshot, DriverInfo, Snapshot, Value
+from gpu_sentinel.model import (
+    UNLISTED,
+    DeviceId,
+    DeviceSnapshot,
+    DriverInfo,
+    Snapshot,
+    Usage,
+    Value,
+)
 
 #: dcgm-exporter writes `Hostname` up to 4.5.3 and `hostname` after it.
 HOSTNAME_LABELS = ("Hostname", "hostname")
@@ -58,8 +67,11 @@ LastXid: TypeAlias = Callable[[Snapshot, DeviceId], Xid | None]
 #: Those of a GPU at a monotonic time; empty where it is not split up.
 GpuInstances: TypeAlias = Callable[[Snapshot, DeviceId, float], Sequence[GpuInstance]]
 
+#: Who holds a GPU, or a GPU instance by its number; at least one.
+Holders: TypeAlias = Callable[[Usage | None, int | None], Sequence[Holding]]
+
 #: On which the labels of a GPU depend.
-_Facts: TypeAlias = tuple[DeviceId, Mapping[str, str], DriverInfo | None, str, int]
+_Facts: TypeAlias = tuple[DeviceId, Mapping[str, str], DriverInfo | None, str, int, tuple[str, ...]]
 
 
 @dataclass(slots=True)
@@ -91,16 +103,20 @@ class DcgmRenderer:
         hostname_label: str = HOSTNAME_LABELS[0],
         last_xid: LastXid = lambda _snapshot, _device: None,
         instances: GpuInstances = lambda _snapshot, _device, _now: (),
+        holders: Holders = lambda _usage, _instance: NOBODY_HOLDS,
     ) -> None:
         self._hostname = label(hostname_label, hostname)
         self._last_xid = last_xid
         self._instances = instances
-        self._known: dict[tuple[str, int], _Rows] = {}
+        self._holders = holders
+        #: By GPU, GPU instance, and the place among its holders: as many as there were at a time.
+        self._known: dict[tuple[str, int, int], _Rows] = {}
 
     def render(self, snapshot: Snapshot, now: float, fmt: Format) -> tuple[str, float]:
         """The families, and the monotonic time at which something in them becomes too old."""
         readings, expires = fresh_readings(snapshot.devices, now)
         lines: list[list[str]] = [[] for _ in DCGM]
+        usages = {u.device.uuid: u for u in snapshot.usage if now <= u.taken + u.lifetime}
         for column, device in enumerate(snapshot.devices):
             values: dict[str, Value] = {}
             for samples in readings.values():
@@ -115,8 +131,19 @@ class DcgmRenderer:
             # and what is told only of the whole GPU stands on each of them.
             for instance in self._instances(snapshot, device.id, now) or (None,):
                 found = values if instance is None else {**values, **instance.values}
-                rows = self._rows(device, device.identity, snapshot.driver.info, instance)
-                _add_lines(lines, rows, found, xid)
+                number = None if instance is None else instance.number
+                holders = self._holders(usages.get(device.id.uuid), number)
+                for place, holder in enumerate(holders):
+                    rows = self._rows(
+                        device,
+                        device.identity,
+                        snapshot.driver.info,
+                        instance,
+                        holder=holder,
+                        place=place,
+                    )
+                    own = {**found, **holder.own} if holder.own else found
+                    _add_lines(lines, rows, own, xid)
         families = (
             _header(metric, fmt) + "".join(found)
             for metric, found in zip(DCGM, lines, strict=True)
@@ -130,14 +157,18 @@ class DcgmRenderer:
         identity: Mapping[str, str],
         driver: DriverInfo | None,
         instance: GpuInstance | None,
+        *,
+        holder: Holding,
+        place: int,
     ) -> tuple[_Row, ...]:
         profile, slot = (instance.profile, instance.number) if instance else ("", -1)
-        facts = (device.id, identity, driver, profile, slot)
-        known = self._known.get((device.id.uuid, slot))
+        facts = (device.id, identity, driver, profile, slot, holder.labels)
+        known = self._known.get((device.id.uuid, slot, place))
         if known is None or known.facts != facts:
-            labels = ",".join(self._labels(device.id, identity, driver, instance))
-            rows = tuple(_Row(f"{metric.name}{{{labels}") for metric in DCGM)
-            known = self._known[device.id.uuid, slot] = _Rows(facts, rows)
+            labels = self._labels(device.id, identity, driver, instance)
+            before = ",".join((*labels, *holder.labels))
+            rows = tuple(_Row(f"{metric.name}{{{before}") for metric in DCGM)
+            known = self._known[device.id.uuid, slot, place] = _Rows(facts, rows)
         return known.rows
 
     def _labels(

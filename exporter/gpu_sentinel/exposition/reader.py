@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import reprlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from gpu_sentinel.catalogue.availability import HUNG, LOST, SILENT, complaint, state
 from gpu_sentinel.catalogue.health import complaints, word
 from gpu_sentinel.catalogue.xids import RECENT_SECONDS, URGENT_SECONDS, Severity, explain
+from gpu_sentinel.exposition.ownersreader import (
+    AllocationStatus,
+    OwnerStatus,
+    ProcessStatus,
+    allocations,
+    owners,
+    processes,
+)
+from gpu_sentinel.exposition.samples import Samples, read
 
 #: Seconds without a new sample, beyond its interval, after which a GPU counts as silent.
 SILENT_SECONDS = 5.0
@@ -93,6 +99,9 @@ class Status:
     expected_devices: int | None = None
     gpus: list[GpuStatus] = field(default_factory=list)
     xids: list[XidStatus] = field(default_factory=list)
+    owners: list[OwnerStatus] = field(default_factory=list)
+    processes: list[ProcessStatus] = field(default_factory=list)
+    allocations: list[AllocationStatus] = field(default_factory=list)
 
     @property
     def problems(self) -> list[str]:
@@ -141,31 +150,8 @@ _INSTANCE_READINGS = {
     "gpu_mig_instance_graphics_active_ratio": "graphics_active_ratio",
 }
 
-#: Of a PCI address and all that may stand in its place.
-_LONGEST_ADDRESS = 64
 #: GPUs, instances and reports of XIDs are fewer.
 _MOST = 10_000_000
-#: Of a line: the parser takes seconds for one that is much longer, and an hour for an endless one.
-_LONGEST_LINE = 16 * 1024
-
-
-class _Labels(dict[str, str]):
-    """The labels of a series; those that are asked for have to be there."""
-
-    def __missing__(self, name: str) -> str:
-        raise ValueError(f"a series without the label {name!r}")
-
-    def gpu(self) -> int | str:
-        """The GPU: an index, or the PCI address where it has none."""
-        text = self["gpu"]
-        return self.whole("gpu") if text.isdecimal() else text[:_LONGEST_ADDRESS]
-
-    def whole(self, name: str) -> int:
-        """A label that is a whole number."""
-        text = self[name]
-        if not (text.isdecimal() and len(text) <= 9):
-            raise ValueError(f"{name}={reprlib.repr(text)} is no whole number")
-        return int(text)
 
 
 class _Gpus(dict[str, GpuStatus]):
@@ -173,9 +159,6 @@ class _Gpus(dict[str, GpuStatus]):
 
     def __missing__(self, uuid: str) -> GpuStatus:
         raise ValueError(f"a reading of {reprlib.repr(uuid)}, which is no GPU of this page")
-
-
-_Samples = dict[str, list[tuple[_Labels, float]]]
 
 
 def parse_status(body: str, now: float) -> Status:
@@ -188,7 +171,7 @@ def parse_status(body: str, now: float) -> Status:
     Raises:
         ValueError: it is not a page of this exporter.
     """
-    samples = _samples(body)
+    samples = read(body)
     if "gpu_sentinel_build_info" not in samples:
         raise ValueError("no gpu_sentinel_build_info in it")
     driver = samples["gpu_driver_info"][0][0] if samples["gpu_driver_info"] else {}
@@ -203,6 +186,8 @@ def parse_status(body: str, now: float) -> Status:
     )
     status.gpus = _gpus(samples, now)
     status.xids = _xids(samples, now)
+    status.owners, status.processes = owners(samples), processes(samples)
+    status.allocations = allocations(samples)
     urgent = {xid.uuid for xid in status.xids if xid.problem}
     for gpu in status.gpus:
         if gpu.state not in SILENT:
@@ -210,23 +195,7 @@ def parse_status(body: str, now: float) -> Status:
     return status
 
 
-def _samples(body: str) -> _Samples:
-    samples: _Samples = defaultdict(list)
-    if any(len(line) > _LONGEST_LINE for line in body.split("\n")):
-        raise ValueError(f"a line of more than {_LONGEST_LINE} characters")
-    try:
-        for family in text_string_to_metric_families(body):
-            for sample in family.samples:
-                # Nothing that is read here can be infinite or no number, and JSON has neither.
-                if math.isfinite(sample.value):
-                    samples[sample.name].append((_Labels(sample.labels), sample.value))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        # The parser of prometheus_client raises whatever its parts raise.
-        raise ValueError(f"not in the text format: {error}") from None
-    return samples
-
-
-def _single(samples: _Samples, name: str) -> float | None:
+def _single(samples: Samples, name: str) -> float | None:
     return samples[name][0][1] if samples[name] else None
 
 
@@ -238,7 +207,7 @@ def _whole(value: float | None) -> int | None:
     return int(value)
 
 
-def _xids(samples: _Samples, now: float) -> list[XidStatus]:
+def _xids(samples: Samples, now: float) -> list[XidStatus]:
     """Those of the last day, the newest first."""
     counts = {
         (labels["uuid"], labels["xid"]): int(min(max(value, 0.0), _MOST))
@@ -264,7 +233,7 @@ def _xids(samples: _Samples, now: float) -> list[XidStatus]:
     return sorted(recent, key=lambda xid: (-xid.last_timestamp_seconds, _order(xid.gpu), xid.xid))
 
 
-def _known(samples: _Samples) -> _Gpus:
+def _known(samples: Samples) -> _Gpus:
     """Every GPU of the page; a selection of metrics may have taken `gpu_lost` away."""
     lost = {labels["uuid"] for labels, value in samples["gpu_lost"] if value}
     series = (*samples["gpu_lost"], *samples["gpu_sentinel_sample_interval_seconds"])
@@ -275,7 +244,7 @@ def _known(samples: _Samples) -> _Gpus:
     )
 
 
-def _gpus(samples: _Samples, now: float) -> list[GpuStatus]:
+def _gpus(samples: Samples, now: float) -> list[GpuStatus]:
     gpus = _known(samples)
     for labels, _ in samples["gpu_info"]:
         gpu = gpus[labels["uuid"]]
@@ -301,7 +270,7 @@ def _order(gpu: int | str) -> tuple[bool, int, str]:
     return (False, gpu, "") if isinstance(gpu, int) else (True, 0, gpu)
 
 
-def _find_reasons(gpus: _Gpus, samples: _Samples, now: float) -> None:
+def _find_reasons(gpus: _Gpus, samples: Samples, now: float) -> None:
     """Who answers, and why the others do not: as the exporter says, and by the age of readings."""
     intervals = {
         labels["uuid"]: value for labels, value in samples["gpu_sentinel_sample_interval_seconds"]
@@ -321,7 +290,7 @@ def _find_reasons(gpus: _Gpus, samples: _Samples, now: float) -> None:
         gpus[labels["uuid"]].reason = labels["reason"]
 
 
-def _instances(samples: _Samples) -> dict[str, list[MigStatus]]:
+def _instances(samples: Samples) -> dict[str, list[MigStatus]]:
     """The MIG devices by UUID of the GPU."""
     found: dict[str, list[MigStatus]] = defaultdict(list)
     for labels, _ in samples["gpu_mig_info"]:
