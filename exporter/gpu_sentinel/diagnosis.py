@@ -20,7 +20,7 @@ from gpu_sentinel.catalogue.availability import (
     advice,
     state,
 )
-from gpu_sentinel.config import ConfigError, Settings
+from gpu_sentinel.config import ConfigError
 from gpu_sentinel.finding import Finding
 from gpu_sentinel.host import KernelLog, bus_address
 from gpu_sentinel.host.pci import expected, listable, unclaimed
@@ -29,6 +29,7 @@ from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import CallStats, Device, Driver, DriverGoneError, GpuLostError, NvmlError
 from gpu_sentinel.ownersdiagnosis import Host, owner_findings
 from gpu_sentinel.sampling.xidtrust import NOTHING, Trust
+from gpu_sentinel.settings import Settings
 from gpu_sentinel.web.access import WebConfigError, load_access
 from gpu_sentinel.web.neighbour import exporter_at
 from gpu_sentinel.web.server import ListenError, probe_address

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpu_sentinel.config import KERNEL_LOG, ConfigError, Settings
+from gpu_sentinel.config import ConfigError
 from gpu_sentinel.host import PciGpu, list_gpus, module_loaded
 from gpu_sentinel.host.owners.users import Users
 from gpu_sentinel.model import Allocation
 from gpu_sentinel.nvml import Loader
+from gpu_sentinel.settings import KERNEL_LOG, Settings
 
 if TYPE_CHECKING:
     from gpu_sentinel.simulator import Simulation

@@ -11,10 +11,10 @@ from sickhost import SickHost, running, value
 from walk import befall
 
 from gpu_sentinel.catalogue.availability import NOT_LISTED, UNCLAIMED, advice, complaint, state
-from gpu_sentinel.config import Settings
 from gpu_sentinel.diagnosis import Finding, diagnose
 from gpu_sentinel.exposition.reader import Status, parse_status
 from gpu_sentinel.machine import Machine
+from gpu_sentinel.settings import Settings
 
 #: One of each kind: lost, the driver's own words, no verdict, "no such thing", and no name at all.
 SOME = ("gpu_is_lost", "unknown", "reset_required", "not_supported", "uninitialized", "code_4242")
