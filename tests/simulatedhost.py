@@ -17,14 +17,17 @@ from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.sampling import Governor, Pace, SnapshotStore
 from gpu_sentinel.sampling.instances import InstanceSampler
 from gpu_sentinel.sampling.inventory import PCI_SECONDS, WATCH_SECONDS
+from gpu_sentinel.sampling.owners.sampler import ProcessSampler
 from gpu_sentinel.sampling.registry import Registry
 from gpu_sentinel.sampling.roster import Roster
 from gpu_sentinel.sampling.sampler import DeviceSampler
 from gpu_sentinel.sampling.watch import GpuWatch
 from gpu_sentinel.sampling.xidbook import XidBook
 from gpu_sentinel.simulator import Simulation, load_scenario
+from simulatedpeople import SimulatedPeople, has_people
 from simulatedtime import Clock
 
+Sampler = DeviceSampler | InstanceSampler | ProcessSampler
 #: An exporter's process begins when the test does, whatever the simulated time.
 _STARTED = re.compile(r"^process_start_time_seconds .*$", re.MULTILINE)
 
@@ -51,7 +54,10 @@ class SimulatedHost:
         self.pace = pace
         self.ahead = ahead
         self._wanted = wanted
-        self.simulation = Simulation(load_scenario(scenario), self.clock)
+        loaded = load_scenario(scenario)
+        self.simulation = Simulation(loaded, self.clock)
+        self._inhabited = has_people(loaded)
+        self._people: SimulatedPeople | None = None
         self.expected = len(self.simulation.gpus) if expected is None else expected
         self._start = start
         self._watched: GpuWatch | None = None
@@ -67,12 +73,18 @@ class SimulatedHost:
         self.governor, self.registry = Governor(), Registry()
         self.reload = ReloadState(self.wall)
         self._started = self.wall()
+        if self._inhabited:
+            interval = max(self.pace.fast, 1.0)
+            self._people = SimulatedPeople(
+                self.simulation, lambda: self.store.current, self.clock, self.wall, interval
+            )
         workings = Workings(
             self.stats,
             self.reload,
             self.governor,
             self.registry.lateness,
             lambda: (self.wall() - self._started) / 1e3,
+            owner_sources=self._people.sources if self._people else dict,
         )
         self._own = OwnRenderer(workings)
         self._page = MetricsPage(
@@ -88,6 +100,7 @@ class SimulatedHost:
             self.registry,
             governor=self.governor,
             pace=lambda: self.pace,
+            owners=self._people.owners if self._people else None,
             clock=self.clock,
             wall=self.wall,
         )
@@ -104,12 +117,17 @@ class SimulatedHost:
     def stop_exporter(self) -> None:
         """Kill it: no call is made any more, as one might hang; `start_exporter` may follow."""
         self._watched = None
+        if self._people:
+            self._people.close()
+            self._people = None
         nvml_library.detach()
 
     def run(self, until: float) -> None:
         """Let everything happen that is due up to this time."""
         while True:
             self.simulation.catch_up()
+            if self._people:
+                self._people.look()
             if self.clock.now >= self._watch_at:
                 self._watch()
                 self._watch_at = self.clock.now + WATCH_SECONDS
@@ -132,14 +150,14 @@ class SimulatedHost:
         text = self._page.body(accept, "")[0].decode()
         return _STARTED.sub(f"process_start_time_seconds {self._started}", text)
 
-    def _answers(self, sampler: DeviceSampler | InstanceSampler) -> bool:
+    def _answers(self, sampler: Sampler) -> bool:
         """Whether a call would come back; a real sampler's thread would be inside of it."""
         listed = self.simulation.listed()
         gpu = listed[sampler.index] if sampler.index < len(listed) else None
         return not (self.simulation.hanging or (gpu is not None and gpu.hanging))
 
     @property
-    def _samplers(self) -> tuple[DeviceSampler | InstanceSampler, ...]:
+    def _samplers(self) -> tuple[Sampler, ...]:
         return self._watched.everything if self._watched else ()
 
     def _pci_gpus(self) -> tuple[PciGpu, ...]:

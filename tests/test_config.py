@@ -12,14 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_sentinel import durations
-from gpu_sentinel.config import (
-    SETTINGS,
-    ConfigError,
-    Settings,
-    changes_that_need_restart,
-    env_name,
-    load,
-)
+from gpu_sentinel.config import ConfigError, changes_that_need_restart, env_name, load
+from gpu_sentinel.settings import SETTINGS, Settings
 
 
 @pytest.fixture

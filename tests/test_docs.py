@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gpu_sentinel.config import SETTINGS
 from gpu_sentinel.durations import seconds
+from gpu_sentinel.settings import SETTINGS
 from gpu_sentinel.simulator import load_scenario, scenario_names
 from gpu_sentinel.simulator.loads import KINDS
 from gpu_sentinel.simulator.models import DRIVERS, MODELS

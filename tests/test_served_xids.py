@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from gpu_sentinel.config import Settings
 from gpu_sentinel.diagnosis import Finding, diagnose
 from gpu_sentinel.machine import Machine
+from gpu_sentinel.settings import Settings
 
 SCENARIO = "description: Two GPUs.\ngpus: [{model: h100-sxm, count: 2}]\n"
 

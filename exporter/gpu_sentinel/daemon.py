@@ -14,7 +14,7 @@ from collections.abc import Callable
 from gpu_sentinel import __version__, logs
 from gpu_sentinel.catalogue import keys_needed
 from gpu_sentinel.catalogue.dcgm import dcgm_keys
-from gpu_sentinel.config import ConfigError, Settings, changes_that_need_restart
+from gpu_sentinel.config import ConfigError, changes_that_need_restart
 from gpu_sentinel.exposition import (
     DcgmRenderer,
     DeviceRenderer,
@@ -32,6 +32,7 @@ from gpu_sentinel.model import Tier
 from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.ownersources import OwnerSources, owner_sources, wants_owners
 from gpu_sentinel.sampling import Budget, Inventory, Pace, SnapshotStore, automatic_cpu
+from gpu_sentinel.settings import Settings
 from gpu_sentinel.signals import caught
 from gpu_sentinel.statuspage import status_page
 from gpu_sentinel.web.access import Access, WebConfigError, load_access

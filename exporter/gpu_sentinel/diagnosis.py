@@ -20,15 +20,16 @@ from gpu_sentinel.catalogue.availability import (
     advice,
     state,
 )
-from gpu_sentinel.config import ConfigError, Settings
+from gpu_sentinel.config import ConfigError
 from gpu_sentinel.finding import Finding
 from gpu_sentinel.host import KernelLog, bus_address
 from gpu_sentinel.host.pci import expected, listable, unclaimed
 from gpu_sentinel.machine import Machine
 from gpu_sentinel.model import Tier
-from gpu_sentinel.nvml import CallStats, Device, Driver, GpuLostError, NvmlError
+from gpu_sentinel.nvml import CallStats, Device, Driver, DriverGoneError, GpuLostError, NvmlError
 from gpu_sentinel.ownersdiagnosis import Host, owner_findings
 from gpu_sentinel.sampling.xidtrust import NOTHING, Trust
+from gpu_sentinel.settings import Settings
 from gpu_sentinel.web.access import WebConfigError, load_access
 from gpu_sentinel.web.neighbour import exporter_at
 from gpu_sentinel.web.server import ListenError, probe_address
@@ -144,7 +145,7 @@ def _driver(
     driver = Driver(CallStats(), machine.loader, keys_needed(settings.selection.metrics()))
     try:
         info = _patiently(driver.open)
-        count = _patiently(driver.count)
+        count = _count(driver, machine)
     except _HangsError:
         yield Finding(
             "driver", "does not answer", "look at `dmesg` for Xid lines; a restart may be needed"
@@ -170,6 +171,24 @@ def _driver(
     if not hanging:
         driver.close()
     return True
+
+
+def _count(driver: Driver, machine: Machine) -> int:
+    """GPUs that the driver lists; where it does not say, as the exporter, those on the PCI bus.
+
+    Raises:
+        NvmlError: it does not say, and nor does the PCI bus, or it is gone.
+        _HangsError: it does not answer.
+    """
+    try:
+        return _patiently(driver.count)
+    except DriverGoneError:
+        raise
+    except NvmlError:
+        bound = len(listable(machine.pci_gpus() or ()))
+        if not bound:
+            raise
+        return bound
 
 
 _SILENT = "does not answer"

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpu_sentinel.config import KERNEL_LOG, ConfigError, Settings
+from gpu_sentinel.config import ConfigError
 from gpu_sentinel.host import PciGpu, list_gpus, module_loaded
 from gpu_sentinel.host.owners.users import Users
 from gpu_sentinel.model import Allocation
 from gpu_sentinel.nvml import Loader
+from gpu_sentinel.settings import KERNEL_LOG, Settings
 
 if TYPE_CHECKING:
     from gpu_sentinel.simulator import Simulation
@@ -47,7 +48,7 @@ class People:
 
     Attributes:
         proc: a folder of files as /proc has them.
-        logs: likewise as /var/log has them of containers.
+        logs: one as /var/log, with the kubelet's links.
         update: lets processes come and go in it.
         allocations: who holds which GPU.
         users: their names.
@@ -96,12 +97,7 @@ def _people(simulation: Simulation) -> People:
 
     folder = tempfile.TemporaryDirectory(prefix="gpu-sentinel-simulated-")
     atexit.register(folder.cleanup)
-    proc, logs = Path(folder.name) / "proc", Path(folder.name) / "log"
+    proc, logs = Path(folder.name, "proc"), Path(folder.name, "log")
     tree = ProcTree(proc, simulation, logs)
-    return People(
-        proc,
-        logs,
-        tree.update,
-        simulation.gpu_allocations,
-        Users(lambda uid: simulation.users()[uid]),
-    )
+    users = Users(lambda uid: simulation.users()[uid])
+    return People(proc, logs, tree.update, simulation.gpu_allocations, users)

@@ -104,6 +104,11 @@ class Allocation:
     claim: str = ""
     pool: str = ""
 
+    @property
+    def shared(self) -> bool:
+        """It is one of several replicas of a GPU: of time slicing or MPS, or a `vgpu` of GKE."""
+        return "::" in self.device or "/vgpu" in self.device
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessUse:

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gpu_sentinel.config import Settings
 from gpu_sentinel.finding import Finding
 from gpu_sentinel.host.jobs.mapping import MappingDirectory
 from gpu_sentinel.host.jobs.slurmjobs import SlurmJobs
 from gpu_sentinel.host.owners.procfs import Proc
 from gpu_sentinel.host.podresources.source import KubeletSource
 from gpu_sentinel.ownersources import CGROUPS, PROC, wants_owners
+from gpu_sentinel.settings import Settings
 
 #: Numbers of include/uapi/linux/capability.h.
 _DAC_OVERRIDE, _DAC_READ_SEARCH, _SYS_PTRACE = 1, 2, 19

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpu_sentinel.config import Settings
 from gpu_sentinel.host.jobs.docker import Docker
 from gpu_sentinel.host.jobs.mapping import MappingDirectory
 from gpu_sentinel.host.jobs.slurmjobs import SlurmJobs
@@ -18,6 +17,7 @@ from gpu_sentinel.machine import People
 from gpu_sentinel.model import Allocation, Snapshot
 from gpu_sentinel.sampling.owners.holders import Holders, Source
 from gpu_sentinel.sampling.owners.sampler import Owners
+from gpu_sentinel.settings import Settings
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
@@ -61,9 +61,7 @@ def owner_sources(
         people: who uses and holds simulated GPUs.
     """
     now = settings()
-    resolver = (
-        Resolver(PROC) if people is None else Resolver(people.proc, people.logs, users=people.users)
-    )
+    resolver = Resolver(people.proc, people.logs, users=people.users) if people else Resolver(PROC)
     sources = _sources(now) if people is None else [_simulated(people)]
     holders = Holders(tuple(sources), snapshot)
     owners = Owners(

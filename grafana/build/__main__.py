@@ -12,12 +12,13 @@ import efficiency
 import fleet
 import health
 import layout
+import owners
 import profiles
 import sentinel
 
 import host
 
-PAGES = (fleet, host, device, health, alerts, efficiency, profiles, sentinel)
+PAGES = (fleet, host, device, health, alerts, efficiency, owners, profiles, sentinel)
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -11,6 +11,7 @@ import variables
 from alerts import firing_table
 from colours import BUSY, HEALTH, MARGIN, MEMORY_SHARE, POWER_SHARE, SLOWED, VERDICTS
 from core import Dashboard, Panel, Row
+from deviceowners import owners
 from deviceparts import errors, instances, transfers
 from facts import fact
 from panels import band, gauge, lines, stat, states
@@ -210,6 +211,7 @@ def dashboard() -> Dashboard:
         rows=[
             Row("", [*now(), identity()]),
             Row("", [firing_table(DEVICE, width=24, height=4)]),
+            Row("Whose is it?", owners()),
             Row("What did it do?", history()),
             Row("Why is it not faster?", clocks()),
             Row("What went over its links?", transfers()),

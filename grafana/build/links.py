@@ -12,6 +12,7 @@ PAGES = {
     "gpu-health": "GPU health",
     "gpu-alerts": "GPU alerts",
     "gpu-efficiency": "GPU efficiency and cost",
+    "gpu-owners": "GPU owners",
     "gpu-profiling": "GPU profiling",
     "gpu-sentinel": "GPU Sentinel itself",
 }
@@ -57,6 +58,18 @@ def to_page(uid: str) -> tuple[Json, ...]:
     """From a number to the page that explains it."""
     variables = _CHOSEN + "&${host:queryparam}"
     return ({"title": PAGES[uid], "url": f"/d/{uid}?{variables}&{_TIME}"},)
+
+
+def to_owner(owner: str = "${__data.fields.Owner:percentencode}") -> tuple[Json, ...]:
+    """From a row to all that one owner has; it may be on other hosts, too."""
+    url = f"/d/gpu-owners?{_CHOSEN}&var-owner={owner}&{_TIME}"
+    return ({"title": "This owner alone", "url": url},)
+
+
+def to_owners(label: str) -> tuple[Json, ...]:
+    """From a row to the owners of a namespace, an account or a user, which stands in its first column."""
+    url = f"/d/gpu-owners?{_CHOSEN}&var-{label}=${{__value.text:percentencode}}&{_TIME}"
+    return ({"title": "Its owners", "url": url},)
 
 
 #: From a line to its GPU.

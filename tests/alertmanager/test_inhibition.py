@@ -49,6 +49,24 @@ CASES: dict[str, tuple[list[dict[str, str]], set[tuple[str, str]]]] = {
         ],
         {("GpuXidFatal", "GPU-a0"), ("GpuNearSlowdown", "GPU-a0")},
     ),
+    "failing-gpu": (
+        [
+            {"name": "GpuFailing", "severity": "critical", **A},
+            {"name": "GpuXidReset", "severity": "critical", **A},
+            {"name": "GpuUnsteady", "severity": "critical", **A},
+            {"name": "GpuNearSlowdown", "severity": "warning", **A},
+            {"name": "GpuUnsteady", "severity": "critical", **A1},
+            {"name": "GpuFailing", "severity": "critical", **B},
+        ],
+        {("GpuXidReset", "GPU-a0"), ("GpuUnsteady", "GPU-a0"), ("GpuNearSlowdown", "GPU-a0")},
+    ),
+    "lost-gpu-that-fails-as-well": (
+        [
+            {"name": "GpuLost", "severity": "critical", **A},
+            {"name": "GpuFailing", "severity": "critical", **A},
+        ],
+        {("GpuFailing", "GPU-a0")},
+    ),
     "heat": (
         [
             {"name": "GpuOverheating", "severity": "critical", **A},

@@ -184,8 +184,10 @@ class TestCheck:
             "  - {at: 0s, gpu: 2, do: bind, driver: none}\n"
         )
         result = run("check", "--simulate", str(scenario), "--web.listen-address", "127.0.0.1:0")
-        assert result.returncode == 0, result.stdout
         assert "GPUs: 1, as expected" in result.stdout
+        # Nobody knows whether the third is too old for the driver, or broken: it is told.
+        assert result.returncode == 1, result.stdout
+        assert result.stdout.count("no driver") == 1
 
     def test_without_a_driver(self, tmp_path: Path):
         scenario = tmp_path / "none.yml"

@@ -47,6 +47,11 @@ SHIPPED = (
     _case("shared-gpu", 10),
     _case("job-ends", 10),
     _case("idle-allocation", 10),
+    # They tell little, which is no fault.
+    _case("gb10", 5),
+    _case("jetson-thor", 5),
+    _case("vgpu-guest", 5),
+    _case("wsl2", 5),
     # MIG is switched on and off every two minutes, which is no fault.
     _case("mig", 15),
     # The driver is away for ten seconds each time, and soon back: less than `for`.
@@ -60,8 +65,14 @@ SHIPPED = (
         "critical GpuSamplesStalled: GPU 1",
         "warning GpuSamplerBehind: GPU 1",
     ),
-    # The XID says why; that its GPU is lost silences it.
-    _case("lost-gpu", 10, "critical GpuLost: GPU 1", "critical GpuXidFatal: GPU 1, xid 79"),
+    # The XID says why; that its GPU is lost silences it. It is lost every three minutes.
+    _case(
+        "lost-gpu",
+        10,
+        "critical GpuLost: GPU 1",
+        "critical GpuXidFatal: GPU 1, xid 79",
+        "critical GpuUnsteady: GPU 1",
+    ),
     # On the way up; GpuOverheating silences the others.
     _case(
         "overheat",
@@ -78,6 +89,18 @@ SHIPPED = (
         15,
         "critical GpuXidReset: GPU 5, xid 74",
         "warning GpuNvlinkErrors: GPU 5",
+    ),
+    # Those who share may; nobody there has given a GPU to anybody for himself.
+    _case("shared-gpu", 15),
+    # What the job leaves behind is told once a round; it ends by itself.
+    _case("job-ends", 9, "warning GpuMemoryLeftBehind: GPU 0, owner 4712"),
+    # The job has forgotten one GPU; the notebook holds one with memory, and that is told once.
+    _case(
+        "idle-allocation",
+        70,
+        "warning GpuAllocationIdle: GPU 1, owner 4713",
+        "warning GpuAllocationIdle: GPU 2, owner lab/notebook-9",
+        every=15.0,
     ),
     # One uncorrectable error: what happened, what it asks for, and what waits for the reset. The
     # critical ones silence the warnings. Nothing of the application's XID 31 on GPU 3.
@@ -162,6 +185,14 @@ OTHERS = (
         "info GpuTemperatureUnlikePeers: GPU 3",
     ),
     _case("held", 70, "info GpuMemoryFull: GPU 0", "info GpuIdleWithMemory: GPU 1", every=15.0),
+    _case(
+        "holders",
+        70,
+        "warning GpuHeldTwice: GPU 0",
+        "warning GpuUsedWithoutAllocation: GPU 1, owner bob",
+        "info GpuMemoryHeldIdle: GPU 2, owner 4716, pid 51005",
+        every=15.0,
+    ),
     # Of the temperature three queries tell.
     _case(
         "readings",
@@ -186,6 +217,17 @@ OTHERS = (
         lasts=("critical GpuXidReset: GPU 1, xid 62",),
         down=[(1500, 1505)],
     ),
+    # GPU 3 goes without one reading.
+    _case(
+        "sick",
+        13,
+        "critical GpuFailing: GPU 0",
+        "critical GpuFailing: GPU 1",
+        "critical GpuUnsteady: GPU 2",
+        lasts=("critical GpuFailing: GPU 0", "critical GpuFailing: GPU 1"),
+    ),
+    # The card that a virtual machine has is nobody's business here.
+    _case("unclaimed", 13, "warning GpuUnclaimed: GPU 0000:09:00.0", expected=1),
     _case("recovery", 3, "critical GpuRecoveryActionRequested: GPU 1"),
     # One alert, not one for each GPU.
     _case("driver-away", 6, "critical GpuDriverGone: node-1"),

@@ -256,7 +256,8 @@ def firings(
 def about(labels: Mapping[str, str]) -> str:
     """What an alert is about, in short: the GPU and what tells it from others, else the host."""
     gpu = [f"GPU {labels['gpu']}"] if "gpu" in labels else [labels.get("host", "")]
-    more = [f"{k} {labels[k]}" for k in ("xid", "check", "query", "fan") if k in labels]
+    kinds = ("xid", "check", "query", "fan", "owner", "pid")
+    more = [f"{k} {labels[k]}" for k in kinds if k in labels]
     return ", ".join(filter(None, (*gpu, *more)))
 
 

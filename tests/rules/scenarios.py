@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ownerscenarios import OWNERS
 from stackscenarios import STACK
 from timelines import (
     Scenario,
@@ -351,7 +352,7 @@ WORKING = {
 }
 
 
-SCENARIOS = {**AVAILABILITY, **HARDWARE, **HEAT, **WORKING, **STACK}
+SCENARIOS = {**AVAILABILITY, **HARDWARE, **HEAT, **WORKING, **OWNERS, **STACK}
 #: Shown by hand: in promtool/ what fires when there is nothing, or always; with a real Prometheus
 #: (test_samples.py) what asks for the future, of which promtool knows nothing.
 BY_HAND = {"GpuExportersAbsent", "Watchdog", "PrometheusStoresNothing", "PrometheusClockWentBack"}

@@ -29,6 +29,10 @@ ANNOTATIONS = {
     *("summary", "description", "value", "threshold", "first_step"),
     *("runbook_url", "dashboard_url"),
 }
+#: Of alerts about a GPU, beside these.
+OF_GPUS = "owners"
+#: Labels of records about owners.
+OF_OWNERS = {"owner_kind", "owner", "k8s_namespace", "slurm_account", "user"}
 #: Metrics of the other programs, with the labels of theirs that rules use.
 OTHERS: dict[str, set[str]] = {
     "up": set(),
@@ -83,6 +87,7 @@ KNOWN: dict[str, set[str]] = {
     **{f"{m.name}_bucket": {*m.all_labels, "le"} for m in OWN if m.kind is Kind.HISTOGRAM},
     OVERRIDE: {"gpu", "uuid", "threshold"},
     **{r["record"]: {"gpu", "uuid", "name", *r.get("labels", ())} for r in RECORDS},
+    **{r["record"]: OF_OWNERS for r in RECORDS if r["record"].startswith("host_owner:")},
 }
 
 alerts = pytest.mark.parametrize("alert", ALERTS, ids=lambda a: a["alert"])
@@ -145,13 +150,14 @@ def test_names_are_there_once():
     assert len(called) == len(set(called))
     for name, _ in recorded:
         assert re.fullmatch(
-            r"(gpu|host|model|host_model|host_tier|fleet|gpu_sentinel):\w+:\w+", name
+            r"(gpu|host|model|host_model|host_tier|host_owner|fleet|gpu_sentinel):\w+:\w+", name
         ), name
 
 
 @alerts
 def test_alert_says_all_that_a_message_needs(alert: dict[str, Any]):
-    assert set(alert["annotations"]) == ANNOTATIONS
+    gpu = {OF_GPUS} if "$labels.gpu " in alert["annotations"]["summary"] else set()
+    assert set(alert["annotations"]) == ANNOTATIONS | gpu
     assert all(alert["annotations"].values())
     assert alert["labels"]["severity"] in {"critical", "warning", "info", "none"}
     assert "for" in alert
@@ -176,6 +182,7 @@ def test_alert_has_a_runbook_and_a_dashboard(alert: dict[str, Any]):
         assert (page["uid"], chosen) in (
             ("gpu-device", {"host", "gpu"}),
             ("gpu-sentinel", {"host"}),
+            ("gpu-owners", {"host", "owner"}),
         )
 
 

@@ -188,6 +188,7 @@ def test_the_most_specific_exception_holds(tool: Callable[..., str], tmp_path: P
                             "first_step": f"Look at the inlet temperature and the fans of {h}, and "
                             "at its neighbours in the rack.",
                             "runbook_url": "docs/runbooks/GpuNearSlowdown.md",
+                            "owners": "",
                             "dashboard_url": "http://127.0.0.1:3000/d/gpu-device"
                             f"?var-host={h}&var-gpu=0",
                         },

@@ -247,3 +247,15 @@ def test_nothing_is_left_of_drivers_that_are_gone(run: Run, eventually):
     gc.collect()
     alive = [o for o in gc.get_objects() if isinstance(o, DeviceSampler)]
     assert len([s for s in alive if s._around.driver is running.inventory._watched._driver]) == 2
+
+
+def test_gpu_that_was_taken_away_while_the_driver_was_let_go_of(run: Run, eventually):
+    running = run(SCENARIO)
+    eventually(lambda: running.fresh(*ALL), 2, "all GPUs are fresh")
+    running.inventory.release(600.0)
+    eventually(lambda: running.inventory.lending.free, 5, "the driver is let go of")
+    running.simulation.unplug(1)
+    running.inventory.acquire()
+    eventually(lambda: running.fresh(0, 1, 2), RECOVERY, "the others are back")
+    assert running.current.driver.listed == 3
+    assert [device.lost for device in running.current.devices] == [False] * 3

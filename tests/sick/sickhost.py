@@ -62,6 +62,11 @@ class SickHost(SimulatedHost):
         for gpu in self.simulation.gpus:
             gpu.odd = Ear(self, gpu.index, self.asked)
 
+    def ask_again(self) -> None:
+        """As the inventory does it after the machine was suspended."""
+        if self._watched is not None:
+            self._watched.ask_again()
+
     def query(self) -> str:
         """What a sampler asks for now; empty outside of them."""
         return next((s.asked for s in self._samplers if getattr(s, "inside", False)), "")

@@ -113,7 +113,7 @@ def test_no_rule_asks_for_another_reason():
     asked = {
         reason
         for rule in rules()
-        for group in re.findall(r'gpu_down_info\{reason\S?=~?"([^"]*)"', rule["expr"])
+        for group in re.findall(r'gpu_down_info\{reason[=!]~?=?"([^"]*)"', rule["expr"])
         for reason in group.split("|")
     }
     assert asked == set(NAMED)

@@ -15,6 +15,7 @@ from recorded import Timelines
 from sickhost import Asked, Page, SickHost, keys_of_metric, keys_of_queries, of_gpu, running, value
 
 from gpu_sentinel.nvml import RINGS
+from gpu_sentinel.nvml.probing import GPM
 from gpu_sentinel.sampling.schedule import FAILURES
 
 #: Two minutes after it became sick; and so long after another start of the exporter.
@@ -28,7 +29,8 @@ MOST_ASKED = FAILURES + math.ceil(math.log2(END)) + math.ceil(math.log2(END / 2)
 MOST_ASKED_ANEW = 2 * MOST_ASKED
 #: The metrics that say who a GPU is.
 INFO = {"gpu_info", "gpu_board_info", "gpu_fabric_info"}
-#: Own metrics that are there where sample buffers are read.
+#: Own metrics that tell about sample buffers and the counters of performance as such.
+COUNTED = {GPM, *(f"samples.{key}" for key in RINGS)}
 ABOUT_READINGS = {
     "gpu_sentinel_driver_samples_lost_total",
     "gpu_sentinel_last_sample_timestamp_seconds",
@@ -114,7 +116,7 @@ class Walk:
             name = series.partition("{")[0]
             if name in INFO and cell.moment == BEFORE and name in here:
                 continue  # a part of who it is, that it has never told
-            if name in ABOUT_READINGS and queries.intersection(f"samples.{key}" for key in RINGS):
+            if name in ABOUT_READINGS and queries & COUNTED:
                 continue
             if not keys & keys_of_metric(name):
                 yield f"{series} is not there any more"
@@ -137,12 +139,12 @@ class Walk:
         again: Page = {}
         with running(self._board, gpus, self._folder) as host:
             if cell and cell.moment == BEFORE:
-                _befall(host, cell)
+                befall(host, cell)
             for number in range(int(END / EVERY) + 1):
                 now = number * EVERY
                 host.run(now)
                 if cell and now == SICK_AT and cell.moment != BEFORE:
-                    _befall(host, cell)
+                    befall(host, cell)
                 if cell and now == WELL_AT and cell.moment == AWHILE:
                     _recover(host, cell)
                 if now in (MIDDLE, END):
@@ -185,7 +187,8 @@ def _healthy(well: Seen, seen: Seen, gpu: str) -> Iterator[str]:
             yield f"{when}: power of GPU {gpu} is observed for {observed} of {could} s"
 
 
-def _befall(host: SickHost, cell: Cell) -> None:
+def befall(host: SickHost, cell: Cell) -> None:
+    """Let it be sick in this way from now on."""
     if cell.code == MISSING:
         host.simulation.lack(cell.function)
         return

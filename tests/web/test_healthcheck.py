@@ -100,10 +100,12 @@ def test_web_configuration_that_was_broken_since(exporter, ca, web_file):
     assert run(["healthcheck"]) == 0
 
 
-def test_unhealthy(exporter, capsys, monkeypatch, free_port):
+def test_unhealthy(exporter, capsys, monkeypatch, free_port, eventually):
     process = exporter()
     monkeypatch.setattr("gpu_sentinel.web.neighbour._TIMEOUT_SECONDS", 0.5)
     process.send_signal(signal.SIGSTOP)
+    state = Path(f"/proc/{process.pid}/stat")
+    eventually(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", 5, "it is stopped")
     assert run(["healthcheck"]) == 1
     assert "timed out" in capsys.readouterr().err
     # Options come first: nothing listens there.

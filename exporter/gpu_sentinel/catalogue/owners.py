@@ -78,8 +78,9 @@ OWNERS: tuple[Metric, ...] = (
         "gpu_allocation_info",
         Kind.INFO,
         "owners",
-        (*_GPU, "gpu_instance", *OWNER_LABELS, *PART_LABELS, "resource", "source"),
-        "1 for everybody who holds the GPU, or a GPU instance of it, whether he uses it or not.",
+        (*_GPU, "gpu_instance", *OWNER_LABELS, *PART_LABELS, "resource", "source", "shared"),
+        "1 for everybody who holds the GPU, or a GPU instance of it, whether he uses it or not. "
+        "Shared is `yes` where he holds one of several replicas.",
     ),
     _owner(
         "gpu_owner_memory_used_bytes",

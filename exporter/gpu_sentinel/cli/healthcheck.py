@@ -10,7 +10,7 @@ import click
 from gpu_sentinel.cli.options import given, loader, settings_options
 from gpu_sentinel.cli.output import say
 from gpu_sentinel.cli.serve import serve
-from gpu_sentinel.config import Settings
+from gpu_sentinel.settings import Settings
 
 #: In a container, what was started there, or an `init` that has started it.
 _FIRST_PROCESS = Path("/proc/1/cmdline")

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-from gpu_sentinel.config import SETTINGS, Settings, env_name, load
+from gpu_sentinel.config import env_name, load
 from gpu_sentinel.durations import pretty
+from gpu_sentinel.settings import SETTINGS, Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

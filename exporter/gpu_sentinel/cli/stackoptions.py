@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gpu_sentinel.config import DEFAULT_SCENARIO, ConfigError
+from gpu_sentinel.config import ConfigError
+from gpu_sentinel.settings import DEFAULT_SCENARIO
 
 if TYPE_CHECKING:
     from gpu_sentinel.stack.plan import Plan

@@ -14,7 +14,7 @@ import click
 from gpu_sentinel.cli.datadir import DEFAULT_DATA, data_dir_option
 from gpu_sentinel.cli.output import say_text
 from gpu_sentinel.cli.stackoptions import plan, stack_options
-from gpu_sentinel.config import DEFAULT_SCENARIO
+from gpu_sentinel.settings import DEFAULT_SCENARIO
 from gpu_sentinel.signals import caught
 
 

@@ -103,6 +103,7 @@ def _allocations(snapshot: Snapshot, now: float) -> _Rows:
                 *_part_labels(held.owner),
                 held.resource,
                 held.source,
+                "yes" if held.shared else "",
             )
             if labels not in seen:  # several replicas of one GPU
                 seen.add(labels)

@@ -13,12 +13,29 @@ TARGET = "cluster, job, instance, host"
 GPU = f"{TARGET}, gpu, uuid"
 #: What tells GPUs apart in joins, also where two exporters run on one host.
 JOIN = "job, instance, uuid"
+#: What is kept of an owner in rules; `k8s_pod` and `slurm_job` are parts of its name.
+OWNER = "owner_kind, owner, k8s_namespace, slurm_account, user"
+#: What tells owners on one GPU apart in joins: not every source knows the rest.
+OWNER_JOIN = f"{JOIN}, owner_kind, owner"
 #: A GPU in the text of an alert.
 WHO = "GPU {{ $labels.gpu }} ({{ $labels.uuid }}) on {{ $labels.host }}"
 SHORT = "GPU {{ $labels.gpu }} on {{ $labels.host }}"
 PERCENT = "{{ $value | humanizePercentage }}"
 #: What was counted; increase() makes fractions of it.
 COUNT = '{{ printf "%.0f" $value }}'
+#: Who holds or uses the GPU of an alert, or did so within five minutes: a job that an XID ends is
+#: gone when somebody reads of it. Nobody is named where nobody is known.
+_NAMED = "last_over_time({}[5m])"
+_ON_GPU = "instance=%[1]q,uuid=%[2]q"
+OWNERS = (
+    '{{ range $i, $o := printf "topk(10, count by (owner_kind, owner) ('
+    + _NAMED.format(f"gpu_allocation_info{{{_ON_GPU}}}")
+    + " or "
+    + _NAMED.format(f"gpu_owner_processes{{{_ON_GPU},owner_kind!='none'}}")
+    + ' > 0))" $labels.instance $labels.uuid | query | sortByLabel "owner" }}'
+    '{{ if $i }}, {{ end }}{{ reReplaceAll "_" " " $o.Labels.owner_kind }} {{ $o.Labels.owner }}'
+    "{{ end }}"
+)
 #: Resetting a GPU, which nothing may hold; its UUID stays where its index does not.
 RESET = (
     "`systemctl kill -s USR1 gpu-sentinel; nvidia-smi --gpu-reset -i {{ $labels.uuid }}; "
@@ -41,6 +58,7 @@ class Page:
 
 GPU_PAGE = Page("gpu-device", ("host", "gpu"))
 HOST_PAGE = Page("gpu-host", ("host",))
+OWNER_PAGE = Page("gpu-owners", ("host", "owner"))
 EXPORTER_PAGE = Page("gpu-sentinel", ("host",))
 STACK_PAGE = Page("gpu-sentinel")
 

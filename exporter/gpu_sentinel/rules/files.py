@@ -6,10 +6,11 @@ import contextlib
 from pathlib import Path
 
 from gpu_sentinel.config import ConfigError
-from gpu_sentinel.rules.alerts import availability, hardware, heat, stack, work
+from gpu_sentinel.rules.alerts import availability, hardware, heat, owners, stack, work
 from gpu_sentinel.rules.declare import File
 from gpu_sentinel.rules.limits import Limits
 from gpu_sentinel.rules.records import exporters, fleet, gpu, peers, thresholds
+from gpu_sentinel.rules.records import owners as owner_records
 from gpu_sentinel.rules.write import text
 
 FILES: tuple[File, ...] = (
@@ -17,11 +18,13 @@ FILES: tuple[File, ...] = (
     File("rules/gpu.yml", gpu.ABOUT, gpu.groups),
     File("rules/fleet.yml", fleet.ABOUT, fleet.groups),
     File("rules/peers.yml", peers.ABOUT, peers.groups),
+    File("rules/owners.yml", owner_records.ABOUT, owner_records.groups),
     File("rules/exporters.yml", exporters.ABOUT, exporters.groups),
     File("alerts/availability.yml", availability.ABOUT, availability.groups),
     File("alerts/hardware.yml", hardware.ABOUT, hardware.groups),
     File("alerts/heat.yml", heat.ABOUT, heat.groups),
     File("alerts/work.yml", work.ABOUT, work.groups),
+    File("alerts/owners.yml", owners.ABOUT, owners.groups),
     File("alerts/stack.yml", stack.ABOUT, stack.groups),
 )
 

@@ -61,6 +61,18 @@ SETTINGS: dict[str, Setting] = {
     ),
     "idle_memory_ratio": Setting(0.05, 0, 1, "share of the memory that somebody holds"),
     "idle_utilization_ratio": Setting(0.05, 0, 1, "a GPU that is less busy than this is idle"),
+    "idle_allocation_ratio": Setting(
+        0.95, 0, 1, "share of the time in which nothing of a GPU's holder runs; 1: never told"
+    ),
+    "owners_per_gpu": Setting(
+        1, 1, 1000, "pods, or jobs, that may hold a GPU of which nothing says that it is shared"
+    ),
+    "price_per_gpu_hour": Setting(
+        0, 0, 1e6, "what an hour of a GPU costs, in your currency; 0: not told"
+    ),
+    "price_per_kwh": Setting(
+        0, 0, 1e6, "what a kWh costs, cooling included; 0: not told", gpus=False
+    ),
     "peer_clock_ratio": Setting(
         0.85, 0.1, 1, "SM clock, as a share of the median of its peers at work"
     ),

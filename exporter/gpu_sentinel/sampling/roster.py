@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 #: A GPU that is neither on the PCI bus nor listed is missed for so long, then forgotten.
 FORGET_SECONDS = 3600.0
+#: One that was never listed is lost only after so long: drivers list their GPUs one by one.
+SETTLE_SECONDS = 30.0
 
 PciGpus = tuple[PciGpu, ...]
 
@@ -52,6 +54,8 @@ class Roster:
         #: By UUID: what stands on the page although the driver does not list it.
         self._shown: set[str] = set()
         self._gone_since: dict[str, float] = {}
+        #: By PCI address: since when the driver has not listed it although it should.
+        self._unlisted_since: dict[str, float] = {}
         self._excused: set[str] = set()
 
     @property
@@ -98,7 +102,7 @@ class Roster:
         if len(here) < len(samplers):
             return  # one that has not told who it is may be the missing one
         now = self._clock()
-        shown = {d.id.uuid: d for d in (*self._missed(here, now), *self._unlisted(here))}
+        shown = {d.id.uuid: d for d in (*self._missed(here, now), *self._unlisted(here, now))}
         for uuid, device in shown.items():
             if uuid not in self._shown:
                 log.warning(
@@ -157,21 +161,25 @@ class Roster:
             return f"the driver {on_bus.driver} has it"
         return ""
 
-    def _unlisted(self, here: Sequence[Known]) -> list[DeviceSnapshot]:
+    def _unlisted(self, here: Sequence[Known], now: float) -> list[DeviceSnapshot]:
         """GPUs on the PCI bus that were never listed."""
         known = {bus_address(k.address) for k in (*here, *self._registry.gpus.copy().values())}
         found = []
         if len(self.bound) > len(here) and all(k.address for k in here):
             found = [(gpu, NOT_LISTED) for gpu in self.bound]
+        self._unlisted_since = {
+            gpu.address: self._unlisted_since.get(gpu.address, now) for gpu, _ in found
+        }
         found += [(gpu, UNCLAIMED) for gpu in unclaimed(self._pci or ())]
         return [
             DeviceSnapshot(
                 id=DeviceId(UNLISTED, gpu.uuid or stand_in(UNLISTED, gpu.address), gpu.address),
                 identity={"pci_bus_id": gpu.address},
-                lost=reason == NOT_LISTED,
+                lost=reason == NOT_LISTED
+                and now - self._unlisted_since[gpu.address] >= SETTLE_SECONDS,
                 failure=reason,
                 outages=1,
-                answered=self._clock(),
+                answered=now,
             )
             for gpu, reason in found
             if bus_address(gpu.address) not in known

@@ -188,6 +188,8 @@ class DeviceSampler:
             if now >= self._publish_at:
                 self._publish_at = now + PUBLISH_SECONDS - schedule.period / 2
                 self._show(schedule, readings, now)
+        else:
+            self._publish(schedule.period)  # it fails, which is no hang, however slow the pace
         known.history.overruns += schedule.advance(self._clock())
         return schedule.deadline
 
@@ -319,7 +321,9 @@ class DeviceSampler:
             return
         known = self.known or self._meet("", "")
         before, self.failure = self.failure, error
-        known.stops()
+        if before is not None or not isinstance(error, DriverGoneError):
+            # Most often the driver is gone as a whole, which is known before this is asked again.
+            known.stops()
         known.lost |= isinstance(error, GpuLostError)
         self._publish(self._around.pace().fast)
         if isinstance(error, DriverGoneError):

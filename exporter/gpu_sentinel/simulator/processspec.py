@@ -43,13 +43,6 @@ def _environ(value: object) -> Mapping[str, str]:
     return {parsing.text(name): str(content) for name, content in value.items()}
 
 
-def _pod(value: object) -> str:
-    text = parsing.text(value)
-    if len(text.split("/")) != 3 or not all(text.split("/")):
-        raise ValueError(f"{text!r} is no namespace/pod/container")
-    return text
-
-
 def _types(value: object) -> tuple[str, ...]:
     found = tuple(parsing.list_of(parsing.choice(*_TYPES))(value))
     if not found:
@@ -64,12 +57,12 @@ PROCESS: Mapping[str, parsing.Parse] = {
     "user": parsing.text,
     "uid": parsing.whole(0, 2**32 - 2),
     "cgroup": parsing.text,
-    "pod": _pod,
     "environ": _environ,
     "load": loads.parse,
     "types": _types,
     "gpu_instance": _INSTANCE,
     "compute_instance": parsing.whole(0, 7),
+    "container": parsing.text,
 }
 #: What is said of who has a GPU.
 HOLDING: Mapping[str, parsing.Parse] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +18,7 @@ TICKS = 100
 #: The inode of the PID namespace of the host (include/linux/proc_ns.h, PROC_PID_INIT_INO).
 _HOST_PIDS = "pid:[4026531836]"
 _LONGEST_NAME = 15
-#: Of a container's id, in hexadecimal.
-_ID_CHARACTERS = 64
+_CONTAINER_ID = re.compile("[0-9a-f]{64}")
 #: Fields of /proc/PID/stat between its state and its start time, and after that.
 _BEFORE, _AFTER = 18, 30
 
@@ -37,17 +37,9 @@ class ProcTree:
     """
 
     def __init__(self, root: Path, simulation: Simulation, logs: Path | None = None) -> None:
-        """Make the folder, which must not exist or be empty.
-
-        Args:
-            root: of the processes.
-            simulation: whose they are.
-            logs: where the kubelet's links to logs of containers are to be, as in /var/log.
-        """
+        """Make the folder, which must not exist or be empty; `logs` is to be as /var/log."""
         self._root = root
         self._links = logs / "containers" if logs else None
-        if self._links is not None:
-            self._links.mkdir(parents=True)
         self._simulation = simulation
         self._written: dict[int, _Entry] = {}
         (root / "self" / "ns").mkdir(parents=True)
@@ -70,7 +62,8 @@ class ProcTree:
         for pid, entry in list(self._written.items()):
             if now.get(pid) != entry:
                 shutil.rmtree(self._root / str(pid))
-                del self._written[pid]
+                if link := self._link(self._written.pop(pid)):
+                    link.unlink(missing_ok=True)
         for pid, entry in now.items():
             if pid not in self._written:
                 self._write(entry)
@@ -81,12 +74,18 @@ class ProcTree:
         new.mkdir()
         for name, content in _files(entry).items():
             (new / name).write_bytes(content)
-        link = _link(entry.process)
-        if self._links is not None and link:
-            # Before the process, as it is made before the container starts. It stays for a while
-            # when the container is gone; here for ever.
-            (self._links / link).touch()
         new.rename(self._root / str(entry.process.pid))
+        link = self._link(entry)
+        if link and not link.is_symlink():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(self._root)
+
+    def _link(self, entry: _Entry) -> Path | None:
+        """What the kubelet makes for its container: only the name of it says anything."""
+        found = _CONTAINER_ID.search(entry.process.cgroup)
+        if self._links is None or found is None or not entry.process.container:
+            return None
+        return self._links / f"{entry.process.container}-{found[0]}.log"
 
 
 def _files(entry: _Entry) -> Mapping[str, bytes]:
@@ -117,15 +116,6 @@ def _files(entry: _Entry) -> Mapping[str, bytes]:
         "environ": environ,
         "cgroup": _cgroup(process.cgroup, zombie=entry.zombie).encode(errors="surrogateescape"),
     }
-
-
-def _link(process: Process) -> str:
-    """`POD_NAMESPACE_CONTAINER-ID.log`; empty for a process in no pod."""
-    number = process.cgroup.rpartition("/")[2].removesuffix(".scope").rpartition("-")[2]
-    if not process.pod or len(number) != _ID_CHARACTERS:
-        return ""
-    namespace, pod, container = process.pod.split("/")
-    return f"{pod}_{namespace}_{container}-{number}.log"
 
 
 def _cgroup(text: str, *, zombie: bool) -> str:

@@ -27,9 +27,9 @@ class Process:
 
     Attributes:
         cgroup: its path in version 2, or all lines of /proc/PID/cgroup.
-        pod: `namespace/pod/container`, as the kubelet's link to the container's log has it.
         load: what it does with the GPU, or with its MIG device.
         types: of contexts: `compute`, `graphics`, `mps`.
+        container: as the kubelet's link to its log has it: `POD_NAMESPACE_CONTAINER`.
     """
 
     pid: int
@@ -37,12 +37,12 @@ class Process:
     user: str = "root"
     uid: int = 0
     cgroup: str = "/"
-    pod: str = ""
     environ: Mapping[str, str] = field(default_factory=dict)
     load: Load = field(default_factory=Load)
     types: tuple[str, ...] = ("compute",)
     gpu_instance: int | None = None
     compute_instance: int | None = None
+    container: str = ""
 
     @property
     def place(self) -> Place:

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 import gpu_sentinel
-from gpu_sentinel.config import Settings, load
+from gpu_sentinel.config import load
 from gpu_sentinel.finding import Finding
 from gpu_sentinel.ownersdiagnosis import Host, missing_capabilities, owner_findings
 from gpu_sentinel.ownersources import owner_sources
+from gpu_sentinel.settings import Settings
 
 NORMAL = ("--reuid=65534", "--regid=65534", "--clear-groups")
 ROOT_WITHOUT = ("--bounding-set=-all", "--inh-caps=-all")

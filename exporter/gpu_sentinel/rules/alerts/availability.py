@@ -274,14 +274,16 @@ def _exporter(limits: Limits) -> tuple[Alert, ...]:
         Alert(
             name="GpuDriverCallsFailing",
             severity="warning",
-            why="Where the driver is gone as a whole there is an alert already.",
+            why="Where the driver is gone as a whole, or a GPU fails in every call, there is an alert "
+            "already.",
             expr=limits.beyond(
                 f"{calls} (rate(gpu_sentinel_nvml_errors_total[5m])) "
                 f"/ ({calls} (rate(gpu_sentinel_nvml_calls_total[5m])) > 0)",
                 ">",
                 "driver_error_ratio",
             )
-            + "\nand on (job, instance) gpu_sentinel_nvml_up == 1",
+            + "\nand on (job, instance) gpu_sentinel_nvml_up == 1"
+            + f'\nunless on (job, instance) gpu_down_info{{reason!~"{_NOT_FAILING}"}}',
             wait="10m",
             summary="The driver on {{ $labels.host }} refuses {{ $labels.query }}",
             description=f"{PERCENT} of the calls for {{{{ $labels.query }}}} on {{{{ $labels.host }}}} "

@@ -73,8 +73,10 @@ def _workload(limits: Limits) -> tuple[Alert, ...]:
             severity="info",
             subject="idle",
             expr=f"{limits.beyond('gpu:memory_used:ratio', '>', held)}\n"
-            f"and on ({JOIN}) {limits.beyond('gpu:utilization_ratio:mean5m', '<', idle)}",
+            f"and on ({JOIN}) {limits.beyond('gpu:utilization_ratio:mean5m', '<', idle)}\n"
+            f"unless on ({JOIN}) gpu_owner_memory_used_bytes",
             wait="1h",
+            why="Where it is known whose the memory is, GpuAllocationIdle and GpuMemoryHeldIdle tell.",
             summary=f"{SHORT} is held and does nothing",
             description=f"{PERCENT} of the memory of {WHO} has been held for an hour, and nothing was "
             "computed on it.",
