@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from gpu_sentinel.simulator import Simulation
+from gpu_sentinel.host.owners import Resolver
+from gpu_sentinel.simulator import Simulation, load_scenario, scenario_names
 from gpu_sentinel.simulator.loads import Load
 from gpu_sentinel.simulator.proctree import TICKS, ProcTree
 
@@ -122,3 +124,19 @@ def test_names_are_cut_and_written_as_the_kernel_does(
     assert (folder / "stat").read_bytes().startswith(b"10 (" + comm + b") S ")
     if shown is not None:
         assert (folder / "status").read_text().splitlines()[0] == f"Name:\t{shown}"
+
+
+@pytest.mark.parametrize("scenario", scenario_names())
+def test_processes_of_pods_have_the_names_of_who_holds_the_gpu(scenario: str, tmp_path: Path):
+    """As on a node, where the kubelet tells both."""
+    simulation = Simulation(load_scenario(scenario))
+    ProcTree(tmp_path / "proc", simulation, tmp_path / "log")
+    clock = itertools.count(step=60.0)  # the links are not listed for each process
+    resolver = Resolver(tmp_path / "proc", tmp_path / "log", clock=lambda: float(next(clock)))
+    pods = {
+        found.owner.name
+        for pid in simulation.processes()
+        if (found := resolver.resolve(pid)) is not None and found.owner.kind == "pod"
+    }
+    holders = {a.owner.name for a in simulation.gpu_allocations() if a.owner.kind == "pod"}
+    assert pods == holders
