@@ -16,11 +16,15 @@ WHERE = {"host": "node-7", "gpu": "1", "uuid": "GPU-5fbc0762-b249-5865-9665-edbc
 
 @pytest.fixture
 def mail(run_alertmanager, delivered, inbox, alert, eventually) -> Callable[..., EmailMessage]:
-    def send(severity: str = "critical", *, plain: bool = False, **labels: str) -> EmailMessage:
+    def send(
+        severity: str = "critical", *, plain: bool = False, owners: str = "", **labels: str
+    ) -> EmailMessage:
         config = delivered()
         for route in config["route"]["routes"]:
             route["group_wait"] = "1s"
         fired = alert("GpuOverheating", severity, **WHERE, **labels)
+        if owners:
+            fired["annotations"]["owners"] = owners
         if plain:
             for name in ("runbook_url", "dashboard_url"):
                 del fired["annotations"][name]
@@ -99,6 +103,22 @@ def test_what_a_label_says_stays_text(mail):
     message = mail(name="<script>alert(1)</script>")
     assert "<script>" not in part(message, "html")
     assert "&lt;script&gt;" in part(message, "html")
+
+
+def test_owners_of_the_gpu_are_named(mail, inbox, eventually):
+    owners = "pod lab/<b>notebook</b>, slurm job 4713"
+    message = mail(owners=owners)
+    assert re.search(rf"^Owners: +{re.escape(owners)}\r?$", part(message, "plain"), re.MULTILINE)
+    assert "pod lab/&lt;b&gt;notebook&lt;/b&gt;, slurm job 4713" in part(message, "html")
+    eventually(lambda: inbox.hooks, 10, "the webhook has it, too")
+    (told,) = inbox.hooks[0][1]["alerts"]
+    assert told["annotations"]["owners"] == owners
+
+
+def test_without_owners_nothing_is_said_of_them(mail):
+    message = mail()
+    assert "Owners" not in part(message, "plain")
+    assert "Owners" not in part(message, "html")
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])

@@ -14,11 +14,21 @@ GRAFANA = Path(__file__).parents[2] / "grafana"
 FILES = sorted((GRAFANA / "dashboards").glob("*.json"))
 PAGES: dict[str, dict[str, Any]] = {f.stem: json.loads(f.read_text()) for f in FILES}
 
+_ANYBODY = dict.fromkeys(("k8s_namespace", "slurm_account", "user", "owner"), ".*")
 #: What a reader chooses: everything, one, several.
 CHOICES: Mapping[str, Mapping[str, str]] = {
-    "all": {"cluster": ".*", "host": ".*", "model": ".*", "gpu": ".*"},
-    "one": {"cluster": ".*", "host": "node-1", "model": "NVIDIA H100 80GB HBM3", "gpu": "2"},
+    "all": {"cluster": ".*", "host": ".*", "model": ".*", "gpu": ".*", **_ANYBODY},
+    "one": {
+        **_ANYBODY,
+        "cluster": ".*",
+        "host": "node-1",
+        "model": "NVIDIA H100 80GB HBM3",
+        "gpu": "2",
+        "owner": "4713",
+    },
     "several": {
+        **_ANYBODY,
+        "owner": "(4713|lab/notebook-9)",
         "cluster": ".*",
         "host": "(node-1|node-2)",
         "model": "(NVIDIA H100 80GB HBM3|NVIDIA L40S)",
