@@ -97,6 +97,12 @@ class InstanceSampler:
         """The query that runs, or ran last."""
         return self._asked
 
+    @property
+    def devices(self) -> tuple[MigDevice, ...]:
+        """The MIG devices that there were at the last look."""
+        state = self._state
+        return state[1] if state else ()
+
     def stop(self) -> None:
         """From now on nothing is read and nothing published."""
         self._stopped = True

@@ -6,10 +6,11 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from gpu_sentinel.catalogue.availability import DRIVER_GONE
 from gpu_sentinel.model import DriverState
-from gpu_sentinel.nvml import Driver, DriverGoneError, GpuLostError, NvmlError
+from gpu_sentinel.nvml import Driver, DriverGoneError, GpuLostError, MigDevice, NvmlError
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.instances import InstanceSampler
 from gpu_sentinel.sampling.owners.sampler import Owners, ProcessSampler
@@ -133,7 +134,10 @@ class GpuWatch:
         self.instances = [InstanceSampler(sampler, around) for sampler in self.samplers]
         if self._owners is not None:
             owners = self._owners
-            self.processes = [ProcessSampler(s, around, owners) for s in self.samplers]
+            self.processes = [
+                ProcessSampler(s, around, owners, partial(_devices, i))
+                for s, i in zip(self.samplers, self.instances, strict=True)
+            ]
         return True
 
     def look(self) -> Reopen | None:
@@ -233,3 +237,7 @@ class GpuWatch:
         for device in self._store.current.devices:
             if device.failure == DRIVER_GONE:
                 self._store.put_device(replace(device, failure="", answered=now))
+
+
+def _devices(instances: InstanceSampler) -> tuple[MigDevice, ...]:
+    return instances.devices

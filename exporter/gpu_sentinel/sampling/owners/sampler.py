@@ -19,7 +19,14 @@ from gpu_sentinel.model import (
     Usage,
     Value,
 )
-from gpu_sentinel.nvml import GpuProcess, NvmlError, Processes, UnexpectedError, UseSample
+from gpu_sentinel.nvml import (
+    GpuProcess,
+    MigDevice,
+    NvmlError,
+    Processes,
+    UnexpectedError,
+    UseSample,
+)
 from gpu_sentinel.sampling.owners.book import ProcessBook, Seen
 from gpu_sentinel.sampling.owners.holders import Held
 from gpu_sentinel.sampling.owners.idle import IdleDraw
@@ -100,9 +107,17 @@ class Owners:
 class ProcessSampler:
     """Samples the processes of the GPU of one index; one thread at a time calls `step`."""
 
-    def __init__(self, gpu: DeviceSampler, around: Surroundings, owners: Owners) -> None:
+    def __init__(
+        self,
+        gpu: DeviceSampler,
+        around: Surroundings,
+        owners: Owners,
+        mig_devices: Callable[[], Sequence[MigDevice]] = tuple,
+    ) -> None:
+        """`mig_devices` are those of the GPU, as of a moment ago."""
         self.index = gpu.index
         self._gpu = gpu
+        self._mig_devices = mig_devices
         self._around = around
         self._owners = owners
         self._processes: Processes | None = None
@@ -154,7 +169,7 @@ class ProcessSampler:
         if self._processes is None or self._id != gpu:
             self._processes, self._id = self._around.driver.processes(gpu), gpu
             self._last = None
-        listed = self._processes.list()
+        listed = self._processes.list(self._mig_devices())
         samples = self._processes.samples(self._around.clock)
         session = self._around.session
         device = session.devices.get(gpu.uuid)
