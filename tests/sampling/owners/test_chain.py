@@ -45,7 +45,7 @@ class Machine(SimulatedTime):
         self.owners = Owners(
             resolver.resolve,
             self.holders.of,
-            lambda pid: resolver.recent(pid, self.simulation.epoch + self.clock()),
+            recent=lambda pid: resolver.recent(pid, self.simulation.epoch + self.clock()),
         )
         around = self.samplers[0]._around
         self.instances += [ProcessSampler(s, around, self.owners) for s in self.samplers]

@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gpu_sentinel.catalogue.owners import ENGINES
 from gpu_sentinel.host.owners.memory import Process
@@ -19,7 +19,15 @@ from gpu_sentinel.model import (
     Usage,
     Value,
 )
-from gpu_sentinel.nvml import GpuProcess, NvmlError, Processes, UnexpectedError, UseSample
+from gpu_sentinel.nvml import (
+    DriverGoneError,
+    GpuLostError,
+    GpuProcess,
+    NvmlError,
+    Processes,
+    UnexpectedError,
+    UseSample,
+)
 from gpu_sentinel.sampling.owners.book import ProcessBook, Seen
 from gpu_sentinel.sampling.owners.holders import Held
 from gpu_sentinel.sampling.owners.idle import IdleDraw
@@ -57,9 +65,9 @@ class Owners:
         self,
         resolve: Callable[[int], Process | None],
         held: Callable[[str], tuple[Held, ...]],
+        *,
         recent: Callable[[int], Process | None] = lambda _pid: None,
         interval: Callable[[], float] = lambda: 1.0,
-        *,
         most_processes: int = 20,
         most_owners: int = 10,
     ) -> None:
@@ -92,9 +100,12 @@ class Owners:
 
     def accounts(self, uuid: str) -> Accounts:
         """Those of a GPU."""
-        processes, owners = self._most
         with self._lock:
-            return self._accounts.setdefault(uuid, Accounts(Ledger(owners), ProcessBook(processes)))
+            found = self._accounts.get(uuid)
+            if found is None:
+                processes, owners = self._most
+                found = self._accounts[uuid] = Accounts(Ledger(owners), ProcessBook(processes))
+            return found
 
 
 class ProcessSampler:
@@ -109,9 +120,14 @@ class ProcessSampler:
         self._id: DeviceId | None = None
         self._due = 0.0
         self._wait = RETRY_SECONDS
+        self._interval = 0.0
         self._failure: int | None = None
+        self._unsampled: int | None = None
         self._stopped = False
-        self._last: tuple[float, float | None] | None = None
+        #: When the last step was, in monotonic seconds.
+        self._stepped: float | None = None
+        #: The counter of energy as it was taken in last: monotonic seconds, and joules.
+        self._energy: tuple[float, float] | None = None
 
     @property
     def asked(self) -> str:
@@ -133,15 +149,17 @@ class ProcessSampler:
         gpu = self._gpu.known
         if self._gpu.inside or gpu is None:
             return now + WAIT_SECONDS
+        elapsed = self._elapsed(now)
         factors = self._around.governor.factors
         interval = self._owners.interval() * max(factors.get(query, 1) for query in PROCESSES)
+        self._interval = interval
         self._due = (math.floor(now / interval + 1e-9) + 1) * interval
-        if self._gpu.failure is not None:
-            # It cannot be asked, but who holds it does not change by that.
-            self._publish(gpu.id, now, (), self._owners.accounts(gpu.id.uuid))
-            return self._due
         try:
-            self._pass(gpu.id, now)
+            if self._gpu.failure is None:
+                self._pass(gpu.id, now, elapsed)
+            else:
+                # It cannot be asked, but who holds it does not change by that.
+                self._publish(gpu.id, now, (), self._owners.accounts(gpu.id.uuid))
         except NvmlError as error:
             self._fail(error, now)
         except Exception as error:  # noqa: BLE001 - a defect of ours costs readings, no thread
@@ -150,27 +168,46 @@ class ProcessSampler:
             self._failure, self._wait = None, RETRY_SECONDS
         return self._due
 
-    def _pass(self, gpu: DeviceId, now: float) -> None:
+    def _elapsed(self, now: float) -> float:
+        """Seconds since the last step; 0 where too much may have happened since."""
+        elapsed = 0.0 if self._stepped is None else now - self._stepped
+        return elapsed if elapsed <= MOST_INTERVALS * self._interval else 0.0
+
+    def _pass(self, gpu: DeviceId, now: float, elapsed: float) -> None:
         if self._processes is None or self._id != gpu:
             self._processes, self._id = self._around.driver.processes(gpu), gpu
-            self._last = None
+            self._stepped = self._energy = None
+            elapsed = 0.0
         listed = self._processes.list()
-        samples = self._processes.samples(self._around.clock)
+        samples = self._samples(self._processes)
         session = self._around.session
         device = session.devices.get(gpu.uuid)
         instances = session.instances.get(gpu.uuid, ())
         accounts = self._owners.accounts(gpu.uuid)
-        seen = self._seen(listed, samples, _shares(device, instances), self._elapsed(now))
+        shares = _shares(device, instances)
+        seen = self._seen(listed, samples, shares, elapsed)
         users = [
-            User(s.owner, s.memory, s.busy, shares.part if shares else 1.0, s.alive)
-            for s in seen
-            for shares in (_shares(device, instances).get(s.gpu_instance or 0),)
+            User(s.owner, s.memory, s.busy, _part(shares, s.gpu_instance), s.alive) for s in seen
         ]
-        self._account(gpu, now, device, users, accounts)
+        holders = [Holder(a.owner, _part(shares, i)) for a, i in self._owners.held(gpu.uuid)]
+        self._account(
+            now, elapsed, device, accounts, users=users, holders=holders, by_instance=bool(shares)
+        )
         self._publish(gpu, now, seen, accounts)
 
-    def _elapsed(self, now: float) -> float:
-        return now - self._last[0] if self._last else 0.0
+    def _samples(self, processes: Processes) -> tuple[UseSample, ...]:
+        """What each process has used; nothing where that call fails, which costs nothing else."""
+        try:
+            samples = processes.samples(self._around.clock)
+        except (DriverGoneError, GpuLostError):
+            raise
+        except NvmlError as error:
+            if self._unsampled != error.code:
+                self._unsampled = error.code
+                self._tell(error, "what processes use cannot be read")
+            return ()
+        self._unsampled = None
+        return samples
 
     def _seen(
         self,
@@ -182,7 +219,7 @@ class ProcessSampler:
         used = {sample.pid: sample for sample in samples}
         newest = max((sample.at for sample in samples), default=0.0)
         found = self._owners.resolve([*dict.fromkeys([*(p.pid for p in listed), *used])])
-        crowd = _crowd(listed)
+        totals = _totals(listed)
         seen = []
         for process in listed:
             sample = used.pop(process.pid, None)
@@ -190,7 +227,7 @@ class ProcessSampler:
             part = parts.get(process.gpu_instance) if process.gpu_instance is not None else None
             if part is not None and sample is None:
                 # Under MIG the driver tells no samples of processes, but how busy an instance is.
-                busy = part.active * elapsed * _portion(process, crowd)
+                busy = part.active * elapsed * _portion(process, totals)
             seen.append(_named(process.pid, found[process.pid], process, sample, busy))
         for pid, sample in used.items():
             # It has ended since it used something.
@@ -201,38 +238,51 @@ class ProcessSampler:
 
     def _account(
         self,
-        gpu: DeviceId,
         now: float,
+        elapsed: float,
         device: DeviceSnapshot | None,
-        users: Sequence[User],
         accounts: Accounts,
+        *,
+        users: Sequence[User],
+        holders: Sequence[Holder],
+        by_instance: bool,
     ) -> None:
         """Give the owners what the GPU has used since the step before."""
         sample = device.tiers.get(Tier.FAST) if device else None
-        energy = _number(sample.values, ENERGY) if sample else None
-        at = sample.taken if sample else now
-        before, self._last = self._last, (now, energy)
-        if before is None:
+        values: Mapping[str, Value] = sample.values if sample else {}
+        joules = span = 0.0
+        energy = _number(values, ENERGY)
+        if sample is not None and energy is not None:
+            if self._energy is not None:
+                # The counter may be read more seldom than the processes, and is not when they are.
+                span = max(sample.taken - self._energy[0], 0.0)
+                joules = max(energy - self._energy[1], 0.0)
+            self._energy = sample.taken, energy
+        first, self._stepped = self._stepped is None, now
+        if first:
             return
-        elapsed = now - before[0]
-        joules = 0.0
-        if energy is not None and before[1] is not None:
-            joules = max(energy - before[1], 0.0)
-        resting = not users and sample is not None and sample.values.get(UTILIZATION) == 0.0
-        accounts.idle.step(elapsed, joules, resting=resting)
-        if elapsed > MOST_INTERVALS * self._owners.interval() or at > now:
-            elapsed = 0.0
-        watts = accounts.idle.watts(_limit(device))
-        holders = [
-            Holder(a.owner, _part(device, self._around.session.instances.get(gpu.uuid, ()), i))
-            for a, i in self._owners.held(gpu.uuid)
-        ]
-        accounts.ledger.step(now, elapsed, joules, watts, users=users, holders=holders)
+        at_rest = values.get(UTILIZATION) == 0.0
+        accounts.idle.step(span, joules, resting=not users and at_rest)
+        told = by_instance or (self._unsampled is None and self._sampled)
+        idle = accounts.idle.watts(_limit(device)) * span
+        accounts.ledger.step(
+            now,
+            elapsed,
+            joules,
+            idle,
+            users=users,
+            holders=holders,
+            uncertain=not told and not at_rest,
+        )
+
+    @property
+    def _sampled(self) -> bool:
+        return self._processes is not None and self._processes.sampled
 
     def _publish(self, gpu: DeviceId, now: float, seen: Sequence[Seen], accounts: Accounts) -> None:
         if self._stopped:
             return
-        energy = self._last is not None and self._last[1] is not None
+        energy = self._energy is not None
         owners = tuple(
             OwnerUse(
                 owner=owner,
@@ -249,7 +299,7 @@ class ProcessSampler:
         usage = Usage(
             device=gpu,
             taken=now,
-            lifetime=max(3 * self._owners.interval(), 5.0),
+            lifetime=max(3 * self._interval, 5.0),
             processes=accounts.book.step(now, seen),
             owners=owners,
             allocations=self._owners.held(gpu.uuid),
@@ -259,12 +309,15 @@ class ProcessSampler:
     def _fail(self, error: NvmlError, now: float) -> None:
         self._due = now + self._wait
         self._wait = min(2 * self._wait, RETRY_SECONDS_MAX)
+        if self._failure != error.code:
+            self._failure = error.code
+            self._tell(error, "processes cannot be listed")
         self._processes = None
-        if self._stopped or self._failure == error.code:
-            return
-        self._failure = error.code
-        fields = {"gpu": self.index, "query": self.asked, "error": error.name, "reason": str(error)}
-        log.warning("processes cannot be listed", extra={"fields": fields})
+
+    def _tell(self, error: NvmlError, message: str) -> None:
+        if not self._stopped:
+            fields = {"gpu": self.index, "query": self.asked, "error": error.name}
+            log.warning(message, extra={"fields": fields | {"reason": str(error)}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,14 +344,13 @@ def _shares(device: DeviceSnapshot | None, instances: Sequence[Instance]) -> dic
     return found
 
 
-def _part(
-    device: DeviceSnapshot | None, instances: Sequence[Instance], number: int | None
-) -> float:
-    share = None if number is None else _shares(device, instances).get(number)
+def _part(shares: Mapping[int, _Share], number: int | None) -> float:
+    """Which part of the GPU a GPU instance is; all of it where there is none."""
+    share = None if number is None else shares.get(number)
     return share.part if share else 1.0
 
 
-def _crowd(listed: Sequence[GpuProcess]) -> Mapping[int | None, tuple[int, float]]:
+def _totals(listed: Sequence[GpuProcess]) -> Mapping[int | None, tuple[int, float]]:
     """By GPU instance: how many processes, and their memory."""
     found: dict[int | None, tuple[int, float]] = {}
     for process in listed:
@@ -307,9 +359,9 @@ def _crowd(listed: Sequence[GpuProcess]) -> Mapping[int | None, tuple[int, float
     return found
 
 
-def _portion(process: GpuProcess, crowd: Mapping[int | None, tuple[int, float]]) -> float:
+def _portion(process: GpuProcess, totals: Mapping[int | None, tuple[int, float]]) -> float:
     """Which part of its GPU instance's work is taken to be a process': by memory."""
-    count, memory = crowd[process.gpu_instance]
+    count, memory = totals[process.gpu_instance]
     return (process.memory or 0.0) / memory if memory else 1.0 / count
 
 
@@ -331,17 +383,7 @@ def _named(
     )
     if found is None:
         return seen
-    return Seen(
-        seen.key,
-        found.name,
-        found.started,
-        found.owner,
-        seen.gpu_instance,
-        seen.memory,
-        seen.busy,
-        seen.utilization,
-        seen.alive,
-    )
+    return replace(seen, name=found.name, started=found.started, owner=found.owner)
 
 
 def _read(device: DeviceSnapshot | None, key: str) -> float | None:
