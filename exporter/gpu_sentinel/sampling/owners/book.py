@@ -62,7 +62,7 @@ class ProcessBook:
         here = {(process.key, process.gpu_instance) for process in seen}
         pids = {(process.key[0], process.gpu_instance) for process in seen}
         for place, entry in list(self._entries.items()):
-            # Of two processes with one pid only the one that is there is told: labels have no start.
+            # Of two processes with one pid only the newer is told: their labels have no start.
             replaced = place not in here and (place[0][0], place[1]) in pids
             if replaced or now - entry.at > WINDOW_SECONDS:
                 del self._entries[place]
