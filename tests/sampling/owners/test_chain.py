@@ -52,7 +52,10 @@ class Machine(SimulatedTime):
             recent=lambda pid: resolver.recent(pid, self.simulation.epoch + self.clock()),
         )
         around = self.samplers[0]._around
-        self.instances += [ProcessSampler(s, around, self.owners) for s in self.samplers]
+        self.instances += [
+            ProcessSampler(gpu, around, self.owners, parts.devices)
+            for gpu, parts in zip(self.samplers, self.instances, strict=True)
+        ]
         self.between = lambda _: self.holders.look()
         self.holders.look()
 
@@ -254,3 +257,24 @@ def test_a_pid_that_is_given_away_is_told_once():
     book.step(1.0, [Seen((7, 100), "python3", busy=1.0)])
     (found,) = book.step(2.0, [Seen((7, 900), "python3", busy=0.25)])
     assert found.busy == 0.25
+
+
+@pytest.mark.parametrize("privileged", [True, False])
+def test_processes_of_mig_devices_are_told_to_anybody(machine, privileged: bool):
+    """nvml.h: of the whole GPU only to who is privileged, of one MIG device to everybody."""
+    found = machine("mig")
+    found.simulation.privileged = privileged
+    found.run(28.0)
+    here = {(p.pid, p.gpu_instance) for p in found.usage(0).processes if p.memory}
+    assert {(51001, 2), (51003, 9)} <= here
+    assert {(p.pid, p.gpu_instance) for p in found.usage(1).processes if p.memory} == {(51004, 2)}
+
+
+def test_samples_are_asked_for_again_when_mig_is_switched_off(machine):
+    found = machine("mig")
+    found.run(60.0)
+    sampler = found.instances[len(found.samplers) + 1]
+    assert isinstance(sampler, ProcessSampler)
+    assert not sampler._sampled, "the driver has none while MIG is on"
+    found.run(110.0)
+    assert sampler._sampled

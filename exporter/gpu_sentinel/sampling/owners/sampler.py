@@ -23,6 +23,7 @@ from gpu_sentinel.nvml import (
     DriverGoneError,
     GpuLostError,
     GpuProcess,
+    MigDevice,
     NvmlError,
     Processes,
     UnexpectedError,
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 WAIT_SECONDS = 0.5
 #: Between two attempts after a failure, at first and at most.
 RETRY_SECONDS, RETRY_SECONDS_MAX = 2.0, 60.0
+#: What was not supported is asked for again after so long; sooner where MIG is switched.
+LOOK_SECONDS = 600.0
 #: Steps that are further apart than this many intervals say nothing of what was between them.
 MOST_INTERVALS = 5.0
 #: Counters of a GPU instance that say how busy it is, the better one first.
@@ -111,10 +114,20 @@ class Owners:
 class ProcessSampler:
     """Samples the processes of the GPU of one index; one thread at a time calls `step`."""
 
-    def __init__(self, gpu: DeviceSampler, around: Surroundings, owners: Owners) -> None:
+    def __init__(
+        self,
+        gpu: DeviceSampler,
+        around: Surroundings,
+        owners: Owners,
+        mig_devices: Callable[[], Sequence[MigDevice]] = tuple,
+    ) -> None:
+        """`mig_devices`: those of the GPU; who is not privileged can only ask them one by one."""
         self.index = gpu.index
         self._gpu = gpu
         self._around = around
+        self._mig_devices = mig_devices
+        self._by_instance = False
+        self._look_at = 0.0
         self._owners = owners
         self._processes: Processes | None = None
         self._id: DeviceId | None = None
@@ -178,7 +191,11 @@ class ProcessSampler:
             self._processes, self._id = self._around.driver.processes(gpu), gpu
             self._stepped = self._energy = None
             elapsed = 0.0
-        listed = self._processes.list()
+        devices = self._mig_devices()
+        if bool(devices) != self._by_instance or now >= self._look_at:
+            self._by_instance, self._look_at = bool(devices), now + LOOK_SECONDS
+            self._processes.look_again()
+        listed = self._processes.list(devices)
         samples = self._samples(self._processes)
         session = self._around.session
         device = session.devices.get(gpu.uuid)
