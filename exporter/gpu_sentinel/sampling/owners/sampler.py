@@ -13,7 +13,6 @@ from gpu_sentinel.host.owners.memory import Process
 from gpu_sentinel.model import (
     DeviceId,
     DeviceSnapshot,
-    Instance,
     OwnerUse,
     Tier,
     Usage,
@@ -33,6 +32,15 @@ from gpu_sentinel.sampling.owners.book import ProcessBook, Seen
 from gpu_sentinel.sampling.owners.holders import Held
 from gpu_sentinel.sampling.owners.idle import IdleDraw
 from gpu_sentinel.sampling.owners.ledger import Holder, Ledger, User
+from gpu_sentinel.sampling.owners.parts import (
+    Share,
+    by_instance,
+    instance_shares,
+    limit,
+    number,
+    part_of,
+    portion,
+)
 from gpu_sentinel.sampling.registry import Surroundings
 from gpu_sentinel.sampling.sampler import DeviceSampler
 from gpu_sentinel.sampling.signals import ENERGY, UTILIZATION
@@ -48,8 +56,6 @@ RETRY_SECONDS, RETRY_SECONDS_MAX = 2.0, 60.0
 LOOK_SECONDS = 600.0
 #: Steps that are further apart than this many intervals say nothing of what was between them.
 MOST_INTERVALS = 5.0
-#: Counters of a GPU instance that say how busy it is, the better one first.
-_ACTIVE = ("mig.profiling.sm_active", "mig.profiling.graphics_active")
 
 
 @dataclass(slots=True)
@@ -201,14 +207,14 @@ class ProcessSampler:
         device = session.devices.get(gpu.uuid)
         instances = session.instances.get(gpu.uuid, ())
         accounts = self._owners.accounts(gpu.uuid)
-        shares = _shares(device, instances)
+        shares = instance_shares(device, instances)
         seen = self._seen(listed, samples, shares, elapsed)
         users = [
-            User(s.owner, s.memory, s.busy, _part(shares, s.gpu_instance), s.alive) for s in seen
+            User(s.owner, s.memory, s.busy, part_of(shares, s.gpu_instance), s.alive) for s in seen
         ]
-        holders = [Holder(a.owner, _part(shares, i)) for a, i in self._owners.held(gpu.uuid)]
+        holders = [Holder(a.owner, part_of(shares, i)) for a, i in self._owners.held(gpu.uuid)]
         self._account(
-            now, elapsed, device, accounts, users=users, holders=holders, by_instance=bool(shares)
+            now, elapsed, device, accounts, users=users, holders=holders, of_instances=bool(shares)
         )
         self._publish(gpu, now, seen, accounts)
 
@@ -230,13 +236,13 @@ class ProcessSampler:
         self,
         listed: Sequence[GpuProcess],
         samples: Sequence[UseSample],
-        parts: Mapping[int, _Share],
+        parts: Mapping[int, Share],
         elapsed: float,
     ) -> list[Seen]:
         used = {sample.pid: sample for sample in samples}
         newest = max((sample.at for sample in samples), default=0.0)
         found = self._owners.resolve([*dict.fromkeys([*(p.pid for p in listed), *used])])
-        totals = _totals(listed)
+        totals = by_instance(listed)
         seen = []
         for process in listed:
             sample = used.pop(process.pid, None)
@@ -244,7 +250,7 @@ class ProcessSampler:
             part = parts.get(process.gpu_instance) if process.gpu_instance is not None else None
             if part is not None and sample is None:
                 # Under MIG the driver tells no samples of processes, but how busy an instance is.
-                busy = part.active * elapsed * _portion(process, totals)
+                busy = part.active * elapsed * portion(process, totals)
             seen.append(_named(process.pid, found[process.pid], process, sample, busy))
         for pid, sample in used.items():
             # It has ended since it used something.
@@ -262,13 +268,13 @@ class ProcessSampler:
         *,
         users: Sequence[User],
         holders: Sequence[Holder],
-        by_instance: bool,
+        of_instances: bool,
     ) -> None:
         """Give the owners what the GPU has used since the step before."""
         sample = device.tiers.get(Tier.FAST) if device else None
         values: Mapping[str, Value] = sample.values if sample else {}
         joules = span = 0.0
-        energy = _number(values, ENERGY)
+        energy = number(values, ENERGY)
         if sample is not None and energy is not None:
             if self._energy is not None:
                 # The counter may be read more seldom than the processes, and is not when they are.
@@ -280,8 +286,8 @@ class ProcessSampler:
             return
         at_rest = values.get(UTILIZATION) == 0.0
         accounts.idle.step(span, joules, resting=not users and at_rest)
-        told = by_instance or (self._unsampled is None and self._sampled)
-        idle = accounts.idle.watts(_limit(device)) * span
+        told = of_instances or (self._unsampled is None and self._sampled)
+        idle = accounts.idle.watts(limit(device)) * span
         accounts.ledger.step(
             now,
             elapsed,
@@ -337,51 +343,6 @@ class ProcessSampler:
             log.warning(message, extra={"fields": fields | {"reason": str(error)}})
 
 
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """A GPU instance: which part of the GPU it is, and which share of the time it is busy."""
-
-    part: float
-    active: float
-
-
-def _shares(device: DeviceSnapshot | None, instances: Sequence[Instance]) -> dict[int, _Share]:
-    """By number, where MIG is on."""
-    total = _read(device, "memory.total")
-    found = {}
-    for instance in instances:
-        if "mig_uuid" in instance.labels:
-            continue
-        sample = instance.tiers.get(Tier.PROFILING)
-        values = sample.values if sample else {}
-        memory = _number(values, "mig.memory.total")
-        active = next((v for key in _ACTIVE if (v := _number(values, key)) is not None), 0.0)
-        part = min(memory / total, 1.0) if memory and total else 1.0
-        found[int(instance.labels["gpu_instance"])] = _Share(part, active)
-    return found
-
-
-def _part(shares: Mapping[int, _Share], number: int | None) -> float:
-    """Which part of the GPU a GPU instance is; all of it where there is none."""
-    share = None if number is None else shares.get(number)
-    return share.part if share else 1.0
-
-
-def _totals(listed: Sequence[GpuProcess]) -> Mapping[int | None, tuple[int, float]]:
-    """By GPU instance: how many processes, and their memory."""
-    found: dict[int | None, tuple[int, float]] = {}
-    for process in listed:
-        count, memory = found.get(process.gpu_instance, (0, 0.0))
-        found[process.gpu_instance] = count + 1, memory + (process.memory or 0.0)
-    return found
-
-
-def _portion(process: GpuProcess, totals: Mapping[int | None, tuple[int, float]]) -> float:
-    """Which part of its GPU instance's work is taken to be a process': by memory."""
-    count, memory = totals[process.gpu_instance]
-    return (process.memory or 0.0) / memory if memory else 1.0 / count
-
-
 def _named(
     pid: int,
     found: Process | None,
@@ -401,20 +362,3 @@ def _named(
     if found is None:
         return seen
     return replace(seen, name=found.name, started=found.started, owner=found.owner)
-
-
-def _read(device: DeviceSnapshot | None, key: str) -> float | None:
-    if device is None:
-        return None
-    return next(
-        (v for s in device.tiers.values() if (v := _number(s.values, key)) is not None), None
-    )
-
-
-def _limit(device: DeviceSnapshot | None) -> float | None:
-    return _read(device, "power.default_limit") or _read(device, "power.limit")
-
-
-def _number(values: Mapping[str, Value], key: str) -> float | None:
-    value = values.get(key)
-    return value if isinstance(value, float) else None
