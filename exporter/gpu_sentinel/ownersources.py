@@ -67,8 +67,8 @@ def owner_sources(
     owners = Owners(
         resolver.resolve,
         holders.of,
-        lambda pid: resolver.recent(pid, time.time()),
-        lambda: settings().owners_interval,
+        recent=lambda pid: resolver.recent(pid, time.time()),
+        interval=lambda: settings().owners_interval,
         most_processes=now.owners_processes,
         most_owners=now.owners_owners,
     )

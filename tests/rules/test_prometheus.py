@@ -83,7 +83,9 @@ def test_configuration_is_valid(tool: Callable[..., str], repository: Path):
         check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    files = [f for kind in ("rules", "alerts") for f in (repository / "prometheus" / kind).iterdir()]
+    files = [
+        f for kind in ("rules", "alerts") for f in (repository / "prometheus" / kind).iterdir()
+    ]
     assert checked.stdout.count("rules found") == len(files)
 
 

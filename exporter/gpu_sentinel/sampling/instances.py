@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -97,9 +97,8 @@ class InstanceSampler:
         """The query that runs, or ran last."""
         return self._asked
 
-    @property
-    def devices(self) -> tuple[MigDevice, ...]:
-        """The MIG devices that there were at the last look."""
+    def devices(self) -> Sequence[MigDevice]:
+        """The MIG devices that there were at the last look; from any thread."""
         state = self._state
         return state[1] if state else ()
 

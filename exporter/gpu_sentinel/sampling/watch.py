@@ -6,11 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 from gpu_sentinel.catalogue.availability import DRIVER_GONE
 from gpu_sentinel.model import DriverState
-from gpu_sentinel.nvml import Driver, DriverGoneError, GpuLostError, MigDevice, NvmlError
+from gpu_sentinel.nvml import Driver, DriverGoneError, GpuLostError, NvmlError
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.instances import InstanceSampler
 from gpu_sentinel.sampling.owners.sampler import Owners, ProcessSampler
@@ -135,8 +134,8 @@ class GpuWatch:
         if self._owners is not None:
             owners = self._owners
             self.processes = [
-                ProcessSampler(s, around, owners, partial(_devices, i))
-                for s, i in zip(self.samplers, self.instances, strict=True)
+                ProcessSampler(gpu, around, owners, parts.devices)
+                for gpu, parts in zip(self.samplers, self.instances, strict=True)
             ]
         return True
 
@@ -237,7 +236,3 @@ class GpuWatch:
         for device in self._store.current.devices:
             if device.failure == DRIVER_GONE:
                 self._store.put_device(replace(device, failure="", answered=now))
-
-
-def _devices(instances: InstanceSampler) -> tuple[MigDevice, ...]:
-    return instances.devices
