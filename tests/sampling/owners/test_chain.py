@@ -49,6 +49,7 @@ class Machine(SimulatedTime):
         self.owners = Owners(
             resolver.resolve,
             self.holders.of,
+            boot=lambda: UPTIME + self.clock(),
             recent=lambda pid: resolver.recent(pid, self.simulation.epoch + self.clock()),
         )
         around = self.samplers[0]._around

@@ -12,7 +12,7 @@ from gpu_sentinel.host.owners.decision import Deciding
 from gpu_sentinel.host.owners.engines import DOCKER, PODMAN, Engines
 from gpu_sentinel.host.owners.memory import Known, Memory, Process
 from gpu_sentinel.host.owners.procfs import PROC, Proc, Stat
-from gpu_sentinel.host.owners.users import Users, no_name, system_name
+from gpu_sentinel.host.owners.users import Users, no_name
 
 #: Seconds after which everything about a process is read anew: it may have been moved.
 AGAIN = 60.0
@@ -59,7 +59,7 @@ class Resolver:
         """
         self._clock, self._wall, self._boot = clock, wall, boot
         self._proc = Proc(proc, clock)
-        lookup = system_name if self._proc.same_files and self._proc.whole_uids else no_name
+        lookup = None if self._proc.same_files and self._proc.whole_uids else no_name
         self._deciding = Deciding(
             self._proc,
             Containers(logs, clock),

@@ -32,12 +32,14 @@ class Source:
         allocations: what it knows at a time (monotonic seconds); may take seconds.
         up: whether it answers.
         trouble: why not, for a person; empty where it does.
+        unknown: tells it that somebody uses a GPU of whom it has not told: it may ask sooner.
     """
 
     name: str
     allocations: Callable[[float], tuple[Allocation, ...]]
     up: Callable[[], bool]
     trouble: Callable[[], str]
+    unknown: Callable[[], None] = lambda: None
 
 
 class Holders:

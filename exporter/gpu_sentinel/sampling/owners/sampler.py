@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -67,40 +68,52 @@ class Accounts:
     idle: IdleDraw = field(default_factory=IdleDraw)
 
 
+def since_boot() -> float:
+    """Time in suspend included, as the starts of processes have it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Owners:
     """What all samplers of processes share. Any thread may use it."""
 
     def __init__(
         self,
-        resolve: Callable[[int], Process | None],
+        resolve: Callable[[int, float | None], Process | None],
         held: Callable[[str], tuple[Held, ...]],
         *,
+        unknown: Callable[[], None] = lambda: None,
         recent: Callable[[int], Process | None] = lambda _pid: None,
         interval: Callable[[], float] = lambda: 1.0,
+        boot: Callable[[], float] = since_boot,
         most_processes: int = 20,
         most_owners: int = 10,
     ) -> None:
         """Prepare.
 
         Args:
-            resolve: the process of a pid, None where there is none; one thread at a time.
+            resolve: the process of a pid that was there at a time (CLOCK_BOOTTIME), None where
+                there is none; one thread at a time.
             held: who holds a GPU, by its UUID.
+            unknown: called where a pod uses a GPU that nobody has told of.
             recent: the process that had a pid a moment ago, and has ended meanwhile.
             interval: seconds between two steps.
+            boot: seconds since the machine's start, as of CLOCK_BOOTTIME.
             most_processes: so many of a GPU are told by themselves.
             most_owners: likewise.
         """
         self._resolve, self._recent = resolve, recent
+        self.unknown = unknown
         self._lock = threading.Lock()
         self._accounts: dict[str, Accounts] = {}
         self._most = most_processes, most_owners
         self.held = held
+        self.boot = boot
         self.interval = interval
 
-    def resolve(self, pids: Sequence[int]) -> dict[int, Process | None]:
-        """The processes with these pids."""
+    def resolve(self, pids: Sequence[int], listed: float) -> dict[int, Process | None]:
+        """The processes that had these pids when they were listed (CLOCK_BOOTTIME)."""
         with self._lock:
-            return {pid: self._resolve(pid) for pid in pids}
+            return {pid: self._resolve(pid, listed) for pid in pids}
 
     def recent(self, pid: int) -> Process | None:
         """The process that had a pid a moment ago; None where in doubt."""
@@ -127,7 +140,14 @@ class ProcessSampler:
         owners: Owners,
         mig_devices: Callable[[], Sequence[MigDevice]] = tuple,
     ) -> None:
-        """`mig_devices`: those of the GPU; who is not privileged can only ask them one by one."""
+        """Prepare.
+
+        Args:
+            gpu: the sampler of the GPU.
+            around: what all samplers share.
+            owners: what the samplers of processes share.
+            mig_devices: those of the GPU; who is not privileged can only ask them one by one.
+        """
         self.index = gpu.index
         self._gpu = gpu
         self._around = around
@@ -137,7 +157,7 @@ class ProcessSampler:
         self._owners = owners
         self._processes: Processes | None = None
         self._id: DeviceId | None = None
-        self._due = 0.0
+        self._due = self._retry = 0.0
         self._wait = RETRY_SECONDS
         self._interval = 0.0
         self._failure: int | None = None
@@ -174,18 +194,22 @@ class ProcessSampler:
         self._interval = interval
         self._due = (math.floor(now / interval + 1e-9) + 1) * interval
         try:
-            if self._gpu.failure is None:
+            if self._gpu.failure is None and now >= self._retry:
                 self._pass(gpu.id, now, elapsed)
+                self._failure, self._wait = None, RETRY_SECONDS
             else:
-                # It cannot be asked, but who holds it does not change by that.
-                self._publish(gpu.id, now, (), self._owners.accounts(gpu.id.uuid))
+                self._publish_holders(gpu.id, now)
         except NvmlError as error:
             self._fail(error, now)
         except Exception as error:  # noqa: BLE001 - a defect of ours costs readings, no thread
             self._fail(UnexpectedError(error), now)
-        else:
-            self._failure, self._wait = None, RETRY_SECONDS
         return self._due
+
+    def _publish_holders(self, gpu: DeviceId, now: float) -> None:
+        """Its processes cannot be asked for, but who holds it does not change by that."""
+        accounts = self._owners.accounts(gpu.uuid)
+        accounts.ledger.processes_unknown()
+        self._publish(gpu, now, (), accounts)
 
     def _elapsed(self, now: float) -> float:
         """Seconds since the last step; 0 where too much may have happened since."""
@@ -201,6 +225,7 @@ class ProcessSampler:
         if bool(devices) != self._by_instance or now >= self._look_at:
             self._by_instance, self._look_at = bool(devices), now + LOOK_SECONDS
             self._processes.look_again()
+        booted = self._owners.boot()
         listed = self._processes.list(devices)
         samples = self._samples(self._processes)
         session = self._around.session
@@ -208,11 +233,15 @@ class ProcessSampler:
         instances = session.instances.get(gpu.uuid, ())
         accounts = self._owners.accounts(gpu.uuid)
         shares = instance_shares(device, instances)
-        seen = self._seen(listed, samples, shares, elapsed)
+        seen = self._seen(listed, samples, shares, elapsed, booted)
+        held = self._owners.held(gpu.uuid)
+        known = {allocation.owner.name for allocation, _ in held}
+        if any(s.owner.kind == "pod" and s.owner.name not in known for s in seen):
+            self._owners.unknown()
         users = [
             User(s.owner, s.memory, s.busy, part_of(shares, s.gpu_instance), s.alive) for s in seen
         ]
-        holders = [Holder(a.owner, part_of(shares, i)) for a, i in self._owners.held(gpu.uuid)]
+        holders = [Holder(a.owner, part_of(shares, i)) for a, i in held]
         self._account(
             now, elapsed, device, accounts, users=users, holders=holders, of_instances=bool(shares)
         )
@@ -238,10 +267,11 @@ class ProcessSampler:
         samples: Sequence[UseSample],
         parts: Mapping[int, Share],
         elapsed: float,
+        booted: float,
     ) -> list[Seen]:
         used = {sample.pid: sample for sample in samples}
         newest = max((sample.at for sample in samples), default=0.0)
-        found = self._owners.resolve([*dict.fromkeys([*(p.pid for p in listed), *used])])
+        found = self._owners.resolve([*dict.fromkeys(p.pid for p in listed)], booted)
         totals = by_instance(listed)
         seen = []
         for process in listed:
@@ -253,10 +283,9 @@ class ProcessSampler:
                 busy = part.active * elapsed * portion(process, totals)
             seen.append(_named(process.pid, found[process.pid], process, sample, busy))
         for pid, sample in used.items():
-            # It has ended since it used something.
+            # It has ended since it used something, and its pid may be another's.
             busy = sample.sm * (newest - sample.since)
-            ended = found[pid] or self._owners.recent(pid)
-            seen.append(_named(pid, ended, None, sample, busy))
+            seen.append(_named(pid, self._owners.recent(pid), None, sample, busy))
         return seen
 
     def _account(
@@ -286,6 +315,8 @@ class ProcessSampler:
             return
         at_rest = values.get(UTILIZATION) == 0.0
         accounts.idle.step(span, joules, resting=not users and at_rest)
+        if not elapsed:
+            users, holders = (), ()  # nobody knows who was there in between
         told = of_instances or (self._unsampled is None and self._sampled)
         idle = accounts.idle.watts(limit(device)) * span
         accounts.ledger.step(
@@ -330,7 +361,7 @@ class ProcessSampler:
         self._around.store.put_usage(usage, self._around.session)
 
     def _fail(self, error: NvmlError, now: float) -> None:
-        self._due = now + self._wait
+        self._retry = now + self._wait
         self._wait = min(2 * self._wait, RETRY_SECONDS_MAX)
         if self._failure != error.code:
             self._failure = error.code
