@@ -1,8 +1,8 @@
 """A week of three hosts on which nothing is wrong, from Monday 0:00 on.
 
 Four H100 that train by day and at night, and two L40S and two desktop boards with fans: inference
-that holds its memory, batches, short experiments; and a host of whose GPUs everybody says whose they
-are (quietpeople.py). Any stretch of it can be recorded on its own.
+that holds its memory, batches, short experiments; and a host that tells whose its GPUs are
+(quietpeople.py). Any stretch of it can be recorded on its own.
 """
 
 from __future__ import annotations
