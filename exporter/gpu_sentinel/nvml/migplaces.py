@@ -43,7 +43,7 @@ class Placements:
         """By the id of each GPU instance; `devices` are what tells that they are the same.
 
         Raises:
-            DriverGoneError: as the name says.
+            Exception: the driver is gone, as pynvml has it: `Mig` types errors.
         """
         there = frozenset(devices)
         if there != self._devices:
@@ -55,10 +55,10 @@ class Placements:
         try:
             instance = pynvml.nvmlDeviceGetGpuInstanceById(self._board, number)
             info = pynvml.nvmlGpuInstanceGetInfo(instance)
-        except Exception as error:  # typed at this door; costs no MIG device
+        except Exception as error:  # costs no MIG device
             failure = typed(error)
             if isinstance(failure, DriverGoneError):
-                raise failure from error
+                raise
             if failure.code not in UNSUPPORTED:
                 self._failed(failure)
             return Placement()

@@ -175,8 +175,8 @@ class MigDevice:
 def _free(profile: Profile, there: Collection[GpuInstance]) -> list[int]:
     """The ids that an instance of a profile can have beside those that there are, best first.
 
-    `check` counts slices only. What it lets through and a real GPU does not have the place for
-    is given a place that overlaps.
+    `check` counts compute slices only. What it lets through and finds no place by itself gets
+    one that overlaps, where a real driver would refuse it.
     """
     taken = {slice_ for instance in there for slice_ in instance.occupied}
     ids = [i for i in profile.places if i not in {instance.id for instance in there}]
