@@ -16,7 +16,7 @@ from gpu_sentinel.model import NOBODY, Owner
 
 #: Seconds for which an environment that could not be read is told of.
 DENIED = 300.0
-#: Jobs of which is remembered whose they are, and for how many seconds after a look at one of theirs.
+#: Jobs of which is remembered whose they are, and seconds after a look at one of their processes.
 _MOST_JOBS, _JOB_LIFETIME = 1000, 300.0
 #: Hex digits of a container that has no name.
 _SHORT = 12
