@@ -94,6 +94,32 @@ def test_owners_sum_to_the_energy_of_the_gpu(machine, scenario: str):
         assert shared == pytest.approx(drawn, rel=0.005), f"GPU {index}"
 
 
+def test_what_is_drawn_while_processes_cannot_be_listed_is_nobodys(machine):
+    """It is counted, and nobody is blamed who may have come since."""
+    found = machine("shared-gpu")
+    found.run(20.0)
+    drawn, shared, job = energy(found, 0), found.joules(0), found.owner(0, "4711")
+    for kind in ("Compute", "Graphics", "MPSCompute"):
+        found.simulation.fail(0, f"nvmlDeviceGet{kind}RunningProcesses_v3", "UNKNOWN", until=60.0)
+    found.run(130.0)
+    drawn, shared = energy(found, 0) - drawn, found.joules(0) - shared
+    assert shared == pytest.approx(drawn, rel=0.01)
+    (nobody,) = [o for o in found.usage(0).owners if o.owner.kind == "none"]
+    assert nobody.active_joules > 0.3 * drawn
+    now = found.owner(0, "4711")
+    assert now.active_joules - job.active_joules < 0.7 * drawn
+
+
+def test_energy_that_was_not_told_for_a_while_is_not_lost(machine):
+    found = machine("shared-gpu")
+    found.run(20.0)
+    drawn, shared = energy(found, 0), found.joules(0)
+    for function in ("nvmlDeviceGetTotalEnergyConsumption", 83):
+        found.simulation.fail(0, function, "UNKNOWN", until=40.0)
+    found.run(130.0)
+    assert found.joules(0) - shared == pytest.approx(energy(found, 0) - drawn, rel=0.01)
+
+
 def test_two_users_of_one_gpu(machine):
     found = machine("shared-gpu")
     found.run(20.0)

@@ -59,6 +59,7 @@ class ProcessBook:
             before = self._entries.get(place)
             busy = process.busy + (before.busy if before else 0.0)
             self._entries[place] = _Entry(process, busy, now)
+        self._reused({process.key for process in seen})
         here = {(process.key, process.gpu_instance): process for process in seen}
         for place, entry in list(self._entries.items()):
             if now - entry.at > WINDOW_SECONDS:
@@ -82,6 +83,14 @@ class ProcessBook:
                 )
             )
         return tuple(shown)
+
+    def _reused(self, keys: set[Key]) -> None:
+        """Who has a pid now takes it from who had it: their series could be the same."""
+        started = {pid: start for pid, start in keys if start}
+        for place in list(self._entries):
+            pid, start = place[0]
+            if start and started.get(pid, start) != start:
+                del self._entries[place]
 
 
 def _size(entry: _Entry) -> tuple[bool, float, float]:

@@ -134,6 +134,11 @@ class Ledger:
                 account.idle_allocated += elapsed
         self._share(now, min(joules, idle_watts * elapsed), joules, users, holders)
 
+    def unseen(self, now: float, joules: float) -> None:
+        """Take in what was drawn while nobody looked who was there: it is nobody's."""
+        if joules:
+            self._account(NOBODY, now).active_joules += joules
+
     def _same(self, owner: Owner) -> Owner:
         """The owner whose account it is, with all that any source knows of him."""
         owner = whole(owner)

@@ -48,6 +48,8 @@ class Accounts:
     ledger: Ledger
     book: ProcessBook
     idle: IdleDraw = field(default_factory=IdleDraw)
+    #: Of the GPU's counter, what was shared already; None before it was read.
+    shared: float | None = None
 
 
 class Owners:
@@ -111,7 +113,8 @@ class ProcessSampler:
         self._wait = RETRY_SECONDS
         self._failure: int | None = None
         self._stopped = False
-        self._last: tuple[float, float | None] | None = None
+        self._last: float | None = None
+        self._interval = 1.0
 
     @property
     def asked(self) -> str:
@@ -135,6 +138,7 @@ class ProcessSampler:
             return now + WAIT_SECONDS
         factors = self._around.governor.factors
         interval = self._owners.interval() * max(factors.get(query, 1) for query in PROCESSES)
+        self._interval = interval
         self._due = (math.floor(now / interval + 1e-9) + 1) * interval
         if self._gpu.failure is not None:
             # It cannot be asked, but who holds it does not change by that.
@@ -170,7 +174,7 @@ class ProcessSampler:
         self._publish(gpu, now, seen, accounts)
 
     def _elapsed(self, now: float) -> float:
-        return now - self._last[0] if self._last else 0.0
+        return now - self._last if self._last is not None else 0.0
 
     def _seen(
         self,
@@ -211,16 +215,19 @@ class ProcessSampler:
         sample = device.tiers.get(Tier.FAST) if device else None
         energy = _number(sample.values, ENERGY) if sample else None
         at = sample.taken if sample else now
-        before, self._last = self._last, (now, energy)
-        if before is None:
-            return
-        elapsed = now - before[0]
+        last, self._last = self._last, now
         joules = 0.0
-        if energy is not None and before[1] is not None:
-            joules = max(energy - before[1], 0.0)
+        if energy is not None:
+            joules = max(energy - accounts.shared, 0.0) if accounts.shared is not None else 0.0
+            accounts.shared = energy
+        elapsed = now - last if last is not None else math.inf
+        if elapsed > MOST_INTERVALS * self._interval:
+            # Who was there meanwhile nobody knows, nor what it drew at rest.
+            accounts.ledger.unseen(now, joules)
+            elapsed = joules = 0.0
         resting = not users and sample is not None and sample.values.get(UTILIZATION) == 0.0
         accounts.idle.step(elapsed, joules, resting=resting)
-        if elapsed > MOST_INTERVALS * self._owners.interval() or at > now:
+        if at > now:
             elapsed = 0.0
         watts = accounts.idle.watts(_limit(device))
         holders = [
@@ -232,7 +239,7 @@ class ProcessSampler:
     def _publish(self, gpu: DeviceId, now: float, seen: Sequence[Seen], accounts: Accounts) -> None:
         if self._stopped:
             return
-        energy = self._last is not None and self._last[1] is not None
+        energy = accounts.shared is not None
         owners = tuple(
             OwnerUse(
                 owner=owner,
