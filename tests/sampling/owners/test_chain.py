@@ -110,6 +110,29 @@ def test_what_is_drawn_while_processes_cannot_be_listed_is_nobodys(machine):
     assert now.active_joules - job.active_joules < 0.7 * drawn
 
 
+@pytest.mark.parametrize("functions", ["lists", "all"])
+def test_holders_and_counters_stay_while_processes_cannot_be_listed(machine, functions: str):
+    """What is of now is not shown: it would be that of then."""
+    found = machine("shared-gpu")
+    found.run(20.0)
+    name = next(o.owner.name for o in found.usage(1).owners if o.processes and o.memory)
+    before = found.owner(1, name)
+    lists = [f"nvmlDeviceGet{k}RunningProcesses_v3" for k in ("Compute", "Graphics", "MPSCompute")]
+    for function in lists if functions == "lists" else ["all"]:
+        found.simulation.fail(1, function, "UNKNOWN")
+    found.simulation.fail(1, "nvmlDeviceGetUUID", 0)
+    for second in range(30, 90, 10):
+        found.run(float(second))
+        usage, owner = found.usage(1), found.owner(1, name)
+        assert usage.taken + usage.lifetime > second
+        assert len(usage.allocations) == 2
+        assert (owner.processes, owner.memory) == (None, None)
+        assert owner.busy >= before.busy
+    found.simulation.heal(1)
+    found.run(180.0)
+    assert found.owner(1, name).processes == before.processes
+
+
 def test_energy_that_was_not_told_for_a_while_is_not_lost(machine):
     found = machine("shared-gpu")
     found.run(20.0)
@@ -184,5 +207,5 @@ def test_processes_that_cannot_be_listed_cost_nothing_else(machine):
     assert sum(n for (query, _), n in errors.items() if query == "processes.list") < 40
     assert found.gpu(0).samples > 60
     assert found.usage(1).taken > 65.0
-    now = found.clock.now
-    assert now > found.usage(0).taken + found.usage(0).lifetime, "what is old is not shown"
+    assert {o.memory for o in found.usage(0).owners} == {None}, "what is old is not shown"
+    assert {p.memory for p in found.usage(0).processes} <= {None}

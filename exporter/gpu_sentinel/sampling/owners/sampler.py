@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -37,6 +38,8 @@ WAIT_SECONDS = 0.5
 RETRY_SECONDS, RETRY_SECONDS_MAX = 2.0, 60.0
 #: Steps that are further apart than this many intervals say nothing of what was between them.
 MOST_INTERVALS = 5.0
+#: GPUs of which something is remembered: of one that tells another UUID each time there is no end.
+MOST_GPUS = 256
 #: Counters of a GPU instance that say how busy it is, the better one first.
 _ACTIVE = ("mig.profiling.sm_active", "mig.profiling.graphics_active")
 
@@ -77,7 +80,8 @@ class Owners:
         """
         self._resolve, self._recent = resolve, recent
         self._lock = threading.Lock()
-        self._accounts: dict[str, Accounts] = {}
+        #: By UUID, the one that was asked for last at the end.
+        self._accounts: OrderedDict[str, Accounts] = OrderedDict()
         self._most = most_processes, most_owners
         self.held = held
         self.interval = interval
@@ -96,7 +100,11 @@ class Owners:
         """Those of a GPU."""
         processes, owners = self._most
         with self._lock:
-            return self._accounts.setdefault(uuid, Accounts(Ledger(owners), ProcessBook(processes)))
+            found = self._accounts.pop(uuid, None)
+            self._accounts[uuid] = found or Accounts(Ledger(owners), ProcessBook(processes))
+            while len(self._accounts) > MOST_GPUS:
+                self._accounts.popitem(last=False)
+            return self._accounts[uuid]
 
 
 class ProcessSampler:
@@ -109,7 +117,7 @@ class ProcessSampler:
         self._owners = owners
         self._processes: Processes | None = None
         self._id: DeviceId | None = None
-        self._due = 0.0
+        self._due = self._again = 0.0
         self._wait = RETRY_SECONDS
         self._failure: int | None = None
         self._stopped = False
@@ -140,16 +148,15 @@ class ProcessSampler:
         interval = self._owners.interval() * max(factors.get(query, 1) for query in PROCESSES)
         self._interval = interval
         self._due = (math.floor(now / interval + 1e-9) + 1) * interval
-        if self._gpu.failure is not None:
-            # It cannot be asked, but who holds it does not change by that.
-            self._publish(gpu.id, now, (), self._owners.accounts(gpu.id.uuid))
+        if self._gpu.failure is not None or now < self._again:
+            self._publish(gpu.id, now, None, self._owners.accounts(gpu.id.uuid))
             return self._due
         try:
             self._pass(gpu.id, now)
         except NvmlError as error:
-            self._fail(error, now)
+            self._fail(error, gpu.id, now)
         except Exception as error:  # noqa: BLE001 - a defect of ours costs readings, no thread
-            self._fail(UnexpectedError(error), now)
+            self._fail(UnexpectedError(error), gpu.id, now)
         else:
             self._failure, self._wait = None, RETRY_SECONDS
         return self._due
@@ -236,15 +243,21 @@ class ProcessSampler:
         ]
         accounts.ledger.step(now, elapsed, joules, watts, users=users, holders=holders)
 
-    def _publish(self, gpu: DeviceId, now: float, seen: Sequence[Seen], accounts: Accounts) -> None:
+    def _publish(
+        self, gpu: DeviceId, now: float, seen: Sequence[Seen] | None, accounts: Accounts
+    ) -> None:
+        """Show all that is known; `seen` is None where the processes cannot be listed.
+
+        Who holds the GPU, and what was counted, does not change by that.
+        """
         if self._stopped:
             return
         energy = accounts.shared is not None
         owners = tuple(
             OwnerUse(
                 owner=owner,
-                processes=a.processes,
-                memory=a.memory,
+                processes=a.processes if seen is not None else None,
+                memory=a.memory if seen is not None else None,
                 busy=a.busy,
                 idle_joules=a.idle_joules if energy else None,
                 active_joules=a.active_joules if energy else None,
@@ -256,15 +269,16 @@ class ProcessSampler:
         usage = Usage(
             device=gpu,
             taken=now,
-            lifetime=max(3 * self._owners.interval(), 5.0),
-            processes=accounts.book.step(now, seen),
+            lifetime=max(3 * self._interval, 5.0),
+            processes=accounts.book.step(now, seen or ()),
             owners=owners,
             allocations=self._owners.held(gpu.uuid),
         )
         self._around.store.put_usage(usage, self._around.session)
 
-    def _fail(self, error: NvmlError, now: float) -> None:
-        self._due = now + self._wait
+    def _fail(self, error: NvmlError, gpu: DeviceId, now: float) -> None:
+        self._publish(gpu, now, None, self._owners.accounts(gpu.uuid))
+        self._again = now + self._wait
         self._wait = min(2 * self._wait, RETRY_SECONDS_MAX)
         self._processes = None
         if self._stopped or self._failure == error.code:
