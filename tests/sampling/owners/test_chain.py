@@ -129,7 +129,7 @@ def test_holders_and_counters_stay_while_processes_cannot_be_listed(machine, fun
         assert (owner.processes, owner.memory) == (None, None)
         assert owner.busy >= before.busy
     found.simulation.heal(1)
-    found.run(180.0)
+    found.run(300.0)
     assert found.owner(1, name).processes == before.processes
 
 
