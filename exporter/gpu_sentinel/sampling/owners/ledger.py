@@ -27,6 +27,9 @@ from gpu_sentinel.model import NOBODY, Owner
 KEEP_SECONDS = 3600.0
 #: SM time is told up to a second late: what was drawn waits for it so long.
 LATE_SECONDS = 4.0
+#: What a GPU may draw at rest is kept for so long: its counter is read at other moments than the
+#: steps, so one step has too little of it and the next one too much.
+REST_SECONDS = 4.0
 #: A holder of whom no kernel ran for so long holds a GPU that is idle.
 IDLE_SECONDS = 2.0
 #: Owners of whom is remembered what any source knows, beside those that have an account.
@@ -94,6 +97,7 @@ class Ledger:
         #: By kind and name: some sources know more of an owner than others.
         self._known: dict[tuple[str, str], Owner] = {}
         self._waiting = 0.0
+        self._rest = 0.0
         self._told = float("-inf")
 
     def step(
@@ -132,7 +136,14 @@ class Ledger:
             account.allocated += elapsed
             if now - account.used > IDLE_SECONDS:
                 account.idle_allocated += elapsed
-        self._share(now, min(joules, idle_watts * elapsed), joules, users, holders)
+        self._share(now, self._idle(elapsed, joules, idle_watts), joules, users, holders)
+
+    def _idle(self, elapsed: float, joules: float, idle_watts: float) -> float:
+        """What of the step's energy the GPU draws at rest."""
+        kept = min(self._rest, idle_watts * REST_SECONDS) + idle_watts * elapsed
+        idle = min(joules, kept)
+        self._rest = kept - idle
+        return idle
 
     def _same(self, owner: Owner) -> Owner:
         """The owner whose account it is, with all that any source knows of him."""
