@@ -83,7 +83,9 @@ def test_gpu_lost_from_the_start_does_not_hide_the_others(run: Run, eventually):
     eventually(lambda: running.fresh(*ALL), RECOVERY, "it is there")
 
 
-def test_hung_gpu_costs_itself_and_comes_back(run: Run, eventually, stays_fresh):
+def test_hung_gpu_costs_itself_and_comes_back(
+    run: Run, eventually, stays_fresh, caplog: pytest.LogCaptureFixture
+):
     running = run(SCENARIO)
     eventually(lambda: running.fresh(*ALL), 2, "all GPUs are fresh")
     running.simulation.hang(1)
@@ -93,8 +95,11 @@ def test_hung_gpu_costs_itself_and_comes_back(run: Run, eventually, stays_fresh)
     assert hangs(running.gpu(1), time.monotonic())
     assert running.age(1) > 5
     eventually(lambda: time.monotonic() <= driver_due(running.current), 5, "the driver is up")
+    eventually(lambda: "GPU does not answer" in caplog.messages, 10, "it is told")
     running.simulation.unhang(1)
     eventually(lambda: running.fresh(*ALL), RECOVERY, "the GPU is back")
+    outages = [running.gpu(index).outages for index in range(4)]
+    assert outages == [0, 1, 0, 0], "a hang that is over by the next scrape is counted"
 
 
 def test_gpu_that_hangs_from_the_start(run: Run, eventually, stays_fresh):

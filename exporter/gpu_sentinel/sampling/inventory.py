@@ -265,6 +265,8 @@ class Inventory:
                 self._hanging.add(sampler)
                 if isinstance(sampler, DeviceSampler):
                     sampler.introduce()
+                    if sampler.known is not None:
+                        sampler.known.stops()
                 log.warning("GPU does not answer", extra={"fields": fields})
             else:
                 self._hanging.discard(sampler)
