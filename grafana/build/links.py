@@ -67,7 +67,7 @@ def to_owner(owner: str = "${__data.fields.Owner:percentencode}") -> tuple[Json,
 
 
 def to_owners(label: str) -> tuple[Json, ...]:
-    """From a row to the owners of a namespace, an account or a user, which stands in its first column."""
+    """From a row to the owners of the namespace, account or user in its first column."""
     url = f"/d/gpu-owners?{_CHOSEN}&var-{label}=${{__value.text:percentencode}}&{_TIME}"
     return ({"title": "Its owners", "url": url},)
 

@@ -72,7 +72,7 @@ def numbers() -> list[Panel]:
     return [
         stat(
             "GPUs held",
-            "GPUs that somebody has for himself, whether he uses them or not; half a GPU is half.",
+            "GPUs that somebody holds, whether they are used or not; half a GPU is half.",
             f"sum({recorded(HELD)})",
             decimals=1,
         ),
@@ -138,8 +138,8 @@ def now() -> list[Panel]:
     return [
         _owners(
             "Owners now",
-            "What each holds (as GPUs), how many of those are idle, how many GPUs' worth it computes, "
-            "and what it has and draws. The most idle first; a row leads to that owner alone.",
+            "What each holds (as GPUs), how many of those are idle, how many GPUs' worth it "
+            "computes, and what it has and draws. The most idle first; a row leads to that owner alone.",
             {
                 "Idle": (_by(by, IDLE), "none", 1),
                 "Held": (_by(by, HELD), "none", 1),
@@ -165,8 +165,8 @@ def _gpus_in_vain() -> Panel:
     )
     return table(
         "Held in vain now",
-        "GPUs on which nothing of their holder ran for more than half of the last five minutes; a row "
-        "leads to its GPU.",
+        "GPUs on which nothing of their holder ran for more than half of the last five minutes; a "
+        "row leads to its GPU.",
         [Column("Idle", share, "percentunit", ((0, CAUTION), (0.95, WARNING)), "color-text")],
         labels=("host", "gpu"),
         more={"owner": "Owner"},
@@ -237,8 +237,8 @@ def over_time() -> list[Panel]:
         ),
         lines(
             "Power by kind",
-            "What pods, jobs, users and others draw, with the idle draw of what they hold; `none` is "
-            "what nobody has.",
+            "What pods, jobs, users and others draw, with the idle draw of what they hold; `none` "
+            "is what nobody has.",
             {"{{owner_kind}}": f"sum by (owner_kind) ({recorded(POWER)})"},
             unit="watt",
             stacked=True,
@@ -270,8 +270,8 @@ def _bill(title: str, label: str, column: str, to: tuple[Json, ...], width: int 
     some = f'{label}!=""'
     return _owners(
         title,
-        "In the shown range: hours of GPUs that were held, of those idle, energy and what it cost at "
-        "the prices above. The dearest first.",
+        "In the shown range: hours of GPUs that were held, of those idle, energy and what it cost "
+        "at the prices above. The dearest first.",
         {
             "GPU-hours": (by(HELD), "h", 1),
             "Idle hours": (by(IDLE), "h", 1),
@@ -322,8 +322,8 @@ def on_gpus() -> list[Panel]:
         ),
         states(
             "When it computed",
-            "Share of the time in which kernels of the chosen owners ran, on each GPU: of twenty of "
-            "them at most.",
+            "Share of the time in which kernels of the chosen owners ran, on each GPU: of twenty "
+            "of them at most.",
             {
                 place: f"{busy} and on (host, gpu) topk(20, {each} "
                 f"(max_over_time({raw('gpu_owner_processes')}[$__range] @ end())))"
