@@ -139,7 +139,8 @@ def now() -> list[Panel]:
         _owners(
             "Owners now",
             "What each holds (as GPUs), how many of those are idle, how many GPUs' worth it "
-            "computes, and what it has and draws. The most idle first; a row leads to that owner alone.",
+            "computes, and what it has and draws. The most idle first; a row leads to that owner "
+            "alone.",
             {
                 "Idle": (_by(by, IDLE), "none", 1),
                 "Held": (_by(by, HELD), "none", 1),
