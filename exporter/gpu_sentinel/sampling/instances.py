@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -96,6 +96,11 @@ class InstanceSampler:
     def asked(self) -> str:
         """The query that runs, or ran last."""
         return self._asked
+
+    def devices(self) -> Sequence[MigDevice]:
+        """The MIG devices that there were at the last look; from any thread."""
+        state = self._state
+        return state[1] if state else ()
 
     def stop(self) -> None:
         """From now on nothing is read and nothing published."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gpu_sentinel.host.owners.resolver import Resolver
 from gpu_sentinel.host.owners.users import Users
-from gpu_sentinel.model import OwnerUse, Tier, Usage
+from gpu_sentinel.model import Allocation, DeviceId, DeviceSnapshot, Owner, OwnerUse, Tier, Usage
+from gpu_sentinel.nvml import Processes, UseSample
 from gpu_sentinel.nvml import library as nvml_library
-from gpu_sentinel.sampling import Pace
+from gpu_sentinel.sampling import Pace, SnapshotStore
+from gpu_sentinel.sampling.owners.book import ProcessBook, Seen
 from gpu_sentinel.sampling.owners.holders import Holders, Source
 from gpu_sentinel.sampling.owners.sampler import Owners, ProcessSampler
+from gpu_sentinel.sampling.worth import PROCESSES
 from gpu_sentinel.simulator.proctree import UPTIME, ProcTree
 from simulatedtime import SimulatedTime
 
@@ -24,8 +28,8 @@ PACE = Pace(fast=1.0, slow=10.0, buffers=1.0, profiling=1.0)
 class Machine(SimulatedTime):
     """A simulated machine with processes, and those who own them."""
 
-    def __init__(self, scenario: str, folder: Path) -> None:
-        super().__init__(scenario, PACE)
+    def __init__(self, scenario: str, folder: Path, pace: Pace = PACE) -> None:
+        super().__init__(scenario, pace)
         tree = ProcTree(folder, self.simulation)
 
         def allocations(_now: float):
@@ -45,10 +49,14 @@ class Machine(SimulatedTime):
         self.owners = Owners(
             resolver.resolve,
             self.holders.of,
-            lambda pid: resolver.recent(pid, self.simulation.epoch + self.clock()),
+            boot=lambda: UPTIME + self.clock(),
+            recent=lambda pid: resolver.recent(pid, self.simulation.epoch + self.clock()),
         )
         around = self.samplers[0]._around
-        self.instances += [ProcessSampler(s, around, self.owners) for s in self.samplers]
+        self.instances += [
+            ProcessSampler(gpu, around, self.owners, parts.devices)
+            for gpu, parts in zip(self.samplers, self.instances, strict=True)
+        ]
         self.between = lambda _: self.holders.look()
         self.holders.look()
 
@@ -67,8 +75,8 @@ class Machine(SimulatedTime):
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Callable[[str], Machine]]:
-    yield lambda scenario: Machine(scenario, tmp_path / "proc")
+def machine(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
+    yield lambda scenario, pace=PACE: Machine(scenario, tmp_path / "proc", pace)
     nvml_library.detach()
 
 
@@ -160,3 +168,114 @@ def test_processes_that_cannot_be_listed_cost_nothing_else(machine):
     assert found.usage(1).taken > 65.0
     now = found.clock.now
     assert now > found.usage(0).taken + found.usage(0).lifetime, "what is old is not shown"
+
+
+def test_energy_that_is_read_seldom_is_split_as_ever(machine):
+    """The counter grows in leaps then: what is drawn at rest is no work."""
+    found = machine("idle-allocation", Pace(fast=5.0))
+    found.run(300.0)
+    idle = found.owner(1, "4713")
+    assert idle.idle_joules > 15_000.0
+    assert idle.active_joules == pytest.approx(0.0, abs=0.05 * idle.idle_joules)
+
+
+def test_held_time_is_counted_where_the_reading_of_the_gpu_is_newer(machine):
+    """GPUs are read in another thread, which may publish while processes are listed."""
+    found = machine("idle-allocation")
+    found.run(10.0)
+    before = found.owner(1, "4713").allocated
+    asked = ProcessSampler._samples
+
+    def late(sampler: ProcessSampler, processes: Processes) -> tuple[UseSample, ...]:
+        store = found.store
+        for device in store.current.devices:
+            tiers = dict(device.tiers)
+            tiers[Tier.FAST] = replace(tiers[Tier.FAST], taken=found.clock() + 0.01)
+            store.put_device(replace(device, tiers=tiers))
+        return asked(sampler, processes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProcessSampler, "_samples", late)
+        found.run(40.0)
+    assert found.owner(1, "4713").allocated - before == pytest.approx(30.0, abs=1.5)
+
+
+def test_a_stretched_pace_costs_no_held_time(machine):
+    found = machine("idle-allocation")
+    found.run(10.0)
+    before = found.owner(1, "4713").allocated
+    found.governor.factors = dict.fromkeys(PROCESSES, 16)
+    found.run(170.0)
+    assert found.owner(1, "4713").allocated - before == pytest.approx(160.0, abs=17.0)
+    usage = found.usage(1)
+    assert usage.lifetime > 16.0, "what was told is shown until the next step"
+
+
+@pytest.mark.parametrize("error", ["UNKNOWN", "NOT_SUPPORTED"])
+def test_without_samples_nobody_is_said_to_be_idle_who_may_work(machine, caplog, error: str):
+    found = machine("idle-allocation")
+    for name in ("nvmlDeviceGetProcessUtilization", "nvmlDeviceGetProcessesUtilizationInfo"):
+        for index in range(3):
+            found.simulation.fail(index, name, error)
+    found.run(60.0)
+    working = found.owner(0, "4713")
+    assert working.processes == 1, "the lists are read all the same"
+    assert working.allocated > 50.0
+    assert working.idle_allocated < 5.0, "its GPU works, for whom nobody knows"
+    assert found.owner(1, "4713").idle_allocated > 50.0, "its GPU does nothing"
+    lines = [r for r in caplog.records if r.message == "what processes use cannot be read"]
+    assert [r.fields["query"] for r in lines] == ["processes.samples"] * (
+        3 if error == "UNKNOWN" else 0
+    )
+
+
+def test_a_source_that_fails_costs_no_other_and_is_told_once(caplog):
+    def fails(_now: float) -> tuple[Allocation, ...]:
+        raise RuntimeError("a defect")
+
+    held = Allocation(Owner("container", "box"), "0", "docker", "docker")
+    store = SnapshotStore()
+    store.put_device(DeviceSnapshot(DeviceId(0, "GPU-a")))
+    holders = Holders(
+        (
+            Source("slurm", fails, lambda: True, str),
+            Source("docker", lambda _now: (held,), lambda: True, str),
+        ),
+        lambda: store.current,
+        lambda: 0.0,
+    )
+    holders.look()
+    holders.look()
+    assert holders.up == {"slurm": False, "docker": True}
+    assert holders.of("GPU-a") == ((held, None),)
+    (line,) = caplog.records
+    assert line.fields == {"source": "slurm", "reason": "RuntimeError: a defect"}
+
+
+def test_a_pid_that_is_given_away_is_told_once():
+    """The start of a process is no label: two that had one pid would be one series twice."""
+    book = ProcessBook()
+    book.step(1.0, [Seen((7, 100), "python3", busy=1.0)])
+    (found,) = book.step(2.0, [Seen((7, 900), "python3", busy=0.25)])
+    assert found.busy == 0.25
+
+
+@pytest.mark.parametrize("privileged", [True, False])
+def test_processes_of_mig_devices_are_told_to_anybody(machine, privileged: bool):
+    """nvml.h: of the whole GPU only to who is privileged, of one MIG device to everybody."""
+    found = machine("mig")
+    found.simulation.privileged = privileged
+    found.run(28.0)
+    here = {(p.pid, p.gpu_instance) for p in found.usage(0).processes if p.memory}
+    assert {(51001, 2), (51003, 9)} <= here
+    assert {(p.pid, p.gpu_instance) for p in found.usage(1).processes if p.memory} == {(51004, 2)}
+
+
+def test_samples_are_asked_for_again_when_mig_is_switched_off(machine):
+    found = machine("mig")
+    found.run(60.0)
+    sampler = found.instances[len(found.samplers) + 1]
+    assert isinstance(sampler, ProcessSampler)
+    assert not sampler._sampled, "the driver has none while MIG is on"
+    found.run(110.0)
+    assert sampler._sampled

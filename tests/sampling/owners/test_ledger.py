@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_sentinel.model import NOBODY, Owner
-from gpu_sentinel.sampling.owners.idle import MOST_OF_LIMIT, IdleDraw
+from gpu_sentinel.sampling.owners.idle import KEPT_SECONDS, MOST_OF_LIMIT, IdleDraw
 from gpu_sentinel.sampling.owners.ledger import (
     KEEP_SECONDS,
     LATE_SECONDS,
     OTHERS,
-    REST_SECONDS,
     Holder,
     Ledger,
     User,
@@ -43,23 +42,6 @@ def test_power_above_idle_goes_by_sm_time_and_idle_to_the_holder():
     assert joules(ledger, ALICE) == pytest.approx((0.0, 30_000.0))
     assert joules(ledger, BOB) == pytest.approx((0.0, 10_000.0))
     assert ledger.accounts[ALICE].busy == pytest.approx(60.0)
-
-
-def test_a_counter_that_is_read_at_other_moments_than_the_steps():
-    """What a GPU draws at rest is no work, also where one step has none of it and the next two."""
-    ledger = Ledger()
-    for second in range(1, 101):
-        joules_ = 140.0 if second % 2 == 0 else 0.0
-        ledger.step(float(second), 1.0, joules_, IDLE, users=(), holders=(Holder(ALICE),))
-    assert joules(ledger, ALICE) == pytest.approx((7000.0, 0.0))
-
-
-def test_a_counter_that_stood_still_for_long_is_no_rest():
-    """Only what a few seconds draw is kept, so that work after it is work."""
-    ledger = Ledger()
-    run(ledger, 100, 0.0, holders=(Holder(ALICE),))
-    run(ledger, 1, 7000.0, (User(BOB, 1e9, busy=1.0),), (Holder(ALICE),), start=100.0)
-    assert joules(ledger, ALICE)[0] == pytest.approx(IDLE * (REST_SECONDS + 1.0))
 
 
 def test_without_holders_idle_goes_by_memory():
@@ -203,6 +185,22 @@ class TestIdleDraw:
             idle.step(1.0, 400.0, resting=False)
         assert idle.watts(700.0) == MOST_OF_LIMIT * 700.0
         assert idle.watts(None) == 400.0
+
+    def test_a_counter_that_stands_still_in_every_other_step(self):
+        idle = IdleDraw()
+        assert idle.part(1.0, 140.0, None) == 0.0, "nothing is known yet"
+        for _ in range(10):
+            idle.step(1.0, 70.0, resting=True)
+        parts = [idle.part(1.0, 140.0 * (second % 2), 700.0) for second in range(100)]
+        assert sum(parts) == pytest.approx(7000.0)
+
+    def test_work_after_a_counter_that_stood_still_for_long_is_work(self):
+        idle = IdleDraw()
+        for _ in range(10):
+            idle.step(1.0, 70.0, resting=True)
+        for _ in range(100):
+            assert idle.part(1.0, 0.0, 700.0) == 0.0
+        assert idle.part(1.0, 7000.0, 700.0) == pytest.approx(70.0 * (KEPT_SECONDS + 1.0))
 
     def test_nothing_is_known(self):
         assert IdleDraw().watts(None) == 0.0

@@ -27,9 +27,6 @@ from gpu_sentinel.model import NOBODY, Owner
 KEEP_SECONDS = 3600.0
 #: SM time is told up to a second late: what was drawn waits for it so long.
 LATE_SECONDS = 4.0
-#: What a GPU may draw at rest is kept for so long: its counter is read at other moments than the
-#: steps, so one step has too little of it and the next one too much.
-REST_SECONDS = 4.0
 #: A holder of whom no kernel ran for so long holds a GPU that is idle.
 IDLE_SECONDS = 2.0
 #: Owners of whom is remembered what any source knows, beside those that have an account.
@@ -97,7 +94,6 @@ class Ledger:
         #: By kind and name: some sources know more of an owner than others.
         self._known: dict[tuple[str, str], Owner] = {}
         self._waiting = 0.0
-        self._rest = 0.0
         self._told = float("-inf")
 
     def step(
@@ -105,10 +101,11 @@ class Ledger:
         now: float,
         elapsed: float,
         joules: float,
-        idle_watts: float,
+        idle_joules: float,
         *,
         users: Sequence[User],
         holders: Sequence[Holder],
+        uncertain: bool = False,
     ) -> None:
         """Take in what happened since the step before.
 
@@ -116,9 +113,10 @@ class Ledger:
             now: monotonic seconds.
             elapsed: seconds since the step before; 0 for the first one.
             joules: by how much the counter of energy has grown.
-            idle_watts: what the GPU draws at rest.
+            idle_joules: what the GPU would have drawn at rest in the time in which it grew.
             users: its processes; also those that have ended meanwhile, with their `busy`.
             holders: who has it allocated.
+            uncertain: nobody tells whose kernels ran, so no holder is said to have been idle.
         """
         for owner in (*(u.owner for u in users), *(h.owner for h in holders)):
             self._same(owner)  # all that is known of each, before anybody is named
@@ -134,16 +132,14 @@ class Ledger:
         for owner in {holder.owner for holder in holders}:
             account = self._account(owner, now)
             account.allocated += elapsed
-            if now - account.used > IDLE_SECONDS:
+            if not uncertain and now - account.used > IDLE_SECONDS:
                 account.idle_allocated += elapsed
-        self._share(now, self._idle(elapsed, joules, idle_watts), joules, users, holders)
+        self._share(now, min(joules, idle_joules), joules, users, holders)
 
-    def _idle(self, elapsed: float, joules: float, idle_watts: float) -> float:
-        """What of the step's energy the GPU draws at rest."""
-        kept = min(self._rest, idle_watts * REST_SECONDS) + idle_watts * elapsed
-        idle = min(joules, kept)
-        self._rest = kept - idle
-        return idle
+    def processes_unknown(self) -> None:
+        """The processes cannot be listed: nobody knows who has which."""
+        for account in self.accounts.values():
+            account.memory, account.processes = None, 0
 
     def _same(self, owner: Owner) -> Owner:
         """The owner whose account it is, with all that any source knows of him."""
@@ -219,7 +215,6 @@ class Ledger:
             if len(new) <= free or owner == OTHERS:
                 continue
             self._close(owner)
-
         if len(self._known) > _MOST_KNOWN:
             self._known = {key: o for key, o in self._known.items() if o in self.accounts}
 
