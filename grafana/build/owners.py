@@ -43,7 +43,7 @@ def numbers() -> list[Panel]:
     return [
         stat(
             "GPUs held",
-            "GPUs that somebody has for himself, whether he uses them or not; half a GPU is half.",
+            "GPUs that somebody holds, whether they are used or not; half a GPU is half.",
             f"sum({recorded(HELD)})",
             decimals=1,
         ),

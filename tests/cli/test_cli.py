@@ -15,6 +15,7 @@ import pytest
 
 from gpu_sentinel import __version__
 from gpu_sentinel.catalogue import METRICS
+from gpu_sentinel.cli import COMMANDS
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -84,6 +85,12 @@ def test_help(command: str):
     result = run(command, "--help")
     assert result.returncode == 0
     assert result.stdout.startswith("Usage: gpu-sentinel")
+
+
+def test_each_command_is_told_in_one_whole_line():
+    lines = run("--help", env={"COLUMNS": "80"}).stdout.partition("Commands:\n")[2].splitlines()
+    assert len(lines) == len(COMMANDS)
+    assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
 
 
 @pytest.mark.parametrize(

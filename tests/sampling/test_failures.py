@@ -83,7 +83,9 @@ def test_gpu_lost_from_the_start_does_not_hide_the_others(run: Run, eventually):
     eventually(lambda: running.fresh(*ALL), RECOVERY, "it is there")
 
 
-def test_hung_gpu_costs_itself_and_comes_back(run: Run, eventually, stays_fresh):
+def test_hung_gpu_costs_itself_and_comes_back(
+    run: Run, eventually, stays_fresh, caplog: pytest.LogCaptureFixture
+):
     running = run(SCENARIO)
     eventually(lambda: running.fresh(*ALL), 2, "all GPUs are fresh")
     running.simulation.hang(1)
@@ -93,8 +95,11 @@ def test_hung_gpu_costs_itself_and_comes_back(run: Run, eventually, stays_fresh)
     assert hangs(running.gpu(1), time.monotonic())
     assert running.age(1) > 5
     eventually(lambda: time.monotonic() <= driver_due(running.current), 5, "the driver is up")
+    eventually(lambda: "GPU does not answer" in caplog.messages, 10, "it is told")
     running.simulation.unhang(1)
     eventually(lambda: running.fresh(*ALL), RECOVERY, "the GPU is back")
+    outages = [running.gpu(index).outages for index in range(4)]
+    assert outages == [0, 1, 0, 0], "a hang that is over by the next scrape is counted"
 
 
 def test_gpu_that_hangs_from_the_start(run: Run, eventually, stays_fresh):
@@ -105,15 +110,18 @@ def test_gpu_that_hangs_from_the_start(run: Run, eventually, stays_fresh):
     eventually(lambda: running.fresh(*ALL), RECOVERY, "it is there")
 
 
-def test_driver_that_hangs_as_a_whole(run: Run, eventually):
+def test_driver_that_hangs_as_a_whole(run: Run, eventually, caplog: pytest.LogCaptureFixture):
     running = run(SCENARIO)
     eventually(lambda: running.fresh(*ALL), 2, "all GPUs are fresh")
     running.simulation.hang()
     eventually(lambda: time.monotonic() > driver_due(running.current), 7, "it counts as down")
     assert all(running.age(i) > 4 for i in ALL)
+    # Until the inventory, which asks every other second, has waited for as long as a hang takes.
+    eventually(lambda: running.age(0) > 10, 10, "it hangs for long")
     running.simulation.unhang()
     eventually(lambda: running.fresh(*ALL), RECOVERY, "all are back")
     eventually(lambda: time.monotonic() <= driver_due(running.current), 5, "the driver is up")
+    eventually(lambda: "driver did not answer" in caplog.messages, 5, "it is told")
 
 
 def test_driver_that_hangs_from_the_start(run: Run, eventually):

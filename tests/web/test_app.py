@@ -153,3 +153,9 @@ def test_problems_and_notes_are_shown():
     assert '<p class="note">a note</p>' in page
     assert '<p class="problem" role="alert">a problem</p>' in page
     assert 'href="/m"' in page
+
+
+def test_what_to_type_is_code_and_no_more_than_that():
+    said = "look at `dmesg`, or at `<b>`"
+    page = landing_page(StatusPage("1", "No driver", (), (), (said,)), "/m")
+    assert "look at <code>dmesg</code>, or at <code>&lt;b&gt;</code>" in page

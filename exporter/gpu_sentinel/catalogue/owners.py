@@ -79,8 +79,8 @@ OWNERS: tuple[Metric, ...] = (
         Kind.INFO,
         "owners",
         (*_GPU, "gpu_instance", *OWNER_LABELS, *PART_LABELS, "resource", "source", "shared"),
-        "1 for everybody who holds the GPU, or a GPU instance of it, whether he uses it or not. "
-        "Shared is `yes` where he holds one of several replicas.",
+        "1 for each owner that holds the GPU, or a GPU instance of it, whether it is used or not. "
+        "Shared is `yes` where it is one of several replicas.",
     ),
     _owner(
         "gpu_owner_memory_used_bytes",

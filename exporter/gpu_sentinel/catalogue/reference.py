@@ -39,8 +39,9 @@ What is not shown is not read.
 
 The table gives the series of one GPU, and the calls to the driver for one reading of each tier on
 the first board; a call that serves several groups is counted for each of them. Found on simulated
-boards by `make docs`. The last column is how many alerts ask for something in the group: while it
-is off, they do not fire. Which they are is below the table.
+boards by `make docs`, on which nobody computes: `xid`, `owners` and `processes` grow with what is
+there, at most by ten owners and twenty processes a GPU. The last column is how many alerts ask for
+something in the group: while it is off, they do not fire. Which they are is below the table.
 
 """
 

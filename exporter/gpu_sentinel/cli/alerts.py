@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SHORT = 8
 
 
-@click.group()
+@click.group(short_help="Show alerts, acknowledge them.")
 @server_options
 @click.pass_context
 def alerts(ctx: click.Context, /, **options: Any) -> None:

@@ -80,7 +80,9 @@ def target_of(to: Path | None, data_dir: Path | None) -> Path:
     return data.with_name(f"{data.name}-backups")
 
 
-@click.group(invoke_without_command=True)
+@click.group(
+    invoke_without_command=True, short_help="Copy history, silences, dashboards and configuration."
+)
 @data_dir_option(
     f"Data directory of `gpu-sentinel up`. Default: {DEFAULT_DATA}, unless folders are named."
 )

@@ -10,7 +10,7 @@ from gpu_sentinel.cli.output import say, say_text
 from gpu_sentinel.signals import caught
 
 
-@click.command()
+@click.command(short_help="Print mails and webhooks that reach this machine.")
 @click.option("--smtp-port", type=click.IntRange(1, 65535), default=1025, show_default=True)
 @click.option("--http-port", type=click.IntRange(1, 65535), default=1080, show_default=True)
 def catcher(smtp_port: int, http_port: int) -> None:

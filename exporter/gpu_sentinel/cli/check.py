@@ -11,7 +11,7 @@ from gpu_sentinel.cli.options import loader, settings_options
 from gpu_sentinel.cli.output import say, styled
 
 
-@click.command()
+@click.command(short_help="Say what is wrong with driver, GPUs, settings and what to do.")
 @settings_options
 @click.pass_context
 def check(ctx: click.Context, /, **arguments: object) -> None:

@@ -16,7 +16,7 @@ from gpu_sentinel.settings import Settings
 _FIRST_PROCESS = Path("/proc/1/cmdline")
 
 
-@click.command()
+@click.command(short_help="Ask the exporter of this container whether it is at work.")
 @settings_options
 @click.pass_context
 def healthcheck(ctx: click.Context, /, **arguments: object) -> None:

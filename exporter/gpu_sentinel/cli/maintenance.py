@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SHORT = 8
 
 
-@click.group()
+@click.group(short_help="Silence what is worked on.")
 @server_options
 @click.pass_context
 def maintenance(ctx: click.Context, /, **options: Any) -> None:

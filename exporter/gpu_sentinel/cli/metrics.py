@@ -9,7 +9,7 @@ from gpu_sentinel.catalogue.reference import described, markdown
 from gpu_sentinel.cli.output import say, say_json, say_text, styled
 
 
-@click.command()
+@click.command(short_help="Print every metric that a GPU can have.")
 @click.option(
     "--format",
     "fmt",

@@ -7,7 +7,7 @@ import click
 from gpu_sentinel.cli.options import loader, settings_options
 
 
-@click.command()
+@click.command(short_help="Sample the GPUs and serve their metrics.")
 @settings_options
 @click.pass_context
 def serve(ctx: click.Context, /, **arguments: object) -> None:

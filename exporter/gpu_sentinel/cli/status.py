@@ -16,7 +16,7 @@ from gpu_sentinel.cli.usagetable import instance_name, memory, power, show
 from gpu_sentinel.exposition.reader import GpuStatus, MigStatus, Status, XidStatus
 
 
-@click.command()
+@click.command(short_help="Show the GPUs of a running exporter.")
 @page_options
 @click.option(
     "--processes",

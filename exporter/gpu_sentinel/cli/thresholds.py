@@ -15,7 +15,7 @@ from gpu_sentinel.rules.settings import SETTINGS
 _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 
 
-@click.command()
+@click.command(short_help="Show the thresholds of alerts, or make the rules anew.")
 @click.option(
     "--directory",
     type=_FOLDER,

@@ -15,7 +15,7 @@ from gpu_sentinel.cli.usage import gpu_lines, headline, read_twice, usage_lines
 from gpu_sentinel.cli.usagetable import SORTS
 
 
-@click.command()
+@click.command(short_help="Show who uses and who holds the GPUs, as it changes.")
 @page_options
 @click.option(
     "--interval",

@@ -18,7 +18,7 @@ from gpu_sentinel.settings import DEFAULT_SCENARIO
 from gpu_sentinel.signals import caught
 
 
-@click.command()
+@click.command(short_help="Run the whole stack on this machine's loopback.")
 @data_dir_option(
     "Where metrics, logs and configuration are kept.", default=DEFAULT_DATA, show_default=True
 )

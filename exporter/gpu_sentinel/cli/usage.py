@@ -50,6 +50,9 @@ def gpu_lines(found: Status, width: int | None = None) -> Iterator[str]:
 def usage_lines(found: Status, sort: str = "gpu", width: int | None = None) -> Iterator[str]:
     """Owners and processes, each table with an empty line before it."""
     yield ""
+    if not (found.nvml_up or found.owners or found.processes):
+        yield tables.NOT_ANSWERING
+        return
     if found.owners:
         rows = tables.owner_rows(found, sort)
         yield from lines(rows, tables.OWNER_LEFT, flexible=tables.OWNER_FLEXIBLE, width=width)

@@ -26,11 +26,14 @@ SORTS = ("gpu", "memory", "sm", "power", "owner")
 #: Of an owner who is gone; less is nothing in whole watts.
 _LEAST_WATTS = 0.5
 
-NO_OWNERS = "This exporter does not show owners: its group of metrics `owners` is off."
-NO_PROCESSES = (
-    "This exporter does not show processes: start it with --metrics.enable processes, or nothing "
-    "runs."
+NO_OWNERS = (
+    "No owners: nobody has used or held a GPU, or the exporter's group of metrics `owners` is off."
 )
+NO_PROCESSES = (
+    "No processes: none is on a GPU, or the exporter does not show them "
+    "(--metrics.enable processes)."
+)
+NOT_ANSWERING = "No owners and no processes: the driver does not answer."
 
 
 def owner_rows(found: Status, sort: str = "gpu") -> Rows:

@@ -20,7 +20,7 @@ _WRAP = textwrap.TextWrapper(
 )
 
 
-@click.command()
+@click.command(short_help="Explain XIDs, the driver's error reports.")
 @click.argument("numbers", metavar="[NUMBER]...", nargs=-1, type=click.IntRange(1, MOST))
 @click.option("--format", "fmt", type=click.Choice(["table", "json", "markdown"]), default="table")
 def xids(numbers: tuple[int, ...], fmt: str) -> None:

@@ -17,7 +17,7 @@ from gpu_sentinel.sampling.health import HANG_SECONDS
 from gpu_sentinel.sampling.lanes import Lanes, Sampler
 from gpu_sentinel.sampling.lending import RELEASED, Lending
 from gpu_sentinel.sampling.meter import Meter
-from gpu_sentinel.sampling.owners.sampler import Owners, ProcessSampler
+from gpu_sentinel.sampling.owners.sampler import Owners
 from gpu_sentinel.sampling.pace import Lateness, Pace
 from gpu_sentinel.sampling.registry import Registry
 from gpu_sentinel.sampling.roster import Roster
@@ -229,7 +229,13 @@ class Inventory:
             # The machine may have been suspended, and its GPUs with it.
             self._stalls_seen = self.stalls.count
             self._watched.ask_again()
+        began = time.monotonic()
         reopen = self._leaving or self._watched.look()
+        took = time.monotonic() - began - self.stalls.since(began)
+        if took > HANG_SECONDS:
+            # Only now: this thread, which tells of GPUs that hang, was in that call itself.
+            fields: dict[str, object] = {"seconds": round(took, 1)}
+            log.warning("driver did not answer", extra={"fields": fields})
         # As long as a call hangs the driver cannot be closed: GPUs that answer are left alone then.
         if reopen is not None and (reopen is self._leaving or reopen.gone or not self._hanging):
             self._reopen(reopen)
@@ -276,17 +282,19 @@ class Inventory:
             if hanging == (sampler in self._hanging):
                 continue
             fields: dict[str, object] = {"gpu": sampler.index, "query": sampler.asked}
+            # Its readings, MIG instances and processes are asked for apart: one line tells of all.
+            told = any(s.index == sampler.index for s in self._hanging - {sampler})
+            level = logging.DEBUG if told else logging.WARNING
             if hanging:
                 self._hanging.add(sampler)
                 if isinstance(sampler, DeviceSampler):
                     sampler.introduce()
-                what = "GPU does not answer"
-                if isinstance(sampler, ProcessSampler):
-                    what = "processes of a GPU cannot be read: a call does not come back"
-                log.warning(what, extra={"fields": fields})
+                    if sampler.known is not None:
+                        sampler.known.stops()
+                log.log(level, "GPU does not answer", extra={"fields": fields})
             else:
                 self._hanging.discard(sampler)
-                log.info("GPU no longer hangs", extra={"fields": fields})
+                log.log(min(level, logging.INFO), "GPU no longer hangs", extra={"fields": fields})
 
     def _addresses(self) -> list[tuple[DeviceId, str]]:
         known = self._registry.gpus.copy().values()

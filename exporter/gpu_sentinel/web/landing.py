@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from html import escape
 
@@ -183,7 +184,7 @@ def landing_page(page: StatusPage, telemetry_path: str) -> str:
     if page.xids:
         rows = "".join(map(_xid_row, page.xids))
         table += _table("XIDs of the last 24 hours", _XID_HEADER, rows)
-    problems = "".join(f'<p class="problem" role="alert">{escape(p)}</p>\n' for p in page.problems)
+    problems = "".join(f'<p class="problem" role="alert">{_text(p)}</p>\n' for p in page.problems)
     notes = "".join(f'<p class="note">{escape(n)}</p>\n' for n in page.notes)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
@@ -195,3 +196,8 @@ def landing_page(page: StatusPage, telemetry_path: str) -> str:
         '<a href="/-/healthy">Healthy</a><a href="/-/ready">Ready</a></nav>\n'
         f"{problems}{notes}{table}</body></html>\n"
     )
+
+
+def _text(text: str) -> str:
+    """A sentence, with what is between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_sentinel.model import NOBODY, Owner
-from gpu_sentinel.sampling.owners.idle import MOST_OF_LIMIT, IdleDraw
+from gpu_sentinel.sampling.owners.idle import KEPT_SECONDS, MOST_OF_LIMIT, IdleDraw
 from gpu_sentinel.sampling.owners.ledger import (
     KEEP_SECONDS,
     LATE_SECONDS,
@@ -185,6 +185,22 @@ class TestIdleDraw:
             idle.step(1.0, 400.0, resting=False)
         assert idle.watts(700.0) == MOST_OF_LIMIT * 700.0
         assert idle.watts(None) == 400.0
+
+    def test_a_counter_that_stands_still_in_every_other_step(self):
+        idle = IdleDraw()
+        assert idle.part(1.0, 140.0, None) == 0.0, "nothing is known yet"
+        for _ in range(10):
+            idle.step(1.0, 70.0, resting=True)
+        parts = [idle.part(1.0, 140.0 * (second % 2), 700.0) for second in range(100)]
+        assert sum(parts) == pytest.approx(7000.0)
+
+    def test_work_after_a_counter_that_stood_still_for_long_is_work(self):
+        idle = IdleDraw()
+        for _ in range(10):
+            idle.step(1.0, 70.0, resting=True)
+        for _ in range(100):
+            assert idle.part(1.0, 0.0, 700.0) == 0.0
+        assert idle.part(1.0, 7000.0, 700.0) == pytest.approx(70.0 * (KEPT_SECONDS + 1.0))
 
     def test_nothing_is_known(self):
         assert IdleDraw().watts(None) == 0.0

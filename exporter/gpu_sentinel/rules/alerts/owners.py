@@ -19,7 +19,7 @@ from gpu_sentinel.rules.records.owners import HOLDER_KNOWN, KNOWN
 
 ABOUT = (
     "Who holds GPUs without using them, and who uses them without holding them. An owner is a pod, a "
-    "job, a container, a unit or a user; what he holds is told by the kubelet, Slurm and others."
+    "job, a container, a unit or a user; what it holds is told by the kubelet, Slurm and others."
 )
 #: An owner in the text of an alert.
 _OWNER = '{{ reReplaceAll "_" " " $labels.owner_kind }} {{ $labels.owner }}'
@@ -214,7 +214,7 @@ unless on ({JOIN}, user) gpu_allocation_info{{user!=""}}""",
         wait="10m",
         why="On nodes of Kubernetes, and where a job of Slurm has had a GPU within an hour. Not where "
         "processes cannot be told apart: an exporter that does not see the host's processes; a file "
-        "that names jobs and not their processes; a user who holds this GPU himself.",
+        "that names jobs and not their processes; a user who holds this GPU.",
         summary='{{ if eq $labels.owner_kind "none" }}Nobody knows who{{ else }}'
         f"{_OWNER}, who has no GPU,{{{{ end }}}} uses {SHORT}",
         description="{{ $value }} processes that belong to no pod and to no job use "
@@ -242,7 +242,7 @@ def _held_twice(limits: Limits) -> Alert:
         why="Of one kind: a job of Slurm may run inside of a pod. A claim of DRA may be several pods'.",
         summary=f"{SHORT} is held {{{{ $value }}}} times",
         description="{{ $value }} owners of the kind {{ $labels.owner_kind }} hold "
-        f"{WHO}, of which nothing says that it is shared. Each takes all of it for his own.",
+        f"{WHO}, of which nothing says that it is shared. Each takes all of it for its own.",
         value="{{ $value }} holders",
         threshold=f"more than {limits.text(key)} for 5 min",
         first_step="Which of them should have it? On {{ $labels.host }}: `gpu-sentinel top --once`. If "

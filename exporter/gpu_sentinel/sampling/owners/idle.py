@@ -8,6 +8,10 @@ SPAN_SECONDS = 10.0
 #: 70 of 700 W on an H100, 35 of 350 W on an L40S, 15 of 320 W on an RTX 4080 SUPER (nvidia-smi,
 #: without processes).
 MOST_OF_LIMIT = 0.1
+#: The counter of energy may be read more seldom than the readings that it is published with: it
+#: stands still in some steps, and grows by as much more later. What was drawn at rest meanwhile is
+#: kept for so long.
+KEPT_SECONDS = 4.0
 
 
 class IdleDraw:
@@ -22,6 +26,7 @@ class IdleDraw:
         self._least = float("inf")
         self._joules = self._seconds = 0.0
         self._resting = True
+        self._open = 0.0
 
     def step(self, elapsed: float, joules: float, *, resting: bool) -> None:
         """Take in the joules of so many seconds; `resting`: no process, no engine worked."""
@@ -37,6 +42,16 @@ class IdleDraw:
             self._learnt = mean
         self._joules = self._seconds = 0.0
         self._resting = True
+
+    def part(self, elapsed: float, joules: float, limit: float | None) -> float:
+        """What of a step's energy it drew at rest; `limit` as of `watts`."""
+        watts = self.watts(limit)
+        self._open = min(self._open, KEPT_SECONDS) + elapsed
+        if not watts:
+            return 0.0
+        idle = min(joules, watts * self._open)
+        self._open -= idle / watts
+        return idle
 
     def watts(self, limit: float | None) -> float:
         """What it draws at rest; `limit`: of its power, in watts, where that is known."""

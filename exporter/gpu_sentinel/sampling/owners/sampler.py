@@ -320,7 +320,7 @@ class ProcessSampler:
         if not elapsed:
             users, holders = (), ()  # nobody knows who was there in between
         told = of_instances or (self._unsampled is None and self._sampled)
-        idle = accounts.idle.watts(limit(device)) * span
+        idle = accounts.idle.part(span, joules, limit(device))
         accounts.ledger.step(
             now,
             elapsed,
