@@ -49,7 +49,7 @@ class SimulatedPeople:
         self._told: dict[str, bool] = {}
         source = Source("simulation", lambda _now: self._allocations(), lambda: True, str)
         self._holders = Holders((source,), snapshot, clock)
-        self.owners = Owners(self._resolver.resolve, self._holders.of, lambda: interval)
+        self.owners = Owners(self._resolver.resolve, self._holders.of, interval=lambda: interval)
 
     def look(self) -> None:
         """What the threads of a real exporter see to between two steps."""

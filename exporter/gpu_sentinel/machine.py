@@ -50,6 +50,7 @@ class People:
         update: lets processes come and go in it.
         allocations: who holds which GPU.
         users: their names.
+        boot: seconds since the start of the simulated machine.
     """
 
     proc: Path
@@ -57,6 +58,7 @@ class People:
     update: Callable[[], None]
     allocations: Callable[[], tuple[Allocation, ...]]
     users: Users
+    boot: Callable[[], float]
 
 
 def machine(settings: Settings) -> Machine:
@@ -91,11 +93,18 @@ def machine(settings: Settings) -> Machine:
 
 
 def _people(simulation: Simulation) -> People:
-    from gpu_sentinel.simulator.proctree import ProcTree  # noqa: PLC0415 - as above
+    from gpu_sentinel.simulator.proctree import UPTIME, ProcTree  # noqa: PLC0415 - as above
     from gpu_sentinel.simulator.workfolder import work_folder  # noqa: PLC0415 - as above
 
     folder = work_folder()
     proc, logs = folder / "proc", folder / "log"
     tree = ProcTree(proc, simulation, logs)
     users = Users(lambda uid: simulation.users()[uid])
-    return People(proc, logs, tree.update, simulation.gpu_allocations, users)
+    return People(
+        proc,
+        logs,
+        tree.update,
+        simulation.gpu_allocations,
+        users,
+        lambda: UPTIME + simulation.now(),
+    )

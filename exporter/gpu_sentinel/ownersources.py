@@ -16,7 +16,7 @@ from gpu_sentinel.host.podresources.source import KubeletSource
 from gpu_sentinel.machine import People
 from gpu_sentinel.model import Allocation, Snapshot
 from gpu_sentinel.sampling.owners.holders import Holders, Source
-from gpu_sentinel.sampling.owners.sampler import Owners
+from gpu_sentinel.sampling.owners.sampler import Owners, since_boot
 from gpu_sentinel.settings import Settings
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
@@ -62,13 +62,20 @@ def owner_sources(
     """
     now = settings()
     resolver = Resolver(people.proc, people.logs, users=people.users) if people else Resolver(PROC)
-    sources = _sources(now) if people is None else [_simulated(people)]
-    holders = Holders(tuple(sources), snapshot)
+    sources = tuple(_sources(now)) if people is None else (_simulated(people),)
+    holders = Holders(sources, snapshot)
+
+    def unknown() -> None:
+        for source in sources:
+            source.unknown()
+
     owners = Owners(
         resolver.resolve,
         holders.of,
-        lambda pid: resolver.recent(pid, time.time()),
-        lambda: settings().owners_interval,
+        unknown=unknown,
+        boot=people.boot if people else since_boot,
+        recent=lambda pid: resolver.recent(pid, time.time()),
+        interval=lambda: settings().owners_interval,
         most_processes=now.owners_processes,
         most_owners=now.owners_owners,
     )
@@ -88,7 +95,13 @@ def _sources(settings: Settings) -> Iterator[Source]:
     # The folder is there on every node of a cluster, also while the kubelet is restarted.
     if socket is not None and _may_be_there(socket.parent):
         kubelet = KubeletSource(socket)
-        yield Source("kubelet", kubelet.allocations, lambda: kubelet.up, lambda: kubelet.error)
+        yield Source(
+            "kubelet",
+            kubelet.allocations,
+            lambda: kubelet.up,
+            lambda: kubelet.error,
+            kubelet.unknown_container,
+        )
     slurm = SlurmJobs(CGROUPS, PROC, time.monotonic, system_name)
     yield Source("slurm", lambda _now: slurm.allocations(), lambda: slurm.up, lambda: slurm.trouble)
     if settings.owners_docker_socket is not None:

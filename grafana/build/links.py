@@ -66,9 +66,10 @@ def to_owner(owner: str = "${__data.fields.Owner:percentencode}") -> tuple[Json,
     return ({"title": "This owner alone", "url": url},)
 
 
-def to_owners(label: str) -> tuple[Json, ...]:
-    """From a row to the owners of a namespace, an account or a user, which stands in its first column."""
-    url = f"/d/gpu-owners?{_CHOSEN}&var-{label}=${{__value.text:percentencode}}&{_TIME}"
+def to_owners(label: str, column: str) -> tuple[Json, ...]:
+    """From a row to the owners of a namespace, an account or a user."""
+    value = f"${{__data.fields.{column}:percentencode}}"
+    url = f"/d/gpu-owners?{_CHOSEN}&var-{label}={value}&{_TIME}"
     return ({"title": "Its owners", "url": url},)
 
 

@@ -12,57 +12,28 @@ import efficiency
 import links
 import marks
 import variables
-from colours import BUSY, CAUTION, GOOD, IDEAL, NONE_IS_BEST, QUIET, WARNING
+from colours import CAUTION, GOOD, IDEAL, NONE_IS_BEST, QUIET, WARNING
 from core import Dashboard, Json, Panel, Row
-from panels import colour, lines, override, stat, states
-from promql import HOSTS, RATE, selector
+from ownergpus import on_gpus
+from ownerseries import (
+    CHOSEN,
+    HELD,
+    HOURS,
+    IDLE,
+    MEMORY,
+    POWER,
+    WORK,
+    over_range,
+    raw,
+    recorded,
+    widths,
+)
+from panels import colour, lines, override, stat
+from promql import HOSTS, selector
 from tables import Column, table
 
-#: What the reader chooses of an owner.
-CHOSEN = (
-    'k8s_namespace=~"$k8s_namespace"',
-    'slurm_account=~"$slurm_account"',
-    'user=~"$user"',
-    'owner=~"$owner"',
-)
 _HERE = ",".join((*HOSTS, *CHOSEN[:3]))
 _PRICES = tuple(c for c in efficiency.CONSTANTS if c["name"] != "co2")
-#: GPU-hours, of a number of GPUs over time. Owners come and go: their absence counts as nothing.
-_COUNT = "scalar(count_over_time(fleet:hosts:count[$__range]))"
-HOURS = "$__range_s / 3600"
-_WIDTHS = {
-    "Host": 130,
-    "GPU": 60,
-    "Kind": 90,
-    "User": 100,
-    **dict.fromkeys(("Held", "Busy", "Idle", "Processes"), 80),
-    **dict.fromkeys(("Memory", "Power", "Energy", "Cost", "Value"), 90),
-    **dict.fromkeys(("GPU-hours", "Idle hours"), 100),
-}
-
-
-def recorded(name: str, *matchers: str) -> str:
-    """A series that a rule keeps by host and owner."""
-    return selector(f"host_owner:{name}", *HOSTS, *CHOSEN, *matchers)
-
-
-HELD, IDLE, WORK, POWER, MEMORY = (
-    "gpu_allocated_seconds:rate5m",
-    "gpu_idle_allocated_seconds:rate5m",
-    "gpu_busy_seconds:rate5m",
-    "gpu_power_watts:mean5m",
-    "gpu_memory_used_bytes:sum",
-)
-
-
-def over_range(name: str, *matchers: str) -> str:
-    """The mean over the shown range, also of who was there for a part of it."""
-    return f"sum_over_time({recorded(name, *matchers)}[$__range]) / {_COUNT}"
-
-
-def raw(metric: str, *matchers: str) -> str:
-    """A series of the exporter's, of the chosen owners."""
-    return selector(metric, *HOSTS, *CHOSEN, *matchers)
 
 
 def numbers() -> list[Panel]:
@@ -138,8 +109,8 @@ def now() -> list[Panel]:
     return [
         _owners(
             "Owners now",
-            "What each holds (as GPUs), how many of those are idle, how many GPUs' worth it computes, "
-            "and what it has and draws. The most idle first; a row leads to that owner alone.",
+            "What each holds (as GPUs), how many of those are idle, how many GPUs' worth it "
+            "computes, and what it has and draws. The most idle first; a row leads to that owner.",
             {
                 "Idle": (_by(by, IDLE), "none", 1),
                 "Held": (_by(by, HELD), "none", 1),
@@ -165,24 +136,16 @@ def _gpus_in_vain() -> Panel:
     )
     return table(
         "Held in vain now",
-        "GPUs on which nothing of their holder ran for more than half of the last five minutes; a row "
-        "leads to its GPU.",
+        "GPUs on which nothing of their holder ran for more than half of the last five minutes; a "
+        "row leads to its GPU.",
         [Column("Idle", share, "percentunit", ((0, CAUTION), (0.95, WARNING)), "color-text")],
         labels=("host", "gpu"),
         more={"owner": "Owner"},
         sort="Idle",
-        overrides=_widths(("Host", "GPU", "Idle")),
+        overrides=widths(("Host", "GPU", "Idle")),
         width=10,
         height=10,
     )
-
-
-def _widths(columns: tuple[str, ...] | list[str]) -> list[Json]:
-    return [
-        override(name, {"id": "custom.width", "value": _WIDTHS[name]})
-        for name in columns
-        if name in _WIDTHS
-    ]
 
 
 def _owners(
@@ -205,7 +168,7 @@ def _owners(
         more=names,
         sort=sort,
         row_links=row_links or links.to_owner(),
-        overrides=_widths([*names.values(), *columns]),
+        overrides=widths([*names.values(), *columns]),
         width=width,
         height=height,
     )
@@ -237,8 +200,8 @@ def over_time() -> list[Panel]:
         ),
         lines(
             "Power by kind",
-            "What pods, jobs, users and others draw, with the idle draw of what they hold; `none` is "
-            "what nobody has.",
+            "What pods, jobs, users and others draw, with the idle draw of what they hold; `none` "
+            "is what nobody has.",
             {"{{owner_kind}}": f"sum by (owner_kind) ({recorded(POWER)})"},
             unit="watt",
             stacked=True,
@@ -256,22 +219,22 @@ def over_time() -> list[Panel]:
 def cost() -> list[Panel]:
     """Who pays: by namespace, account and user, and by owner."""
     return [
-        _bill("Namespaces", "k8s_namespace", "Namespace", links.to_owners("k8s_namespace")),
-        _bill("Accounts", "slurm_account", "Account", links.to_owners("slurm_account")),
-        _bill("Users", "user", "User", links.to_owners("user")),
-        _bill("Owners", "owner", "Owner", links.to_owner(), width=24),
+        _bill("Namespaces", "k8s_namespace", "Namespace"),
+        _bill("Accounts", "slurm_account", "Account"),
+        _bill("Users", "user", "User"),
+        _bill("Owners", "owner", "Owner", width=24),
     ]
 
 
-def _bill(title: str, label: str, column: str, to: tuple[Json, ...], width: int = 8) -> Panel:
+def _bill(title: str, label: str, column: str, width: int = 8) -> Panel:
     def by(name: str) -> str:
         return f"sum by ({label}) ({over_range(name, some)}) * {HOURS}"
 
     some = f'{label}!=""'
     return _owners(
         title,
-        "In the shown range: hours of GPUs that were held, of those idle, energy and what it cost at "
-        "the prices above. The dearest first.",
+        "In the shown range: hours of GPUs that were held and idle, energy and what it cost at the "
+        "prices above. The dearest first.",
         {
             "GPU-hours": (by(HELD), "h", 1),
             "Idle hours": (by(IDLE), "h", 1),
@@ -288,66 +251,8 @@ def _bill(title: str, label: str, column: str, to: tuple[Json, ...], width: int 
         {label: column},
         sort="Energy",
         width=width,
-        row_links=to,
+        row_links=() if label == "owner" else links.to_owners(label, column),
     )
-
-
-def on_gpus() -> list[Panel]:
-    """What it does on each GPU."""
-    place = "{{host}} GPU {{gpu}}"
-    each = "sum by (host, gpu)"
-    busy = f"{each} (rate({raw('gpu_owner_busy_seconds_total')}{RATE}))"
-    by = "sum by (host, gpu, uuid)"
-    held, idle, ran = (
-        f"{by} (rate({raw(f'gpu_owner_{n}_seconds_total')}[5m]))"
-        for n in ("allocated", "idle_allocated", "busy")
-    )
-    columns = [
-        Column("Held", held, "percentunit", decimals=0),
-        Column("Idle", idle, "percentunit", decimals=0),
-        Column("Busy", ran, "percentunit", BUSY, "gauge", 1, decimals=0),
-        Column("Memory", f"{by} ({raw('gpu_owner_memory_used_bytes')})", "bytes", decimals=1),
-        Column("Processes", f"{by} ({raw('gpu_owner_processes')})", decimals=0),
-    ]
-    return [
-        table(
-            "Its GPUs",
-            "GPUs that the chosen owners hold or use; a row leads to its GPU.",
-            columns,
-            labels=("host", "gpu"),
-            sort="Idle",
-            overrides=_widths(["Host", "GPU", *(c.title for c in columns)]),
-            width=12,
-            height=9,
-        ),
-        states(
-            "When it computed",
-            "Share of the time in which kernels of the chosen owners ran, on each GPU: of twenty of "
-            "them at most.",
-            {
-                place: f"{busy} and on (host, gpu) topk(20, {each} "
-                f"(max_over_time({raw('gpu_owner_processes')}[$__range] @ end())))"
-            },
-            unit="percentunit",
-            steps=BUSY,
-            high=1,
-            height=9,
-        ),
-        lines(
-            "Power by part",
-            "What is drawn at rest by GPUs that are held, and what work draws above that.",
-            {"{{part}}": f"sum by (part) (rate({raw('gpu_owner_energy_joules_total')}{RATE}))"},
-            unit="watt",
-            stacked=True,
-            overrides=[override("idle", *colour(CAUTION)), override("active", *colour(IDEAL))],
-        ),
-        lines(
-            "Memory and processes",
-            "Processes of the chosen owners on all their GPUs.",
-            {"processes": f"sum({raw('gpu_owner_processes')})"},
-            unit="none",
-        ),
-    ]
 
 
 def _choice(name: str, label: str, matchers: str) -> Json:

@@ -1,4 +1,4 @@
-"""The three incidents of docs/dashboards.md: what each panel on the way answers."""
+"""The incidents of docs/dashboards.md: what each panel on the way answers."""
 
 from __future__ import annotations
 
@@ -94,3 +94,32 @@ def test_lost_gpu(filled):
     assert words["What to do"][0]["options"]["79"]["text"].endswith(".")
     verdicts = ask(filled, "gpu-health", "What the driver says is wrong")
     assert one(verdicts, gpu="5", check="lost") == 2
+
+
+def test_who_wastes(filled):
+    idle = ask(filled, "gpu-owners", "Owners now")
+    assert one(idle, owner="lab/notebook-9") == pytest.approx(1, abs=0.01)
+    assert one(idle, owner="4713") < 0.1
+    held = ask(filled, "gpu-owners", "Owners now", "B")
+    assert one(held, owner="lab/notebook-9") == pytest.approx(1, abs=0.01)
+    assert one(held, owner="4713", user="alice") > 5.9  # and one that is lost
+    (vain,) = ask(filled, "gpu-owners", "Held in vain now")
+    assert (vain["metric"]["host"], vain["metric"]["gpu"]) == ("node-1", "7")
+    # Half an hour of one GPU, for two an hour.
+    chosen = {"owner": "lab/notebook-9"}
+    (hours,) = ask(filled, "gpu-owners", "Idle GPU-hours", **chosen)
+    (cost,) = ask(filled, "gpu-owners", "Cost of idling", **chosen)
+    assert float(hours["value"][1]) == pytest.approx(0.5, abs=0.1)
+    assert float(cost["value"][1]) == pytest.approx(2 * float(hours["value"][1]))
+    # The job's energy is that of its account, and of its user.
+    by_account, by_user = (
+        one(ask(filled, "gpu-owners", title, "B"), **labels)
+        for title, labels in (
+            ("Accounts", {"slurm_account": "physics"}),
+            ("Users", {"user": "alice"}),
+        )
+    )
+    assert by_account == pytest.approx(by_user)
+    assert 500 < by_account < 8 * 700 / 2
+    memory = ask(filled, "gpu-device", "Holders and users", "C", host="node-1", gpu="7")
+    assert one(memory, owner="lab/notebook-9") > 20e9

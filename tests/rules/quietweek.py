@@ -1,7 +1,8 @@
-"""A week of two hosts on which nothing is wrong, from Monday 0:00 on.
+"""A week of three hosts on which nothing is wrong, from Monday 0:00 on.
 
 Four H100 that train by day and at night, and two L40S and two desktop boards with fans: inference
-that holds its memory, batches, short experiments. Any stretch of it can be recorded on its own.
+that holds its memory, batches, short experiments; and a host that tells whose its GPUs are
+(quietpeople.py). Any stretch of it can be recorded on its own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import quietpeople
 import yaml
 from recorded import RULE_FILES, Recording
 
@@ -26,15 +28,17 @@ RULES = [path for path in RULE_FILES if path.name not in ("fleet.yml", "dashboar
 HOSTS = {
     "node-1": [{"model": "h100-sxm", "count": 4}],
     "node-2": [{"model": "l40s", "count": 2}, {"model": "rtx-4080-super", "count": 2}],
+    "node-3": quietpeople.GPUS,
 }
 #: By how much their clocks are ahead of Prometheus'.
-AHEAD = {"node-1": -60.0, "node-2": 60.0}
+AHEAD = {"node-1": -60.0, "node-2": 60.0, "node-3": 0.0}
 
 #: What there is to be told in the week, for information.
 INFO = {
     "node-1": frozenset({"info GpuPowerLimitLowered: GPU 3"}),
     # The inference server holds the memory of its GPU, at night without any work.
     "node-2": frozenset({"info GpuMemoryFull: GPU 0", "info GpuIdleWithMemory: GPU 0"}),
+    "node-3": frozenset(),
 }
 
 _IDLE: dict[str, Any] = {"kind": "idle"}
@@ -118,7 +122,7 @@ def _warm_up(at: float) -> Iterator[_Event]:
         yield from _load(at + minute * MINUTE, (1,), _steady(0.9, 0.3 + 0.04 * minute))
 
 
-_PLANS = {"node-1": _node_1, "node-2": _node_2}
+_PLANS = {"node-1": _node_1, "node-2": _node_2, "node-3": quietpeople.events}
 
 
 @dataclass(frozen=True)
@@ -151,10 +155,12 @@ class Stretch:
         return [(b, b + seconds) for b in begins if 0 < b < self.seconds]
 
     def _scenario(self) -> dict[str, Any]:
-        events = []
+        events, people = [], []
         before: dict[tuple[str, str], dict[str, Any]] = {}
         for at, event in sorted(_PLANS[self.host](), key=lambda pair: pair[0]):
-            if at < self.start:
+            if at < self.start and event["do"] in quietpeople.ACTIONS:
+                people.append({"at": "0s", **event})
+            elif at < self.start:
                 # What holds at the beginning is what was set last.
                 before[str(event["gpu"]), event["do"]] = event
             elif at < self.start + self.seconds:
@@ -163,5 +169,5 @@ class Stretch:
         return {
             "description": f"{self.host}, a stretch of a quiet week.",
             "gpus": HOSTS[self.host],
-            "events": [*set_, *events],
+            "events": [*set_, *people, *events],
         }

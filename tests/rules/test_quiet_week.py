@@ -14,9 +14,13 @@ FULL, HELD = "info GpuMemoryFull: GPU 0", "info GpuIdleWithMemory: GPU 0"
 #: A night with an inference server that nobody asks; jobs that start, a new exporter; the evening
 #: before a weekend. Seconds of the week, how many, and what there is to be told of each host.
 STRETCHES = {
-    "night": (DAY, 2.5 * HOUR, {"node-1": {LOWERED}, "node-2": {FULL, HELD}}),
-    "monday": (8.5 * HOUR, 4 * HOUR, {"node-1": {LOWERED}, "node-2": {FULL}}),
-    "friday": (4 * DAY + 19 * HOUR, 3 * HOUR, {"node-1": {LOWERED}, "node-2": {FULL}}),
+    "night": (DAY, 2.5 * HOUR, {"node-1": {LOWERED}, "node-2": {FULL, HELD}, "node-3": set()}),
+    "monday": (8.5 * HOUR, 4 * HOUR, {"node-1": {LOWERED}, "node-2": {FULL}, "node-3": set()}),
+    "friday": (
+        4 * DAY + 19 * HOUR,
+        3 * HOUR,
+        {"node-1": {LOWERED}, "node-2": {FULL}, "node-3": set()},
+    ),
 }
 
 

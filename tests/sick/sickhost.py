@@ -22,7 +22,7 @@ from gpu_sentinel.simulator.oddanswers import OddAnswers
 from simulatedhost import SimulatedHost
 
 #: A pass costs real time, and what is asserted here does not need four in a second.
-PACE = Pace(fast=4.0, slow=30.0, buffers=8.0, profiling=30.0)
+PACE = Pace(fast=5.0, slow=30.0, buffers=10.0, profiling=30.0)
 
 Page = dict[str, str]
 #: The asked query and the moment of each call of a function, by GPU and function.

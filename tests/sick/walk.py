@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cells import AWHILE, BEFORE, CACHED, DEAD, IDENTITY, MISSING, SICK_AT, WELL_AT, Cell
+from cells import AWHILE, BEFORE, CACHED, CODES, DEAD, IDENTITY, MISSING, SICK_AT, WELL_AT, Cell
 from critical import EVERY, Judge, targeted
 from expectation import Expected, expected
 from recorded import Timelines
@@ -35,6 +35,8 @@ ABOUT_READINGS = {
     "gpu_sentinel_driver_samples_lost_total",
     "gpu_sentinel_last_sample_timestamp_seconds",
 }
+#: No failure: a sample buffer that has nothing new (nvml.h, nvmlDeviceGetSamples).
+EMPTY = ("nvmlDeviceGetSamples", CODES["not_found"])
 #: What two GPUs can do together.
 OF_PAIRS = "gpu_p2p_peers"
 
@@ -122,6 +124,8 @@ class Walk:
                 yield f"{series} is not there any more"
 
     def _cost(self, cell: Cell, want: Expected, seen: Seen, gpu: int) -> Iterator[str]:
+        if (cell.function, cell.code) == EMPTY:
+            return
         most = MOST_ASKED_ANEW if want.reason else MOST_ASKED
         for (who, function), calls in seen.asked.items():
             if who != gpu or cell.code == MISSING or cell.moment == AWHILE:

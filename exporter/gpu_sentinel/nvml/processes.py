@@ -52,6 +52,11 @@ class Processes:
         return self._lists.supported
 
     @property
+    def sampled(self) -> bool:
+        """Whether the driver tells what each process has used, as far as it was asked."""
+        return self._use.supported
+
+    @property
     def failures(self) -> Mapping[str, NvmlError]:
         """Why types of processes are missing in the last answer of `list`."""
         return self._lists.failures
@@ -71,7 +76,7 @@ class Processes:
     def samples(self, clock: Callable[[], float] = time.monotonic) -> tuple[UseSample, ...]:
         """What each process has used since the last call; the first one only finds the end.
 
-        None where MIG is on, which the driver does not support.
+        Empty where MIG is on, which the driver does not support.
 
         Raises:
             NvmlError: the call failed.

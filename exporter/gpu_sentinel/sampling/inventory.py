@@ -17,7 +17,7 @@ from gpu_sentinel.sampling.health import HANG_SECONDS
 from gpu_sentinel.sampling.lanes import Lanes, Sampler
 from gpu_sentinel.sampling.lending import RELEASED, Lending
 from gpu_sentinel.sampling.meter import Meter
-from gpu_sentinel.sampling.owners.sampler import Owners
+from gpu_sentinel.sampling.owners.sampler import Owners, ProcessSampler
 from gpu_sentinel.sampling.pace import Lateness, Pace
 from gpu_sentinel.sampling.registry import Registry
 from gpu_sentinel.sampling.roster import Roster
@@ -280,7 +280,10 @@ class Inventory:
                 self._hanging.add(sampler)
                 if isinstance(sampler, DeviceSampler):
                     sampler.introduce()
-                log.warning("GPU does not answer", extra={"fields": fields})
+                what = "GPU does not answer"
+                if isinstance(sampler, ProcessSampler):
+                    what = "processes of a GPU cannot be read: a call does not come back"
+                log.warning(what, extra={"fields": fields})
             else:
                 self._hanging.discard(sampler)
                 log.info("GPU no longer hangs", extra={"fields": fields})

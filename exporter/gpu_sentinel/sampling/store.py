@@ -29,7 +29,9 @@ class Session:
 
     def used(self, devices: Iterable[DeviceSnapshot]) -> tuple[Usage, ...]:
         """Who uses and holds these GPUs; of a lost one, who holds it."""
-        return tuple(self.usage[d.id.uuid] for d in devices if d.id.uuid in self.usage)
+        # Asked once for each: another thread may forget a GPU meanwhile.
+        here = (self.usage.get(d.id.uuid) for d in devices)
+        return tuple(usage for usage in here if usage is not None)
 
 
 class SnapshotStore:

@@ -133,7 +133,10 @@ class GpuWatch:
         self.instances = [InstanceSampler(sampler, around) for sampler in self.samplers]
         if self._owners is not None:
             owners = self._owners
-            self.processes = [ProcessSampler(s, around, owners) for s in self.samplers]
+            self.processes = [
+                ProcessSampler(gpu, around, owners, parts.devices)
+                for gpu, parts in zip(self.samplers, self.instances, strict=True)
+            ]
         return True
 
     def look(self) -> Reopen | None:

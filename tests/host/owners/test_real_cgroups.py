@@ -116,6 +116,7 @@ def resolver(tmp_path: Path) -> Resolver:
         (f"{USER}/user@4242.service/kubepods/pod{POD}/{ID}", "container", ID[:12]),
         (f"pbs_jobs.service/jobs/{JOB}.pbs", "pbs_job", f"{JOB}.pbs"),
     ],
+    ids=map(str, range(10)),  # the same in every worker
 )  # fmt: skip
 def test_a_process_in_a_cgroup_has_an_owner(
     hierarchy: Hierarchy, resolver: Resolver, path: str, kind: str, name: str
@@ -131,6 +132,7 @@ def test_a_process_in_a_cgroup_has_an_owner(
         (f"{USER}/session-{JOB}.scope", "user", "alice"),
         (f"{USER}/user@4242.service/app.slice/x.service", "user", "alice"),
     ],
+    ids=map(str, range(3)),
 )
 def test_a_unit_is_told_by_systemds_hierarchy(
     hierarchy: Hierarchy, resolver: Resolver, path: str, kind: str, name: str

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gpu_sentinel.host.owners.resolver import Resolver
 from gpu_sentinel.host.owners.users import Users
-from gpu_sentinel.model import OwnerUse, Tier, Usage
+from gpu_sentinel.model import Allocation, DeviceId, DeviceSnapshot, Owner, OwnerUse, Tier, Usage
+from gpu_sentinel.nvml import Processes, UseSample
 from gpu_sentinel.nvml import library as nvml_library
-from gpu_sentinel.sampling import Pace
+from gpu_sentinel.sampling import Pace, SnapshotStore
+from gpu_sentinel.sampling.owners.book import ProcessBook, Seen
 from gpu_sentinel.sampling.owners.holders import Holders, Source
 from gpu_sentinel.sampling.owners.sampler import Owners, ProcessSampler
+from gpu_sentinel.sampling.worth import PROCESSES
 from gpu_sentinel.simulator.proctree import UPTIME, ProcTree
 from simulatedtime import SimulatedTime
 
@@ -24,8 +28,8 @@ PACE = Pace(fast=1.0, slow=10.0, buffers=1.0, profiling=1.0)
 class Machine(SimulatedTime):
     """A simulated machine with processes, and those who own them."""
 
-    def __init__(self, scenario: str, folder: Path) -> None:
-        super().__init__(scenario, PACE)
+    def __init__(self, scenario: str, folder: Path, pace: Pace = PACE) -> None:
+        super().__init__(scenario, pace)
         tree = ProcTree(folder, self.simulation)
 
         def allocations(_now: float):
@@ -45,10 +49,14 @@ class Machine(SimulatedTime):
         self.owners = Owners(
             resolver.resolve,
             self.holders.of,
-            lambda pid: resolver.recent(pid, self.simulation.epoch + self.clock()),
+            boot=lambda: UPTIME + self.clock(),
+            recent=lambda pid: resolver.recent(pid, self.simulation.epoch + self.clock()),
         )
         around = self.samplers[0]._around
-        self.instances += [ProcessSampler(s, around, self.owners) for s in self.samplers]
+        self.instances += [
+            ProcessSampler(gpu, around, self.owners, parts.devices)
+            for gpu, parts in zip(self.samplers, self.instances, strict=True)
+        ]
         self.between = lambda _: self.holders.look()
         self.holders.look()
 
@@ -67,8 +75,8 @@ class Machine(SimulatedTime):
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Callable[[str], Machine]]:
-    yield lambda scenario: Machine(scenario, tmp_path / "proc")
+def machine(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
+    yield lambda scenario, pace=PACE: Machine(scenario, tmp_path / "proc", pace)
     nvml_library.detach()
 
 
@@ -92,55 +100,6 @@ def test_owners_sum_to_the_energy_of_the_gpu(machine, scenario: str):
         shared = found.joules(index) - before[index][1]
         assert drawn > 10_000.0
         assert shared == pytest.approx(drawn, rel=0.005), f"GPU {index}"
-
-
-def test_what_is_drawn_while_processes_cannot_be_listed_is_nobodys(machine):
-    """It is counted, and nobody is blamed who may have come since."""
-    found = machine("shared-gpu")
-    found.run(20.0)
-    drawn, shared, job = energy(found, 0), found.joules(0), found.owner(0, "4711")
-    for kind in ("Compute", "Graphics", "MPSCompute"):
-        found.simulation.fail(0, f"nvmlDeviceGet{kind}RunningProcesses_v3", "UNKNOWN", until=60.0)
-    found.run(130.0)
-    drawn, shared = energy(found, 0) - drawn, found.joules(0) - shared
-    assert shared == pytest.approx(drawn, rel=0.01)
-    (nobody,) = [o for o in found.usage(0).owners if o.owner.kind == "none"]
-    assert nobody.active_joules > 0.3 * drawn
-    now = found.owner(0, "4711")
-    assert now.active_joules - job.active_joules < 0.7 * drawn
-
-
-@pytest.mark.parametrize("functions", ["lists", "all"])
-def test_holders_and_counters_stay_while_processes_cannot_be_listed(machine, functions: str):
-    """What is of now is not shown: it would be that of then."""
-    found = machine("shared-gpu")
-    found.run(20.0)
-    name = next(o.owner.name for o in found.usage(1).owners if o.processes and o.memory)
-    before = found.owner(1, name)
-    lists = [f"nvmlDeviceGet{k}RunningProcesses_v3" for k in ("Compute", "Graphics", "MPSCompute")]
-    for function in lists if functions == "lists" else ["all"]:
-        found.simulation.fail(1, function, "UNKNOWN")
-    found.simulation.fail(1, "nvmlDeviceGetUUID", 0)
-    for second in range(30, 90, 10):
-        found.run(float(second))
-        usage, owner = found.usage(1), found.owner(1, name)
-        assert usage.taken + usage.lifetime > second
-        assert len(usage.allocations) == 2
-        assert (owner.processes, owner.memory) == (None, None)
-        assert owner.busy >= before.busy
-    found.simulation.heal(1)
-    found.run(300.0)
-    assert found.owner(1, name).processes == before.processes
-
-
-def test_energy_that_was_not_told_for_a_while_is_not_lost(machine):
-    found = machine("shared-gpu")
-    found.run(20.0)
-    drawn, shared = energy(found, 0), found.joules(0)
-    for function in ("nvmlDeviceGetTotalEnergyConsumption", 83):
-        found.simulation.fail(0, function, "UNKNOWN", until=40.0)
-    found.run(130.0)
-    assert found.joules(0) - shared == pytest.approx(energy(found, 0) - drawn, rel=0.01)
 
 
 def test_two_users_of_one_gpu(machine):
@@ -207,5 +166,116 @@ def test_processes_that_cannot_be_listed_cost_nothing_else(machine):
     assert sum(n for (query, _), n in errors.items() if query == "processes.list") < 40
     assert found.gpu(0).samples > 60
     assert found.usage(1).taken > 65.0
-    assert {o.memory for o in found.usage(0).owners} == {None}, "what is old is not shown"
-    assert {p.memory for p in found.usage(0).processes} <= {None}
+    assert all(p.memory is None for p in found.usage(0).processes), "what is old is not shown"
+    assert all((o.memory, o.processes) == (None, None) for o in found.usage(0).owners)
+
+
+def test_energy_that_is_read_seldom_is_split_as_ever(machine):
+    """The counter grows in leaps then: what is drawn at rest is no work."""
+    found = machine("idle-allocation", Pace(fast=5.0))
+    found.run(300.0)
+    idle = found.owner(1, "4713")
+    assert idle.idle_joules > 15_000.0
+    assert idle.active_joules == pytest.approx(0.0, abs=0.05 * idle.idle_joules)
+
+
+def test_held_time_is_counted_where_the_reading_of_the_gpu_is_newer(machine):
+    """GPUs are read in another thread, which may publish while processes are listed."""
+    found = machine("idle-allocation")
+    found.run(10.0)
+    before = found.owner(1, "4713").allocated
+    asked = ProcessSampler._samples
+
+    def late(sampler: ProcessSampler, processes: Processes) -> tuple[UseSample, ...]:
+        store = found.store
+        for device in store.current.devices:
+            tiers = dict(device.tiers)
+            tiers[Tier.FAST] = replace(tiers[Tier.FAST], taken=found.clock() + 0.01)
+            store.put_device(replace(device, tiers=tiers))
+        return asked(sampler, processes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProcessSampler, "_samples", late)
+        found.run(40.0)
+    assert found.owner(1, "4713").allocated - before == pytest.approx(30.0, abs=1.5)
+
+
+def test_a_stretched_pace_costs_no_held_time(machine):
+    found = machine("idle-allocation")
+    found.run(10.0)
+    before = found.owner(1, "4713").allocated
+    found.governor.factors = dict.fromkeys(PROCESSES, 16)
+    found.run(170.0)
+    assert found.owner(1, "4713").allocated - before == pytest.approx(160.0, abs=17.0)
+    usage = found.usage(1)
+    assert usage.lifetime > 16.0, "what was told is shown until the next step"
+
+
+@pytest.mark.parametrize("error", ["UNKNOWN", "NOT_SUPPORTED"])
+def test_without_samples_nobody_is_said_to_be_idle_who_may_work(machine, caplog, error: str):
+    found = machine("idle-allocation")
+    for name in ("nvmlDeviceGetProcessUtilization", "nvmlDeviceGetProcessesUtilizationInfo"):
+        for index in range(3):
+            found.simulation.fail(index, name, error)
+    found.run(60.0)
+    working = found.owner(0, "4713")
+    assert working.processes == 1, "the lists are read all the same"
+    assert working.allocated > 50.0
+    assert working.idle_allocated < 5.0, "its GPU works, for whom nobody knows"
+    assert found.owner(1, "4713").idle_allocated > 50.0, "its GPU does nothing"
+    lines = [r for r in caplog.records if r.message == "what processes use cannot be read"]
+    assert [r.fields["query"] for r in lines] == ["processes.samples"] * (
+        3 if error == "UNKNOWN" else 0
+    )
+
+
+def test_a_source_that_fails_costs_no_other_and_is_told_once(caplog):
+    def fails(_now: float) -> tuple[Allocation, ...]:
+        raise RuntimeError("a defect")
+
+    held = Allocation(Owner("container", "box"), "0", "docker", "docker")
+    store = SnapshotStore()
+    store.put_device(DeviceSnapshot(DeviceId(0, "GPU-a")))
+    holders = Holders(
+        (
+            Source("slurm", fails, lambda: True, str),
+            Source("docker", lambda _now: (held,), lambda: True, str),
+        ),
+        lambda: store.current,
+        lambda: 0.0,
+    )
+    holders.look()
+    holders.look()
+    assert holders.up == {"slurm": False, "docker": True}
+    assert holders.of("GPU-a") == ((held, None),)
+    (line,) = caplog.records
+    assert line.fields == {"source": "slurm", "reason": "RuntimeError: a defect"}
+
+
+def test_a_pid_that_is_given_away_is_told_once():
+    """The start of a process is no label: two that had one pid would be one series twice."""
+    book = ProcessBook()
+    book.step(1.0, [Seen((7, 100), "python3", busy=1.0)])
+    (found,) = book.step(2.0, [Seen((7, 900), "python3", busy=0.25)])
+    assert found.busy == 0.25
+
+
+@pytest.mark.parametrize("privileged", [True, False])
+def test_processes_of_mig_devices_are_told_to_anybody(machine, privileged: bool):
+    """nvml.h: of the whole GPU only to who is privileged, of one MIG device to everybody."""
+    found = machine("mig")
+    found.simulation.privileged = privileged
+    found.run(28.0)
+    here = {(p.pid, p.gpu_instance) for p in found.usage(0).processes if p.memory}
+    assert {(51001, 2), (51003, 9)} <= here
+    assert {(p.pid, p.gpu_instance) for p in found.usage(1).processes if p.memory} == {(51004, 2)}
+
+
+def test_samples_are_asked_for_again_when_mig_is_switched_off(machine):
+    found = machine("mig")
+    found.run(60.0)
+    sampler = found.instances[len(found.samplers) + 1]
+    assert isinstance(sampler, ProcessSampler)
+    assert not sampler._sampled, "the driver has none while MIG is on"
+    found.run(110.0)
+    assert sampler._sampled

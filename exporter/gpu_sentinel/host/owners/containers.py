@@ -21,6 +21,8 @@ LOGS = Path("/var/log")
 
 #: The folders are listed so often at most, and earlier for what was never looked for.
 PERIOD, AT_ONCE = 10.0, 1.0
+#: So many ids that are new are looked for without such a pause, as when the exporter starts.
+BURST = 10
 #: Entries of a folder that are looked at, and ids that are remembered, known and unknown.
 MOST_ENTRIES, MOST = 100_000, 10_000
 #: Names of Kubernetes: DNS subdomains and labels; the id may be cut, see `_LONGEST`.
@@ -49,6 +51,7 @@ class Finder(Generic[_T]):
         self._look = look
         self._clock = clock
         self._looked: float | None = None
+        self._free, self._refilled = float(BURST), clock()
         self._found: OrderedDict[str, _T] = OrderedDict()
         #: And whether it was looked for already.
         self._unknown: OrderedDict[str, bool] = OrderedDict()
@@ -65,7 +68,7 @@ class Finder(Generic[_T]):
         while len(self._unknown) > MOST:
             self._unknown.popitem(last=False)
         now = self._clock()
-        if self._looked is not None and now - self._looked < (PERIOD if before else AT_ONCE):
+        if not self._may_look(now, again=before):
             return None
         self._looked = now
         try:
@@ -79,6 +82,17 @@ class Finder(Generic[_T]):
         while len(self._found) > MOST:
             self._found.popitem(last=False)
         return new.get(key)
+
+    def _may_look(self, now: float, *, again: bool) -> bool:
+        """Whether to look now: for an id that is new, at once, but not for thousands of them."""
+        if again:
+            return self._looked is None or now - self._looked >= PERIOD
+        self._free = min(self._free + (now - self._refilled) / AT_ONCE, float(BURST))
+        self._refilled = now
+        if self._free < 1.0:
+            return False
+        self._free -= 1.0
+        return True
 
 
 class Containers:

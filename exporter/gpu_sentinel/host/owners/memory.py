@@ -82,7 +82,7 @@ class Memory:
         while len(self._known) > MOST:
             self._known.popitem(last=False)
 
-    def bury(self, pid: int, noticed: float, now: float) -> None:
+    def ended(self, pid: int, noticed: float, now: float) -> None:
         """The process with a pid is no more."""
         known = self._known.pop(pid, None)
         if known is None:

@@ -1,4 +1,4 @@
-"""Whose a process is: the one door to the rest of this package."""
+"""Whose a process is: what the rest of this package is used through."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpu_sentinel.host.owners.decision import Deciding
 from gpu_sentinel.host.owners.engines import DOCKER, PODMAN, Engines
 from gpu_sentinel.host.owners.memory import Known, Memory, Process
 from gpu_sentinel.host.owners.procfs import PROC, Proc, Stat
-from gpu_sentinel.host.owners.users import Users, no_name, system_name
+from gpu_sentinel.host.owners.users import Users, no_name
 
 #: Seconds after which everything about a process is read anew: it may have been moved.
 AGAIN = 60.0
@@ -59,7 +59,7 @@ class Resolver:
         """
         self._clock, self._wall, self._boot = clock, wall, boot
         self._proc = Proc(proc, clock)
-        lookup = system_name if self._proc.same_files and self._proc.whole_uids else no_name
+        lookup = None if self._proc.same_files and self._proc.whole_uids else no_name
         self._deciding = Deciding(
             self._proc,
             Containers(logs, clock),
@@ -89,7 +89,7 @@ class Resolver:
         stat = self._proc.stat(pid)
         known = self._memory.known(pid, stat.start if stat is not None else None)
         if stat is None or known is None:
-            self._memory.bury(pid, self._wall(), now)
+            self._memory.ended(pid, self._wall(), now)
         if stat is None:
             return None
         # A zombie has no environment, and no cgroup in version 1: what is known is all.
@@ -131,7 +131,7 @@ class Resolver:
         # All that was read belongs to one process only if it is there before and after.
         after = self._proc.stat(stat.pid)
         if facts is None or finding is None or after is None or after.start != stat.start:
-            self._memory.bury(stat.pid, self._wall(), now)
+            self._memory.ended(stat.pid, self._wall(), now)
             return None
         if after.zombie and not stat.zombie:
             # It has ended meanwhile, so what was read last may be a zombie's.

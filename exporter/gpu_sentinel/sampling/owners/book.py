@@ -59,15 +59,17 @@ class ProcessBook:
             before = self._entries.get(place)
             busy = process.busy + (before.busy if before else 0.0)
             self._entries[place] = _Entry(process, busy, now)
-        self._reused({process.key for process in seen})
-        here = {(process.key, process.gpu_instance): process for process in seen}
+        here = {(process.key, process.gpu_instance) for process in seen}
+        pids = {(process.key[0], process.gpu_instance) for process in seen}
         for place, entry in list(self._entries.items()):
-            if now - entry.at > WINDOW_SECONDS:
+            # Of two processes with one pid only the newer is told: their labels have no start.
+            replaced = place not in here and (place[0][0], place[1]) in pids
+            if replaced or now - entry.at > WINDOW_SECONDS:
                 del self._entries[place]
         order = sorted(self._entries.items(), key=lambda item: _size(item[1]), reverse=True)
         shown = [_use(entry, alive=place in here) for place, entry in order[: self._most]]
         rest = [entry for _, entry in order[self._most :]]
-        # What they use from now on: a process may come out of the crowd, with all that it used.
+        # What they use from now on: one of them may be told by itself later, with all that it used.
         self._others_busy += sum(entry.last.busy for entry in rest if entry.at == now)
         self._others |= bool(rest)
         if self._others:
@@ -83,14 +85,6 @@ class ProcessBook:
                 )
             )
         return tuple(shown)
-
-    def _reused(self, keys: set[Key]) -> None:
-        """Who has a pid now takes it from who had it: their series could be the same."""
-        started = {pid: start for pid, start in keys if start}
-        for place in list(self._entries):
-            pid, start = place[0]
-            if start and started.get(pid, start) != start:
-                del self._entries[place]
 
 
 def _size(entry: _Entry) -> tuple[bool, float, float]:

@@ -32,12 +32,14 @@ class Source:
         allocations: what it knows at a time (monotonic seconds); may take seconds.
         up: whether it answers.
         trouble: why not, for a person; empty where it does.
+        unknown: tells it that somebody uses a GPU of whom it has not told: it may ask sooner.
     """
 
     name: str
     allocations: Callable[[float], tuple[Allocation, ...]]
     up: Callable[[], bool]
     trouble: Callable[[], str]
+    unknown: Callable[[], None] = lambda: None
 
 
 class Holders:
@@ -82,19 +84,22 @@ class Holders:
         """One round."""
         now = self._clock()
         found: list[Allocation] = []
+        up = {}
         for source in self._sources:
+            trouble = ""
             try:
                 found += source.allocations(now)
-            except Exception:
-                # A defect of ours in one source must not cost the others.
-                log.exception("source of allocations failed", extra={"fields": {"source": source}})
-            self._tell(source)
-        self.up = {source.name: source.up() for source in self._sources}
+                up[source.name] = source.up()
+                trouble = "" if source.up() else source.trouble()
+            except Exception as error:  # noqa: BLE001 - a defect of ours in one costs no other
+                up[source.name] = False
+                trouble = f"{type(error).__name__}: {error}"
+            self._tell(source, trouble)
+        self.up = up
         self._held = _by_gpu(found, self._snapshot())
 
-    def _tell(self, source: Source) -> None:
+    def _tell(self, source: Source, trouble: str) -> None:
         """One line whenever what is wrong with a source changes."""
-        trouble = "" if source.up() else source.trouble()
         if trouble == self._told.get(source.name, ""):
             return
         self._told[source.name] = trouble
@@ -106,7 +111,11 @@ class Holders:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                # A defect of ours must not end the one thread that knows who holds what.
+                log.exception("allocations failed")
             self._stop.wait(ROUND_SECONDS)
 
 
@@ -151,6 +160,8 @@ def _gpus_of_pods(snapshot: Snapshot) -> tuple[pods.NodeGpu, ...]:
                     int(labels["gpu_instance"]),
                     int(labels["compute_instance"]),
                     labels["profile"],
+                    instance.profile_id,
+                    instance.start,
                 )
             )
     return tuple(

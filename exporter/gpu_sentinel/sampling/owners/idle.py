@@ -24,7 +24,7 @@ class IdleDraw:
         self._resting = True
 
     def step(self, elapsed: float, joules: float, *, resting: bool) -> None:
-        """Take in a step; `resting`: no process was there, and no engine worked."""
+        """Take in the joules of so many seconds; `resting`: no process, no engine worked."""
         self._joules += joules
         self._seconds += elapsed
         self._resting &= resting

@@ -101,10 +101,11 @@ class Ledger:
         now: float,
         elapsed: float,
         joules: float,
-        idle_watts: float,
+        idle_joules: float,
         *,
         users: Sequence[User],
         holders: Sequence[Holder],
+        uncertain: bool = False,
     ) -> None:
         """Take in what happened since the step before.
 
@@ -112,9 +113,10 @@ class Ledger:
             now: monotonic seconds.
             elapsed: seconds since the step before; 0 for the first one.
             joules: by how much the counter of energy has grown.
-            idle_watts: what the GPU draws at rest.
+            idle_joules: what the GPU would have drawn at rest in the time in which it grew.
             users: its processes; also those that have ended meanwhile, with their `busy`.
             holders: who has it allocated.
+            uncertain: nobody tells whose kernels ran, so no holder is said to have been idle.
         """
         for owner in (*(u.owner for u in users), *(h.owner for h in holders)):
             self._same(owner)  # all that is known of each, before anybody is named
@@ -130,14 +132,9 @@ class Ledger:
         for owner in {holder.owner for holder in holders}:
             account = self._account(owner, now)
             account.allocated += elapsed
-            if now - account.used > IDLE_SECONDS:
+            if not uncertain and now - account.used > IDLE_SECONDS:
                 account.idle_allocated += elapsed
-        self._share(now, min(joules, idle_watts * elapsed), joules, users, holders)
-
-    def unseen(self, now: float, joules: float) -> None:
-        """Take in what was drawn while nobody looked who was there: it is nobody's."""
-        if joules:
-            self._account(NOBODY, now).active_joules += joules
+        self._share(now, min(joules, idle_joules), joules, users, holders)
 
     def _same(self, owner: Owner) -> Owner:
         """The owner whose account it is, with all that any source knows of him."""
@@ -213,7 +210,6 @@ class Ledger:
             if len(new) <= free or owner == OTHERS:
                 continue
             self._close(owner)
-
         if len(self._known) > _MOST_KNOWN:
             self._known = {key: o for key, o in self._known.items() if o in self.accounts}
 

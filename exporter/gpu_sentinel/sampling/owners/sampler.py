@@ -5,26 +5,44 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gpu_sentinel.catalogue.owners import ENGINES
 from gpu_sentinel.host.owners.memory import Process
 from gpu_sentinel.model import (
     DeviceId,
     DeviceSnapshot,
-    Instance,
     OwnerUse,
     Tier,
     Usage,
     Value,
 )
-from gpu_sentinel.nvml import GpuProcess, NvmlError, Processes, UnexpectedError, UseSample
+from gpu_sentinel.nvml import (
+    DriverGoneError,
+    GpuLostError,
+    GpuProcess,
+    MigDevice,
+    NvmlError,
+    Processes,
+    UnexpectedError,
+    UseSample,
+)
 from gpu_sentinel.sampling.owners.book import ProcessBook, Seen
 from gpu_sentinel.sampling.owners.holders import Held
 from gpu_sentinel.sampling.owners.idle import IdleDraw
 from gpu_sentinel.sampling.owners.ledger import Holder, Ledger, User
+from gpu_sentinel.sampling.owners.parts import (
+    Share,
+    by_instance,
+    instance_shares,
+    limit,
+    number,
+    part_of,
+    portion,
+)
 from gpu_sentinel.sampling.registry import Surroundings
 from gpu_sentinel.sampling.sampler import DeviceSampler
 from gpu_sentinel.sampling.signals import ENERGY, UTILIZATION
@@ -36,12 +54,12 @@ log = logging.getLogger(__name__)
 WAIT_SECONDS = 0.5
 #: Between two attempts after a failure, at first and at most.
 RETRY_SECONDS, RETRY_SECONDS_MAX = 2.0, 60.0
+#: What was not supported is asked for again after so long; sooner where MIG is switched.
+LOOK_SECONDS = 600.0
 #: Steps that are further apart than this many intervals say nothing of what was between them.
 MOST_INTERVALS = 5.0
 #: GPUs of which something is remembered: of one that tells another UUID each time there is no end.
 MOST_GPUS = 256
-#: Counters of a GPU instance that say how busy it is, the better one first.
-_ACTIVE = ("mig.profiling.sm_active", "mig.profiling.graphics_active")
 
 
 @dataclass(slots=True)
@@ -51,8 +69,13 @@ class Accounts:
     ledger: Ledger
     book: ProcessBook
     idle: IdleDraw = field(default_factory=IdleDraw)
-    #: Of the GPU's counter, what was shared already; None before it was read.
-    shared: float | None = None
+    #: The GPU's counter of energy as it was shared out last: monotonic seconds, and joules.
+    energy: tuple[float, float] | None = None
+
+
+def since_boot() -> float:
+    """Time in suspend included, as the starts of processes have it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Owners:
@@ -60,36 +83,43 @@ class Owners:
 
     def __init__(
         self,
-        resolve: Callable[[int], Process | None],
+        resolve: Callable[[int, float | None], Process | None],
         held: Callable[[str], tuple[Held, ...]],
+        *,
+        unknown: Callable[[], None] = lambda: None,
         recent: Callable[[int], Process | None] = lambda _pid: None,
         interval: Callable[[], float] = lambda: 1.0,
-        *,
+        boot: Callable[[], float] = since_boot,
         most_processes: int = 20,
         most_owners: int = 10,
     ) -> None:
         """Prepare.
 
         Args:
-            resolve: the process of a pid, None where there is none; one thread at a time.
+            resolve: the process of a pid that was there at a time (CLOCK_BOOTTIME), None where
+                there is none; one thread at a time.
             held: who holds a GPU, by its UUID.
+            unknown: called where a pod uses a GPU that nobody has told of.
             recent: the process that had a pid a moment ago, and has ended meanwhile.
             interval: seconds between two steps.
+            boot: seconds since the machine's start, as of CLOCK_BOOTTIME.
             most_processes: so many of a GPU are told by themselves.
             most_owners: likewise.
         """
         self._resolve, self._recent = resolve, recent
+        self.unknown = unknown
         self._lock = threading.Lock()
         #: By UUID, the one that was asked for last at the end.
         self._accounts: OrderedDict[str, Accounts] = OrderedDict()
         self._most = most_processes, most_owners
         self.held = held
+        self.boot = boot
         self.interval = interval
 
-    def resolve(self, pids: Sequence[int]) -> dict[int, Process | None]:
-        """The processes with these pids."""
+    def resolve(self, pids: Sequence[int], listed: float) -> dict[int, Process | None]:
+        """The processes that had these pids when they were listed (CLOCK_BOOTTIME)."""
         with self._lock:
-            return {pid: self._resolve(pid) for pid in pids}
+            return {pid: self._resolve(pid, listed) for pid in pids}
 
     def recent(self, pid: int) -> Process | None:
         """The process that had a pid a moment ago; None where in doubt."""
@@ -98,31 +128,52 @@ class Owners:
 
     def accounts(self, uuid: str) -> Accounts:
         """Those of a GPU."""
-        processes, owners = self._most
         with self._lock:
             found = self._accounts.pop(uuid, None)
-            self._accounts[uuid] = found or Accounts(Ledger(owners), ProcessBook(processes))
+            if found is None:
+                processes, owners = self._most
+                found = Accounts(Ledger(owners), ProcessBook(processes))
+            self._accounts[uuid] = found
             while len(self._accounts) > MOST_GPUS:
                 self._accounts.popitem(last=False)
-            return self._accounts[uuid]
+            return found
 
 
 class ProcessSampler:
     """Samples the processes of the GPU of one index; one thread at a time calls `step`."""
 
-    def __init__(self, gpu: DeviceSampler, around: Surroundings, owners: Owners) -> None:
+    def __init__(
+        self,
+        gpu: DeviceSampler,
+        around: Surroundings,
+        owners: Owners,
+        mig_devices: Callable[[], Sequence[MigDevice]] = tuple,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            gpu: the sampler of the GPU.
+            around: what all samplers share.
+            owners: what the samplers of processes share.
+            mig_devices: those of the GPU; who is not privileged can only ask them one by one.
+        """
         self.index = gpu.index
         self._gpu = gpu
         self._around = around
+        self._mig_devices = mig_devices
+        self._by_instance = False
+        self._look_at = 0.0
         self._owners = owners
         self._processes: Processes | None = None
         self._id: DeviceId | None = None
-        self._due = self._again = 0.0
+        self._due = self._retry = 0.0
         self._wait = RETRY_SECONDS
+        self._interval = 0.0
         self._failure: int | None = None
+        self._unsampled: int | None = None
         self._stopped = False
-        self._last: float | None = None
-        self._interval = 1.0
+        #: When the last step was, in monotonic seconds.
+        self._stepped: float | None = None
 
     @property
     def asked(self) -> str:
@@ -144,56 +195,88 @@ class ProcessSampler:
         gpu = self._gpu.known
         if self._gpu.inside or gpu is None:
             return now + WAIT_SECONDS
+        elapsed = self._elapsed(now)
         factors = self._around.governor.factors
         interval = self._owners.interval() * max(factors.get(query, 1) for query in PROCESSES)
         self._interval = interval
         self._due = (math.floor(now / interval + 1e-9) + 1) * interval
-        if self._gpu.failure is not None or now < self._again:
-            self._publish(gpu.id, now, None, self._owners.accounts(gpu.id.uuid))
-            return self._due
         try:
-            self._pass(gpu.id, now)
+            if self._gpu.failure is None and now >= self._retry:
+                self._pass(gpu.id, now, elapsed)
+                self._failure, self._wait = None, RETRY_SECONDS
+            else:
+                self._publish_holders(gpu.id, now)
         except NvmlError as error:
-            self._fail(error, gpu.id, now)
+            self._fail(error, now)
         except Exception as error:  # noqa: BLE001 - a defect of ours costs readings, no thread
-            self._fail(UnexpectedError(error), gpu.id, now)
-        else:
-            self._failure, self._wait = None, RETRY_SECONDS
+            self._fail(UnexpectedError(error), now)
         return self._due
 
-    def _pass(self, gpu: DeviceId, now: float) -> None:
+    def _publish_holders(self, gpu: DeviceId, now: float) -> None:
+        """Its processes cannot be asked for, but who holds it does not change by that."""
+        self._publish(gpu, now, None, self._owners.accounts(gpu.uuid))
+
+    def _elapsed(self, now: float) -> float:
+        """Seconds since the last step; 0 where too much may have happened since."""
+        elapsed = 0.0 if self._stepped is None else now - self._stepped
+        return elapsed if elapsed <= MOST_INTERVALS * self._interval else 0.0
+
+    def _pass(self, gpu: DeviceId, now: float, elapsed: float) -> None:
         if self._processes is None or self._id != gpu:
             self._processes, self._id = self._around.driver.processes(gpu), gpu
-            self._last = None
-        listed = self._processes.list()
-        samples = self._processes.samples(self._around.clock)
+            self._stepped, elapsed = None, 0.0
+        devices = self._mig_devices()
+        if bool(devices) != self._by_instance or now >= self._look_at:
+            self._by_instance, self._look_at = bool(devices), now + LOOK_SECONDS
+            self._processes.look_again()
+        booted = self._owners.boot()
+        listed = self._processes.list(devices)
+        samples = self._samples(self._processes)
         session = self._around.session
         device = session.devices.get(gpu.uuid)
         instances = session.instances.get(gpu.uuid, ())
         accounts = self._owners.accounts(gpu.uuid)
-        seen = self._seen(listed, samples, _shares(device, instances), self._elapsed(now))
+        shares = instance_shares(device, instances)
+        seen = self._seen(listed, samples, shares, elapsed, booted)
+        held = self._owners.held(gpu.uuid)
+        known = {allocation.owner.name for allocation, _ in held}
+        if any(s.owner.kind == "pod" and s.owner.name not in known for s in seen):
+            self._owners.unknown()
         users = [
-            User(s.owner, s.memory, s.busy, shares.part if shares else 1.0, s.alive)
-            for s in seen
-            for shares in (_shares(device, instances).get(s.gpu_instance or 0),)
+            User(s.owner, s.memory, s.busy, part_of(shares, s.gpu_instance), s.alive) for s in seen
         ]
-        self._account(gpu, now, device, users, accounts)
+        holders = [Holder(a.owner, part_of(shares, i)) for a, i in held]
+        self._account(
+            now, elapsed, device, accounts, users=users, holders=holders, of_instances=bool(shares)
+        )
         self._publish(gpu, now, seen, accounts)
 
-    def _elapsed(self, now: float) -> float:
-        return now - self._last if self._last is not None else 0.0
+    def _samples(self, processes: Processes) -> tuple[UseSample, ...]:
+        """What each process has used; nothing where that call fails, which costs nothing else."""
+        try:
+            samples = processes.samples(self._around.clock)
+        except (DriverGoneError, GpuLostError):
+            raise
+        except NvmlError as error:
+            if self._unsampled != error.code:
+                self._unsampled = error.code
+                self._tell(error, "what processes use cannot be read")
+            return ()
+        self._unsampled = None
+        return samples
 
     def _seen(
         self,
         listed: Sequence[GpuProcess],
         samples: Sequence[UseSample],
-        parts: Mapping[int, _Share],
+        parts: Mapping[int, Share],
         elapsed: float,
+        booted: float,
     ) -> list[Seen]:
         used = {sample.pid: sample for sample in samples}
         newest = max((sample.at for sample in samples), default=0.0)
-        found = self._owners.resolve([*dict.fromkeys([*(p.pid for p in listed), *used])])
-        crowd = _crowd(listed)
+        found = self._owners.resolve([*dict.fromkeys(p.pid for p in listed)], booted)
+        totals = by_instance(listed)
         seen = []
         for process in listed:
             sample = used.pop(process.pid, None)
@@ -201,63 +284,69 @@ class ProcessSampler:
             part = parts.get(process.gpu_instance) if process.gpu_instance is not None else None
             if part is not None and sample is None:
                 # Under MIG the driver tells no samples of processes, but how busy an instance is.
-                busy = part.active * elapsed * _portion(process, crowd)
+                busy = part.active * elapsed * portion(process, totals)
             seen.append(_named(process.pid, found[process.pid], process, sample, busy))
         for pid, sample in used.items():
-            # It has ended since it used something.
+            # It has ended since it used something, and its pid may be another's.
             busy = sample.sm * (newest - sample.since)
-            ended = found[pid] or self._owners.recent(pid)
-            seen.append(_named(pid, ended, None, sample, busy))
+            seen.append(_named(pid, self._owners.recent(pid), None, sample, busy))
         return seen
 
     def _account(
         self,
-        gpu: DeviceId,
         now: float,
+        elapsed: float,
         device: DeviceSnapshot | None,
-        users: Sequence[User],
         accounts: Accounts,
+        *,
+        users: Sequence[User],
+        holders: Sequence[Holder],
+        of_instances: bool,
     ) -> None:
         """Give the owners what the GPU has used since the step before."""
         sample = device.tiers.get(Tier.FAST) if device else None
-        energy = _number(sample.values, ENERGY) if sample else None
-        at = sample.taken if sample else now
-        last, self._last = self._last, now
-        joules = 0.0
-        if energy is not None:
-            joules = max(energy - accounts.shared, 0.0) if accounts.shared is not None else 0.0
-            accounts.shared = energy
-        elapsed = now - last if last is not None else math.inf
-        if elapsed > MOST_INTERVALS * self._interval:
-            # Who was there meanwhile nobody knows, nor what it drew at rest.
-            accounts.ledger.unseen(now, joules)
-            elapsed = joules = 0.0
-        resting = not users and sample is not None and sample.values.get(UTILIZATION) == 0.0
-        accounts.idle.step(elapsed, joules, resting=resting)
-        if at > now:
-            elapsed = 0.0
-        watts = accounts.idle.watts(_limit(device))
-        holders = [
-            Holder(a.owner, _part(device, self._around.session.instances.get(gpu.uuid, ()), i))
-            for a, i in self._owners.held(gpu.uuid)
-        ]
-        accounts.ledger.step(now, elapsed, joules, watts, users=users, holders=holders)
+        values: Mapping[str, Value] = sample.values if sample else {}
+        joules = span = 0.0
+        energy = number(values, ENERGY)
+        if sample is not None and energy is not None:
+            if accounts.energy is not None:
+                # The counter may be read more seldom than the processes, and is not when they are.
+                span = max(sample.taken - accounts.energy[0], 0.0)
+                joules = max(energy - accounts.energy[1], 0.0)
+            accounts.energy = sample.taken, energy
+        self._stepped = now
+        at_rest = values.get(UTILIZATION) == 0.0
+        accounts.idle.step(span, joules, resting=not users and at_rest)
+        if not elapsed:
+            users, holders = (), ()  # nobody knows who was there in between
+        told = of_instances or (self._unsampled is None and self._sampled)
+        idle = accounts.idle.watts(limit(device)) * span
+        accounts.ledger.step(
+            now,
+            elapsed,
+            joules,
+            idle,
+            users=users,
+            holders=holders,
+            uncertain=not told and not at_rest,
+        )
+
+    @property
+    def _sampled(self) -> bool:
+        return self._processes is not None and self._processes.sampled
 
     def _publish(
         self, gpu: DeviceId, now: float, seen: Sequence[Seen] | None, accounts: Accounts
     ) -> None:
-        """Show all that is known; `seen` is None where the processes cannot be listed.
-
-        Who holds the GPU, and what was counted, does not change by that.
-        """
+        """Show all that is known; `seen` is None where the processes cannot be listed."""
         if self._stopped:
             return
-        energy = accounts.shared is not None
+        energy = accounts.energy is not None
         owners = tuple(
             OwnerUse(
                 owner=owner,
-                processes=a.processes if seen is not None else None,
-                memory=a.memory if seen is not None else None,
+                processes=None if seen is None else a.processes,
+                memory=None if seen is None else a.memory,
                 busy=a.busy,
                 idle_joules=a.idle_joules if energy else None,
                 active_joules=a.active_joules if energy else None,
@@ -276,62 +365,18 @@ class ProcessSampler:
         )
         self._around.store.put_usage(usage, self._around.session)
 
-    def _fail(self, error: NvmlError, gpu: DeviceId, now: float) -> None:
-        self._publish(gpu, now, None, self._owners.accounts(gpu.uuid))
-        self._again = now + self._wait
+    def _fail(self, error: NvmlError, now: float) -> None:
+        self._retry = now + self._wait
         self._wait = min(2 * self._wait, RETRY_SECONDS_MAX)
+        if self._failure != error.code:
+            self._failure = error.code
+            self._tell(error, "processes cannot be listed")
         self._processes = None
-        if self._stopped or self._failure == error.code:
-            return
-        self._failure = error.code
-        fields = {"gpu": self.index, "query": self.asked, "error": error.name, "reason": str(error)}
-        log.warning("processes cannot be listed", extra={"fields": fields})
 
-
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """A GPU instance: which part of the GPU it is, and which share of the time it is busy."""
-
-    part: float
-    active: float
-
-
-def _shares(device: DeviceSnapshot | None, instances: Sequence[Instance]) -> dict[int, _Share]:
-    """By number, where MIG is on."""
-    total = _read(device, "memory.total")
-    found = {}
-    for instance in instances:
-        if "mig_uuid" in instance.labels:
-            continue
-        sample = instance.tiers.get(Tier.PROFILING)
-        values = sample.values if sample else {}
-        memory = _number(values, "mig.memory.total")
-        active = next((v for key in _ACTIVE if (v := _number(values, key)) is not None), 0.0)
-        part = min(memory / total, 1.0) if memory and total else 1.0
-        found[int(instance.labels["gpu_instance"])] = _Share(part, active)
-    return found
-
-
-def _part(
-    device: DeviceSnapshot | None, instances: Sequence[Instance], number: int | None
-) -> float:
-    share = None if number is None else _shares(device, instances).get(number)
-    return share.part if share else 1.0
-
-
-def _crowd(listed: Sequence[GpuProcess]) -> Mapping[int | None, tuple[int, float]]:
-    """By GPU instance: how many processes, and their memory."""
-    found: dict[int | None, tuple[int, float]] = {}
-    for process in listed:
-        count, memory = found.get(process.gpu_instance, (0, 0.0))
-        found[process.gpu_instance] = count + 1, memory + (process.memory or 0.0)
-    return found
-
-
-def _portion(process: GpuProcess, crowd: Mapping[int | None, tuple[int, float]]) -> float:
-    """Which part of its GPU instance's work is taken to be a process': by memory."""
-    count, memory = crowd[process.gpu_instance]
-    return (process.memory or 0.0) / memory if memory else 1.0 / count
+    def _tell(self, error: NvmlError, message: str) -> None:
+        if not self._stopped:
+            fields = {"gpu": self.index, "query": self.asked, "error": error.name}
+            log.warning(message, extra={"fields": fields | {"reason": str(error)}})
 
 
 def _named(
@@ -352,31 +397,4 @@ def _named(
     )
     if found is None:
         return seen
-    return Seen(
-        seen.key,
-        found.name,
-        found.started,
-        found.owner,
-        seen.gpu_instance,
-        seen.memory,
-        seen.busy,
-        seen.utilization,
-        seen.alive,
-    )
-
-
-def _read(device: DeviceSnapshot | None, key: str) -> float | None:
-    if device is None:
-        return None
-    return next(
-        (v for s in device.tiers.values() if (v := _number(s.values, key)) is not None), None
-    )
-
-
-def _limit(device: DeviceSnapshot | None) -> float | None:
-    return _read(device, "power.default_limit") or _read(device, "power.limit")
-
-
-def _number(values: Mapping[str, Value], key: str) -> float | None:
-    value = values.get(key)
-    return value if isinstance(value, float) else None
+    return replace(seen, name=found.name, started=found.started, owner=found.owner)
