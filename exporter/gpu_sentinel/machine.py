@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,10 +94,10 @@ def machine(settings: Settings) -> Machine:
 
 def _people(simulation: Simulation) -> People:
     from gpu_sentinel.simulator.proctree import UPTIME, ProcTree  # noqa: PLC0415 - as above
+    from gpu_sentinel.simulator.workfolder import work_folder  # noqa: PLC0415 - as above
 
-    folder = tempfile.TemporaryDirectory(prefix="gpu-sentinel-simulated-")
-    atexit.register(folder.cleanup)
-    proc, logs = Path(folder.name, "proc"), Path(folder.name, "log")
+    folder = work_folder()
+    proc, logs = folder / "proc", folder / "log"
     tree = ProcTree(proc, simulation, logs)
     users = Users(lambda uid: simulation.users()[uid])
     return People(
