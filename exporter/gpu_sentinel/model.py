@@ -230,11 +230,15 @@ class Instance:
         labels: what tells it apart: `mig_uuid`, `gpu_instance`, `compute_instance` and `profile`
             of a MIG device, `gpu_instance` alone of a GPU instance.
         tiers: its readings.
+        profile_id: NVML's number of the profile of the GPU instance; None where not told.
+        start: of the placement of the GPU instance, in memory slices; None where not told.
     """
 
     device: DeviceId
     labels: Mapping[str, str]
     tiers: Mapping[Tier, TierSample] = field(default_factory=dict)
+    profile_id: int | None = None
+    start: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

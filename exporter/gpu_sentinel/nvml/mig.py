@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from ctypes import addressof
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ from gpu_sentinel.nvml import raw
 from gpu_sentinel.nvml.errors import UNSUPPORTED, DriverGoneError, NvmlError, typed
 from gpu_sentinel.nvml.fastqueries import memory_v2
 from gpu_sentinel.nvml.gpm import Profiler
+from gpu_sentinel.nvml.migplaces import Placements
 from gpu_sentinel.nvml.query import Query, Reader, call, raw_call
 from gpu_sentinel.nvml.raw import Answer, Handle
 from gpu_sentinel.nvml.stats import Recorder
@@ -95,13 +96,20 @@ MIG_INSTANCE_KEYS = frozenset(k for q in MIG_QUERIES for k in q.keys) - MIG_DEVI
 
 @dataclass(frozen=True, slots=True)
 class MigDevice:
-    """A compute instance; equal to another one that has the same UUID and place."""
+    """A compute instance; equal to another one that has the same UUID and place.
+
+    Attributes:
+        profile_id: of its GPU instance, as `Placement` has it.
+        start: of its GPU instance.
+    """
 
     uuid: str
     gpu_instance: int
     compute_instance: int
     profile: str
     handle: Handle = field(compare=False, repr=False)
+    profile_id: int | None = None
+    start: int | None = None
 
     @property
     def address(self) -> int:
@@ -214,6 +222,7 @@ class Mig:
             self.handle = pynvml.nvmlDeviceGetHandleByIndex(id_.index)
         except Exception as error:
             raise typed(error) from error
+        self._placements = Placements(self.handle, self._list_failed)
 
     def wanted(self, keys: frozenset[str]) -> frozenset[str]:
         """Those of `keys` that are to be read."""
@@ -281,8 +290,19 @@ class Mig:
                 failure = typed(error)
                 if isinstance(failure, DriverGoneError):
                     raise
-                self.recorder.errors["mig.list", failure.name] += 1
-        return tuple(found)
+                self._list_failed(failure)
+        return self._placed(found)
+
+    def _placed(self, devices: Sequence[MigDevice]) -> tuple[MigDevice, ...]:
+        """The same, with where their GPU instances lie."""
+        places = self._placements.of(
+            (d.gpu_instance for d in devices),
+            ((d.uuid, d.gpu_instance, d.compute_instance, d.profile) for d in devices),
+        )
+        return tuple(replace(d, **places[d.gpu_instance]._asdict()) for d in devices)
+
+    def _list_failed(self, error: NvmlError) -> None:
+        self.recorder.errors["mig.list", error.name] += 1
 
     def _ask(self, query: str, ask: Callable[[], T]) -> T:
         start = time.perf_counter()

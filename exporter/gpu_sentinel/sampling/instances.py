@@ -54,14 +54,14 @@ class _Part:
 
     Attributes:
         uuids: of the MIG devices in it: what tells it from another one of the same number.
-        address: of the handle through which it is asked.
+        device: the one through which it is asked.
         activities: of a GPU instance.
     """
 
     labels: dict[str, str]
     uuids: frozenset[str]
     reader: MigReader
-    address: int
+    device: MigDevice
     activities: Activities | None = None
     profiler: Profiler | None = None
     values: dict[Tier, dict[str, Value]] = field(
@@ -224,14 +224,14 @@ class InstanceSampler:
     ) -> _Part:
         """What is known of a part, asked by a handle that is valid now."""
         uuids = frozenset(d.uuid for d in devices)
-        handle, address = devices[0].handle, devices[0].address
+        asked = devices[0]
         part = self._parts.get(key)
         if part is None or part.uuids.isdisjoint(uuids):
-            reader = MigReader(handle, mig.wanted(keys), mig.recorder)
-            return _Part(labels, uuids, reader, address)
-        if part.address != address or not part.reader.complete:
-            part.reader = MigReader(handle, mig.wanted(keys), mig.recorder)
-        part.labels, part.uuids, part.address = labels, uuids, address
+            reader = MigReader(asked.handle, mig.wanted(keys), mig.recorder)
+            return _Part(labels, uuids, reader, asked)
+        if part.device.address != asked.address or not part.reader.complete:
+            part.reader = MigReader(asked.handle, mig.wanted(keys), mig.recorder)
+        part.labels, part.uuids, part.device = labels, uuids, asked
         return part
 
     def _activities(self, gpu: str, number: int, uuids: frozenset[str]) -> Activities:
@@ -289,7 +289,10 @@ class InstanceSampler:
         if self._stopped:
             return
         instances = tuple(
-            Instance(device, part.labels, part.tiers.copy()) for part in self._parts.values()
+            Instance(
+                device, part.labels, part.tiers.copy(), part.device.profile_id, part.device.start
+            )
+            for part in self._parts.values()
         )
         self._around.store.put_instances(device.uuid, instances, self._around.session)
 

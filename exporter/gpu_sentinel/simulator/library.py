@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _HANDLE, _HANDLE_STEP = 0x67700000, 0x100
+#: Beyond the handles of MIG devices.
+_INSTANCE_HANDLE = 0x80
 _C_TYPES: dict[str, Any] = {
     "d": ctypes.c_void_p,  # a device
     "p": ctypes.c_void_p,  # a pointer to what is answered, or to an event set
@@ -168,6 +170,21 @@ class Library:
         if device is None:
             raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
         return gpu, device
+
+    @classmethod
+    def instance_handle(cls, gpu: SimulatedGpu, instance: GpuInstance) -> int:
+        """What the caller gets to name a GPU instance with."""
+        return cls.handle(gpu) + _INSTANCE_HANDLE + instance.id
+
+    def gpu_instance(self, handle: int | None) -> tuple[SimulatedGpu, GpuInstance]:
+        """The GPU instance of a handle."""
+        index, rest = divmod((handle or 0) - _HANDLE, _HANDLE_STEP)
+        gpus = self.simulation.gpus
+        gpu = gpus[index] if 0 <= index < len(gpus) else None
+        instance = gpu.mig.instance(rest - _INSTANCE_HANDLE) if gpu and gpu.mig.enabled else None
+        if gpu is None or instance is None:
+            raise NvmlFailure(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+        return gpu, instance
 
     def reach_instance(self, instance: GpuInstance, name: str) -> None:
         """Get through to a GPU instance, or fail as this one does."""

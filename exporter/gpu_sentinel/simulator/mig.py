@@ -6,7 +6,7 @@ import itertools
 import re
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pynvml
@@ -53,11 +53,19 @@ FIELDS_WITHOUT_MIG = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a GPU instance of a profile has; memory in MiB."""
+    """What a GPU instance of a profile has; memory in MiB.
+
+    Attributes:
+        id: as `nvidia-smi mig -lgip` has it.
+        places: where it can lie: the first memory slice, by the id that an instance has there.
+        memory_slices: how many it takes.
+    """
 
     name: str
     slices: int
-    ids: tuple[int, ...]
+    id: int
+    places: Mapping[int, int]
+    memory_slices: int
     multiprocessors: int
     memory_mib: int
     bar1_mib: int
@@ -67,12 +75,22 @@ class Profile:
     jpegs: int
 
 
-_IDS = {1: (9, 10, 11, 12, 13, 7, 8), 2: (3, 4, 5), 3: (2, 1), 4: (1,), 7: (0,)}
+#: By the number of compute slices: id of the profile, places, memory slices; in the order in
+#: which a driver takes the places. As `nvidia-smi mig -lgi` and `-lgipp` show them in NVIDIA's
+#: MIG user guide: the ids of instances count the nodes of a tree over the eight memory slices.
+_LAYOUT: Mapping[int, tuple[int, Mapping[int, int], int]] = {
+    1: (19, {9: 2, 10: 3, 11: 4, 12: 5, 13: 6, 7: 0, 8: 1}, 1),
+    2: (14, {3: 0, 4: 2, 5: 4}, 2),
+    3: (9, {2: 4, 1: 0}, 4),
+    4: (5, {1: 0}, 4),
+    7: (0, {0: 0}, 8),
+}
 
 
 def _profiles(*rows: tuple[str, int, int, int, int, int, int, int]) -> Mapping[str, Profile]:
     return {
-        name: Profile(name, int(name[0]), _IDS[int(name[0])], *numbers) for name, *numbers in rows
+        name: Profile(name, int(name[0]), *_LAYOUT[int(name[0])], *numbers)
+        for name, *numbers in rows
     }
 
 
@@ -117,6 +135,16 @@ class GpuInstance:
     failing: dict[str, int] = field(default_factory=dict)
     hanging: bool = False
 
+    @property
+    def start(self) -> int:
+        """The first memory slice that it has."""
+        return self.profile.places[self.id]
+
+    @property
+    def occupied(self) -> range:
+        """The memory slices that it has."""
+        return range(self.start, self.start + self.profile.memory_slices)
+
     def done(self, board: Done) -> Done:
         """What it has done by the time at which the board's load comes to `board`."""
         return _scaled(self.activity, self.born, board)
@@ -142,6 +170,22 @@ class MigDevice:
         """Its share of the instance's."""
         whole = self.instance.profile
         return whole.multiprocessors * self.slices // whole.slices
+
+
+def _free(profile: Profile, there: Collection[GpuInstance]) -> list[int]:
+    """The ids that an instance of a profile can have beside those that there are, best first.
+
+    `check` counts compute slices only. What it lets through and finds no place by itself gets
+    one that overlaps, where a real driver would refuse it.
+    """
+    taken = {slice_ for instance in there for slice_ in instance.occupied}
+    ids = [i for i in profile.places if i not in {instance.id for instance in there}]
+
+    def overlap(id_: int) -> int:
+        start = profile.places[id_]
+        return len(taken.intersection(range(start, start + profile.memory_slices)))
+
+    return sorted(ids, key=lambda id_: overlap(id_) > 0)
 
 
 def _scaled(share: float, since: Done, until: Done) -> Done:
@@ -220,8 +264,8 @@ class Mig:
     def _create(self, spelling: str, devices: dict[int, MigDevice], board: Done) -> None:
         number = next(self._made)
         profile, parts = parse(self._model, spelling)
-        taken = {d.instance.id for d in devices.values()}
-        free = [i for i in profile.ids if i not in taken]
+        there = {d.instance.id: d.instance for d in devices.values()}.values()
+        free = _free(profile, there)
         instance = GpuInstance(
             free[0], profile, _ACTIVITIES[number % len(_ACTIVITIES)], spelling, board
         )
@@ -260,6 +304,6 @@ def check(model: Model, spellings: Sequence[str] | None) -> None:
     """
     parts = [parse(model, spelling) for spelling in spellings or ()]
     if sum(profile.slices for profile, _ in parts) > MOST or any(
-        sum(p is profile for p, _ in parts) > len(profile.ids) for profile, _ in parts
+        sum(p is profile for p, _ in parts) > len(profile.places) for profile, _ in parts
     ):
         raise ValueError(f"{' '.join(spellings or ())} do not fit into one GPU")

@@ -5,7 +5,7 @@ A function that is not registered for MIG devices does not take their handles.
 
 from __future__ import annotations
 
-from ctypes import c_uint, c_ulonglong, c_void_p
+from ctypes import c_uint, c_ulonglong, c_void_p, cast
 
 import pynvml
 
@@ -46,6 +46,34 @@ def _by_index(call: Call, gpu: SimulatedGpu, index: int, out: int) -> None:
     if index not in gpu.mig.devices:
         raise NvmlFailure(pynvml.NVML_ERROR_NOT_FOUND)
     put(c_void_p, out, call.library.mig_handle(gpu, index))
+
+
+@function("dup", "nvmlDeviceGetGpuInstanceById")
+def _instance_by_id(call: Call, gpu: SimulatedGpu, number: int, out: int) -> None:
+    if not gpu.mig.enabled:
+        raise not_supported()
+    if not call.library.simulation.privileged:
+        raise NvmlFailure(pynvml.NVML_ERROR_NO_PERMISSION)
+    instance = gpu.mig.instance(number)
+    if instance is None:
+        raise NvmlFailure(pynvml.NVML_ERROR_NOT_FOUND)
+    call.library.reach_instance(instance, call.name)
+    put(c_void_p, out, call.library.instance_handle(gpu, instance))
+
+
+@function("pp", "nvmlGpuInstanceGetInfo")
+def _instance_info(call: Call, handle: int, out: int) -> None:
+    library = call.library
+    gpu, instance = library.gpu_instance(handle)
+    library.reach(gpu, call.name)
+    library.reach_instance(instance, call.name)
+    if not library.simulation.privileged:
+        raise NvmlFailure(pynvml.NVML_ERROR_NO_PERMISSION)
+    info = structure(pynvml.c_nvmlGpuInstanceInfo_t, out)
+    info.device = cast(library.handle(gpu), pynvml.c_nvmlDevice_t)
+    info.id, info.profileId = instance.id, instance.profile.id
+    info.placement.start = instance.start
+    info.placement.size = instance.profile.memory_slices
 
 
 @function("dp", "nvmlDeviceIsMigDeviceHandle")

@@ -22,7 +22,8 @@ class Population(ABC):
 
     Attributes:
         epoch: Unix time of the start, by the driver's clock and the host's.
-        privileged: who calls the driver may see the processes of all MIG devices at once.
+        privileged: who calls the driver may see the processes of all MIG devices at once, and
+            where GPU instances lie.
     """
 
     gpus: tuple[SimulatedGpu, ...]

@@ -128,14 +128,13 @@ _SCOPE = (
         "come from nvmlDeviceGetMigDeviceHandleByIndex, without root.",
         """
         nvmlComputeInstanceGetInfo nvmlComputeInstanceGetInfo_v2
-        nvmlDeviceGetGpuInstanceById nvmlDeviceGetGpuInstancePossiblePlacements
+        nvmlDeviceGetGpuInstancePossiblePlacements
         nvmlDeviceGetGpuInstanceProfileInfo nvmlDeviceGetGpuInstanceProfileInfoById
         nvmlDeviceGetGpuInstanceProfileInfoByIdV nvmlDeviceGetGpuInstanceProfileInfoV
         nvmlDeviceGetGpuInstanceRemainingCapacity nvmlDeviceGetGpuInstances
         nvmlGpuInstanceGetComputeInstanceById nvmlGpuInstanceGetComputeInstancePossiblePlacements
         nvmlGpuInstanceGetComputeInstanceProfileInfo nvmlGpuInstanceGetComputeInstanceProfileInfoV
         nvmlGpuInstanceGetComputeInstanceRemainingCapacity nvmlGpuInstanceGetComputeInstances
-        nvmlGpuInstanceGetInfo
         """,
     ),
     omit(

@@ -160,6 +160,8 @@ def _gpus_of_pods(snapshot: Snapshot) -> tuple[pods.NodeGpu, ...]:
                     int(labels["gpu_instance"]),
                     int(labels["compute_instance"]),
                     labels["profile"],
+                    instance.profile_id,
+                    instance.start,
                 )
             )
     return tuple(
