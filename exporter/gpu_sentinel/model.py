@@ -135,10 +135,14 @@ class ProcessUse:
 
 @dataclass(frozen=True, slots=True)
 class OwnerUse:
-    """What of a GPU is one owner's; joules and seconds since the exporter started."""
+    """What of a GPU is one owner's; joules and seconds since the exporter started.
+
+    Attributes:
+        processes, memory: of now; None where that is not known.
+    """
 
     owner: Owner
-    processes: int = 0
+    processes: int | None = None
     memory: float | None = None
     busy: float = 0.0
     idle_joules: float | None = None

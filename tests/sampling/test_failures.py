@@ -267,3 +267,19 @@ def test_gpu_that_was_taken_away_while_the_driver_was_let_go_of(run: Run, eventu
     eventually(lambda: running.fresh(0, 1, 2), RECOVERY, "the others are back")
     assert running.current.driver.listed == 3
     assert [device.lost for device in running.current.devices] == [False] * 3
+
+
+def test_gpu_that_begins_to_hang_as_the_driver_lists_others_blinds_nobody(
+    run: Run, eventually, stays_fresh
+):
+    """The driver is to be opened anew, and a call hangs that is too young to be known to."""
+    running = run(SCENARIO)
+    eventually(lambda: running.fresh(*ALL), 2, "all GPUs are fresh")
+    running.simulation.hang(1)
+    running.simulation.list_gpu(3, listed=False)
+    running.simulation.relist()
+    eventually(lambda: hangs(running.gpu(1), time.monotonic()), 10, "it is known to hang")
+    stays_fresh(running, 6.0, 0, 2)
+    running.simulation.unhang(1)
+    eventually(lambda: running.current.driver.listed == 3, 15, "the driver is opened anew")
+    eventually(lambda: running.fresh(0, 1, 2), 10, "all are read")

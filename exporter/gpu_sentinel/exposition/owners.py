@@ -123,5 +123,5 @@ FAMILIES: Mapping[str, Family] = {
     "gpu_owner_idle_allocated_seconds_total": _of_owner(
         lambda o: o.idle_allocated if o.allocated else None
     ),
-    "gpu_owner_processes": _of_owner(lambda o: float(o.processes)),
+    "gpu_owner_processes": _of_owner(lambda o: o.processes),
 }

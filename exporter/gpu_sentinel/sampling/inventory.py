@@ -241,10 +241,25 @@ class Inventory:
             self._reopen(reopen)
 
     def _reopen(self, reopen: Reopen) -> None:
+        if not reopen.gone and reopen is not self._leaving and not self._paused():
+            return
         self._watched.closing(reopen)
         self._leaving = None if self._close(WATCH_SECONDS) else reopen
         if self._leaving is None and not reopen.gone:
             self._open()
+
+    def _paused(self) -> bool:
+        """Whether nobody is inside the driver, so that it can be closed.
+
+        A call may hang and not be known to yet. Whoever was told to stop for the driver's sake
+        would be read no more until it came back.
+        """
+        for number, lanes in enumerate(self._lanes):
+            if not lanes.pause(WATCH_SECONDS):
+                for other in self._lanes[:number]:
+                    other.resume()
+                return False
+        return True
 
     def _busy(self) -> dict[Sampler, float]:
         """What is read at this moment, and monotonic seconds since when."""

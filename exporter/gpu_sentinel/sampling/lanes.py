@@ -24,6 +24,8 @@ _SETTLE_SECONDS = 30.0
 _LONGEST_WAIT = 1.0
 #: A thread that sleeps so short needs not be woken up; sleeping costs less than waiting.
 _NAP_SECONDS = 0.3
+#: Between two looks whether the last reading before a pause has ended.
+_PAUSE_LOOK_SECONDS = 0.01
 
 
 class Sampler(Protocol):
@@ -60,9 +62,14 @@ class Lane:
     """
 
     def __init__(
-        self, name: str, samplers: Sequence[Sampler], stood_still: Callable[[float], float]
+        self,
+        name: str,
+        samplers: Sequence[Sampler],
+        stood_still: Callable[[float], float],
+        paused: threading.Event,
     ) -> None:
         self._stood_still = stood_still
+        self._paused = paused
         self.samplers = tuple(samplers)
         self.busy_since: float | None = None
         self.current: Sampler | None = None
@@ -105,7 +112,7 @@ class Lane:
             due = started + _LONGEST_WAIT
             for sampler in self.samplers:
                 with self.moving:
-                    if self._stopping or sampler not in self.samplers:
+                    if self._stopping or self._paused.is_set() or sampler not in self.samplers:
                         continue
                     self.current, self.busy_since = sampler, time.monotonic()
                 due = min(due, sampler.step())
@@ -149,6 +156,7 @@ class Lanes:
         self._ended_cpu = 0.0
         self._settled = time.monotonic()
         self._stop = threading.Event()
+        self._paused = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._add(self._samplers)
 
@@ -169,6 +177,29 @@ class Lanes:
             lane.stop()
         return all(lane.join(max(deadline - time.monotonic(), 0.0)) for lane in self._lanes)
 
+    def pause(self, timeout: float) -> bool:
+        """Begin no other reading; False, and all goes on, where one takes longer than that."""
+        deadline = time.monotonic() + timeout
+        self._paused.set()
+        while self._inside():
+            if time.monotonic() >= deadline:
+                self.resume()
+                return False
+            time.sleep(_PAUSE_LOOK_SECONDS)
+        return True
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._paused.clear()
+        self.wake()
+
+    def _inside(self) -> bool:
+        for lane in self._lanes.copy():
+            with lane.moving:  # who has not begun yet sees the pause
+                if lane.busy_since is not None:
+                    return True
+        return False
+
     def wake(self) -> None:
         """Let all lanes look at once whether something is due."""
         for lane in self._lanes.copy():
@@ -187,7 +218,8 @@ class Lanes:
         return len(self._lanes)
 
     def _add(self, samplers: Sequence[Sampler]) -> Lane:
-        lane = Lane(f"lane-{next(self._numbers)}", samplers, self._stood_still)
+        name = f"lane-{next(self._numbers)}"
+        lane = Lane(name, samplers, self._stood_still, self._paused)
         self._lanes.append(lane)
         return lane
 

@@ -211,6 +211,45 @@ def test_container_that_ends_in_between(engine: Engine, reader: Docker):
     assert reader.up
 
 
+def test_container_without_a_good_answer_costs_itself_alone(
+    engine: Engine, reader: Docker, clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(docker, "BYTES", 20_000)
+    monkeypatch.setattr(docker, "ASKED", 2)
+    for number in range(3):
+        engine.run(number, f"odd-{number}", env=["A=" + "a" * docker.BYTES])
+    engine.run(7, "train", DeviceRequests=[ALL_GPUS])
+    for _ in range(2):
+        found = reader.allocations()
+        assert not reader.up
+        assert reader.trouble.startswith("container 000")
+        clock.ahead += docker.PERIOD
+    assert [a.owner.name for a in found] == ["train"]
+    del engine.listed[:3]
+    assert [a.owner.name for a in reader.allocations()] == ["train"]
+    assert reader.up
+
+
+def test_slow_answers_do_not_keep_other_sources_waiting(
+    engine: Engine, reader: Docker, clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    real = docker.get
+
+    def slow(path: Path, target: str, now: Callable[[], float]) -> Any:
+        clock.ahead += 1.9
+        return real(path, target, now)
+
+    monkeypatch.setattr(docker, "get", slow)
+    for number in range(6):
+        engine.run(number, f"train-{number}", DeviceRequests=[ALL_GPUS])
+    for _ in range(6):
+        start = clock()
+        reader.allocations()
+        assert clock() - start <= docker.LOOK + docker.PATIENCE
+        clock.ahead += docker.PERIOD
+    assert len(reader.allocations()) == 6
+
+
 def test_thousands_of_containers(
     engine: Engine, reader: Docker, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ):

@@ -130,6 +130,22 @@ NAME = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?", fullmatch=True)
 HEX = st.text(alphabet="0123456789abcdef", min_size=64, max_size=64)
 
 
+def test_a_pod_whose_names_end_like_the_id_of_another_does_not_take_it(world: World):
+    """The name of its link is cut just where its container's name begins like another's id."""
+    container = "x-" + OTHER[:61]
+    pod = "p" * (containers._LONGEST - len(f"_mine_{container}.log"))
+    assert parse_link(f"{pod}_mine_{container}.log") is not None
+    folder = world.tree.logs / "containers"
+    world.tree.link("train-0", "research", "main", OTHER)
+    (folder / f"{pod}_mine_{container}.log").symlink_to("/")
+    assert world.containers.container(OTHER) == ("research", "train-0", "main")
+    # Of two that are cut nobody knows which it is.
+    (folder / f"{pod}_hers_{container}.log").symlink_to("/")
+    (folder / f"train-0_research_main-{OTHER}.log").unlink()
+    other = Containers(world.tree.logs, lambda: world.now)
+    assert other.container(OTHER) is None
+
+
 @given(NAME, NAME, NAME, HEX)
 def test_every_link_is_read(pod: str, namespace: str, container: str, number: str):
     link = f"{pod}_{namespace}_{container}-{number}.log"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from faketree import BOOT, KERNEL_THREAD, OTHER_CGROUPS, OTHER_PIDS, environment
-from filesworld import ID, JOB, KUBE, LOGIN, POD, SLURM, World
+from filesworld import ID, JOB, KUBE, LOGIN, POD, SLURM, VARIABLES, World
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +72,42 @@ def test_a_job_by_the_environment_alone(world: World, cgroup: str):
 def test_variables_that_another_user_has_left_are_no_job(world: World):
     world.tree.add(50, 100, cgroup=LOGIN, uid=0, environ=JOB)
     assert world.owner(50) == Owner("user", "alice", user="alice")
+
+
+def test_a_user_cannot_name_another_as_the_user_of_his_job(world: World):
+    mine = environment({**VARIABLES, "SLURM_JOB_UID": "1001", "SLURM_JOB_USER": "alice"}.items())
+    nobodys = environment({"SLURM_JOB_ID": "8", "SLURM_JOB_USER": "alice"}.items())
+    world.tree.add(50, 100, cgroup=SLURM, uid=1001, environ=mine)
+    world.tree.add(51, 100, cgroup="0::/\n", uid=1001, environ=nobodys)
+    assert (world.owner(50).name, world.owner(50).user) == ("7", "bob")
+    assert (world.owner(51).name, world.owner(51).user) == ("8", "bob")
+
+
+def test_root_in_a_job_has_the_user_that_slurm_told(world: World):
+    world.tree.add(50, 100, cgroup=SLURM, uid=0, environ=JOB)
+    assert world.owner(50).user == "alice"
+
+
+@pytest.mark.parametrize("real", [SLURM, "0::/\n"], ids=["cgroup", "environment"])
+def test_a_job_of_another_user_does_not_pay(world: World, real: str):
+    """Bob writes the number of alice's job into the environment of his own process."""
+    claim = environment([("SLURM_JOB_ID", "7")])
+    world.tree.add(50, 100, cgroup=real, uid=1000, environ=JOB)
+    world.tree.add(51, 100, cgroup="0::/system.slice/cron.service\n", uid=1001, environ=claim)
+    assert world.owner(50).name == "7"
+    assert world.owner(51) == Owner("unit", "cron.service", user="bob")
+    world.now += AGAIN
+    assert (world.owner(51).kind, world.owner(50).kind) == ("unit", "slurm_job")
+
+
+def test_a_claim_ends_when_the_job_is_seen_in_its_cgroup(world: World):
+    claim = environment([("SLURM_JOB_ID", "7")])
+    world.tree.add(51, 100, cgroup="0::/\n", uid=1001, environ=claim)
+    assert world.owner(51).name == "7"
+    world.tree.add(50, 100, cgroup=SLURM, uid=1000, environ=JOB)
+    assert (world.owner(50).name, world.owner(50).user) == ("7", "alice")
+    world.now += AGAIN
+    assert (world.owner(50).name, world.owner(51).kind) == ("7", "user")
 
 
 def test_jobs_of_other_systems(world: World):

@@ -167,7 +167,7 @@ def test_processes_that_cannot_be_listed_cost_nothing_else(machine):
     assert found.gpu(0).samples > 60
     assert found.usage(1).taken > 65.0
     assert all(p.memory is None for p in found.usage(0).processes), "what is old is not shown"
-    assert all((o.memory, o.processes) == (None, 0) for o in found.usage(0).owners)
+    assert all((o.memory, o.processes) == (None, None) for o in found.usage(0).owners)
 
 
 def test_energy_that_is_read_seldom_is_split_as_ever(machine):

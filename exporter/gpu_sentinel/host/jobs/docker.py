@@ -24,8 +24,9 @@ from gpu_sentinel.host.jobs.devices import ALL, is_uuid
 from gpu_sentinel.host.jobs.words import number, word
 from gpu_sentinel.model import Allocation, Owner
 
-#: Seconds between two looks, for one answer, and for which an old answer is believed.
-PERIOD, PATIENCE, BELIEVED = 10.0, 2.0, 60.0
+#: Seconds between two looks, for one answer, for all of a look (and one answer more), and for which
+#: an old answer is believed.
+PERIOD, PATIENCE, LOOK, BELIEVED = 10.0, 2.0, 3.0, 60.0
 #: Bytes of an answer; containers that are known; containers that are asked for in one look.
 BYTES, CONTAINERS, ASKED = 8 << 20, 2000, 64
 _GPUS = 64
@@ -38,6 +39,10 @@ _LOG = logging.getLogger(__name__)
 
 class DockerError(Exception):
     """No answer that can be used; what was wrong, in one line."""
+
+
+class AnswerError(DockerError):
+    """There was an answer, and it cannot be used."""
 
 
 class _Bytes:
@@ -83,7 +88,7 @@ def _all(connection: socket.socket, clock: Callable[[], float]) -> bytes:
             return bytes(content)
         content += part
         if len(content) > BYTES:
-            raise DockerError(f"the answer is longer than {BYTES >> 20} MiB")
+            raise AnswerError(f"the answer is longer than {BYTES >> 20} MiB")
     raise TimeoutError
 
 
@@ -93,13 +98,13 @@ def _parsed(content: bytes) -> Any:
         response.begin()
         body = response.read()
     except (http.client.HTTPException, OSError, ValueError) as error:
-        raise DockerError(f"not an answer of HTTP: {type(error).__name__}") from error
+        raise AnswerError(f"not an answer of HTTP: {type(error).__name__}") from error
     if response.status != http.client.OK:
-        raise DockerError(f"HTTP status {response.status}")
+        raise AnswerError(f"HTTP status {response.status}")
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise DockerError(f"not JSON: {type(error).__name__}") from error
+        raise AnswerError(f"not JSON: {type(error).__name__}") from error
 
 
 class Docker:
@@ -125,6 +130,8 @@ class Docker:
         self._clock = clock
         self._next = self._answered = float("-inf")
         self._held: dict[str, tuple[Allocation, ...]] = {}
+        #: Containers of which there was no answer that can be used: they are asked for last.
+        self._odd: set[str] = set()
         self._found: tuple[Allocation, ...] = ()
 
     def allocations(self) -> tuple[Allocation, ...]:
@@ -142,8 +149,17 @@ class Docker:
                 raise DockerError("the list of containers is none")  # noqa: TRY301
             names = dict(islice(_named(listed), CONTAINERS))
             held = {key: self._held[key] for key in names if key in self._held}
-            for key in islice((key for key in names if key not in held), ASKED):
-                held[key] = self._inspect(key, names[key])
+            odd = ""
+            new = [key for key in names if key not in held]
+            new.sort(key=self._odd.__contains__)
+            for key in new[:ASKED]:
+                try:
+                    held[key] = self._inspect(key, names[key])
+                except AnswerError as error:
+                    self._odd.add(key)
+                    odd = f"container {key[:12]}: {error}"  # the others are not to blame
+                if self._clock() - now > LOOK:
+                    break  # other sources wait; the rest comes the next time
         except DockerError as error:
             if self.up or self.trouble != str(error):
                 _LOG.warning("docker: %s", error)
@@ -151,8 +167,11 @@ class Docker:
             if now - self._answered > BELIEVED:
                 self.names, self._held, self._found = {}, {}, ()
             return
-        self.up, self.trouble, self._answered = True, "", now
+        if odd and self.trouble != odd:
+            _LOG.warning("docker: %s", odd)
+        self.up, self.trouble, self._answered = not odd, odd, now
         self.names, self._held = names, held
+        self._odd &= names.keys() - held.keys()
         self._found = tuple(found for parts in held.values() for found in parts)
 
     def _inspect(self, key: str, name: str) -> tuple[Allocation, ...]:

@@ -124,16 +124,21 @@ class Containers:
 
 def _links(folder: Path, ids: Collection[str]) -> dict[str, tuple[str, str, str]]:
     found: dict[str, tuple[str, str, str]] = {}
+    # Where a name is cut, who chose the names in it may have made it end like another's id.
+    cut: dict[str, set[tuple[str, str, str]]] = {}
     for name in _names(folder):
         if name[-_ID_CHARACTERS - len(_SUFFIX) : -len(_SUFFIX)] in ids or len(name) == _LONGEST:
             link = parse_link(name)
             if link is None:
                 continue
-            number, *rest = link
-            for whole in [number] if number in ids else _beginning(number, ids):
-                namespace, pod, container = rest
-                found[whole] = namespace, pod, container
-    return found
+            number, namespace, pod, container = link
+            if number in ids:
+                found[number] = namespace, pod, container
+            elif len(number) < _ID_CHARACTERS:
+                for whole in _beginning(number, ids):
+                    cut.setdefault(whole, set()).add((namespace, pod, container))
+    sure = {whole: named.pop() for whole, named in cut.items() if len(named) == 1}
+    return sure | found
 
 
 def _beginning(start: str, ids: Collection[str]) -> list[str]:

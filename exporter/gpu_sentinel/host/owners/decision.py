@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,8 @@ from gpu_sentinel.model import NOBODY, Owner
 
 #: Seconds for which an environment that could not be read is told of.
 DENIED = 300.0
+#: Jobs of which is remembered whose they are, and seconds after a look at one of their processes.
+_MOST_JOBS, _JOB_LIFETIME = 1000, 300.0
 #: Hex digits of a container that has no name.
 _SHORT = 12
 
@@ -59,6 +62,8 @@ class Deciding:
         self._clock = clock
         self._denied: float | None = None
         self._allowed = False
+        #: System and job: the uid, and until when that is believed.
+        self._whose: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
 
     def sources(self) -> Mapping[str, bool]:
         """Whether what was needed so far could be read."""
@@ -107,24 +112,29 @@ class Deciding:
         job = self._environ(facts)
         if job is None or job.system != "slurm" or job.id != here.slurm_job:
             job = environ.Job("slurm", here.slurm_job)
+        uid = here.slurm_uid if here.slurm_uid is not None else facts.uid
+        if uid:  # root is in jobs of others, too
+            self._belongs("slurm", here.slurm_job, uid)
         return self._of_slurm(
             replace(
                 job,
                 step=here.slurm_step or job.step,
-                uid=here.slurm_uid if here.slurm_uid is not None else job.uid,
             ),
-            facts,
+            facts if here.slurm_uid is None else replace(facts, uid=here.slurm_uid),
         )
 
     def _of_slurm(self, job: environ.Job, facts: Facts) -> Finding:
-        uid = job.uid if job.uid is not None else facts.uid
+        # Anybody may write another user into his environment; root has what Slurm wrote there.
+        uid, user = facts.uid, ""
+        if facts.uid == 0 and job.uid is not None:
+            uid, user = job.uid, job.user
         owner = Owner(
             "slurm_job",
             job.id,
             slurm_job=job.id,
             slurm_step=job.step,
             slurm_account=job.account,
-            user=job.user or self._user(uid),
+            user=user or self._user(uid),
         )
         return Finding(owner, gpus=job.gpus)
 
@@ -149,9 +159,30 @@ class Deciding:
         # Variables stay when a process changes its user: then the job is another's, or none.
         if job.uid is not None and facts.uid is not None and job.uid != facts.uid:
             return None
+        if facts.uid is not None and not self._may_be(job, facts.uid):
+            return None
         if job.system == "slurm":
             return self._of_slurm(job, facts)
         return Finding(Owner(f"{job.system}_job", job.id, user=self._user(facts.uid)))
+
+    def _belongs(self, system: str, number: str, uid: int) -> None:
+        """Remember whose a job is."""
+        self._whose[system, number] = uid, self._clock() + _JOB_LIFETIME
+        self._whose.move_to_end((system, number))
+        while len(self._whose) > _MOST_JOBS:
+            self._whose.popitem(last=False)
+
+    def _may_be(self, job: environ.Job, uid: int) -> bool:
+        """Whether a job that only the environment tells may be a user's: not if it is another's.
+
+        Else he could have another's job pay for what he uses. Where no cgroup tells whose it is,
+        the first who names it has it.
+        """
+        whose = self._whose.get((job.system, job.id))
+        if whose is not None and whose[0] != uid and self._clock() < whose[1]:
+            return False
+        self._belongs(job.system, job.id, uid)
+        return True
 
     def _unit_or_user(self, here: Place, facts: Facts) -> Finding:
         # Of a zombie nobody knows any more whether it was in a job. Of a process in the container

@@ -136,11 +136,6 @@ class Ledger:
                 account.idle_allocated += elapsed
         self._share(now, min(joules, idle_joules), joules, users, holders)
 
-    def processes_unknown(self) -> None:
-        """The processes cannot be listed: nobody knows who has which."""
-        for account in self.accounts.values():
-            account.memory, account.processes = None, 0
-
     def _same(self, owner: Owner) -> Owner:
         """The owner whose account it is, with all that any source knows of him."""
         owner = whole(owner)

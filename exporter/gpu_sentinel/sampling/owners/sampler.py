@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -57,6 +58,8 @@ RETRY_SECONDS, RETRY_SECONDS_MAX = 2.0, 60.0
 LOOK_SECONDS = 600.0
 #: Steps that are further apart than this many intervals say nothing of what was between them.
 MOST_INTERVALS = 5.0
+#: GPUs of which something is remembered: of one that tells another UUID each time there is no end.
+MOST_GPUS = 256
 
 
 @dataclass(slots=True)
@@ -66,6 +69,8 @@ class Accounts:
     ledger: Ledger
     book: ProcessBook
     idle: IdleDraw = field(default_factory=IdleDraw)
+    #: The GPU's counter of energy as it was shared out last: monotonic seconds, and joules.
+    energy: tuple[float, float] | None = None
 
 
 def since_boot() -> float:
@@ -104,7 +109,8 @@ class Owners:
         self._resolve, self._recent = resolve, recent
         self.unknown = unknown
         self._lock = threading.Lock()
-        self._accounts: dict[str, Accounts] = {}
+        #: By UUID, the one that was asked for last at the end.
+        self._accounts: OrderedDict[str, Accounts] = OrderedDict()
         self._most = most_processes, most_owners
         self.held = held
         self.boot = boot
@@ -123,10 +129,13 @@ class Owners:
     def accounts(self, uuid: str) -> Accounts:
         """Those of a GPU."""
         with self._lock:
-            found = self._accounts.get(uuid)
+            found = self._accounts.pop(uuid, None)
             if found is None:
                 processes, owners = self._most
-                found = self._accounts[uuid] = Accounts(Ledger(owners), ProcessBook(processes))
+                found = Accounts(Ledger(owners), ProcessBook(processes))
+            self._accounts[uuid] = found
+            while len(self._accounts) > MOST_GPUS:
+                self._accounts.popitem(last=False)
             return found
 
 
@@ -165,8 +174,6 @@ class ProcessSampler:
         self._stopped = False
         #: When the last step was, in monotonic seconds.
         self._stepped: float | None = None
-        #: The counter of energy as it was taken in last: monotonic seconds, and joules.
-        self._energy: tuple[float, float] | None = None
 
     @property
     def asked(self) -> str:
@@ -207,9 +214,7 @@ class ProcessSampler:
 
     def _publish_holders(self, gpu: DeviceId, now: float) -> None:
         """Its processes cannot be asked for, but who holds it does not change by that."""
-        accounts = self._owners.accounts(gpu.uuid)
-        accounts.ledger.processes_unknown()
-        self._publish(gpu, now, (), accounts)
+        self._publish(gpu, now, None, self._owners.accounts(gpu.uuid))
 
     def _elapsed(self, now: float) -> float:
         """Seconds since the last step; 0 where too much may have happened since."""
@@ -219,8 +224,7 @@ class ProcessSampler:
     def _pass(self, gpu: DeviceId, now: float, elapsed: float) -> None:
         if self._processes is None or self._id != gpu:
             self._processes, self._id = self._around.driver.processes(gpu), gpu
-            self._stepped = self._energy = None
-            elapsed = 0.0
+            self._stepped, elapsed = None, 0.0
         devices = self._mig_devices()
         if bool(devices) != self._by_instance or now >= self._look_at:
             self._by_instance, self._look_at = bool(devices), now + LOOK_SECONDS
@@ -305,14 +309,12 @@ class ProcessSampler:
         joules = span = 0.0
         energy = number(values, ENERGY)
         if sample is not None and energy is not None:
-            if self._energy is not None:
+            if accounts.energy is not None:
                 # The counter may be read more seldom than the processes, and is not when they are.
-                span = max(sample.taken - self._energy[0], 0.0)
-                joules = max(energy - self._energy[1], 0.0)
-            self._energy = sample.taken, energy
-        first, self._stepped = self._stepped is None, now
-        if first:
-            return
+                span = max(sample.taken - accounts.energy[0], 0.0)
+                joules = max(energy - accounts.energy[1], 0.0)
+            accounts.energy = sample.taken, energy
+        self._stepped = now
         at_rest = values.get(UTILIZATION) == 0.0
         accounts.idle.step(span, joules, resting=not users and at_rest)
         if not elapsed:
@@ -333,15 +335,18 @@ class ProcessSampler:
     def _sampled(self) -> bool:
         return self._processes is not None and self._processes.sampled
 
-    def _publish(self, gpu: DeviceId, now: float, seen: Sequence[Seen], accounts: Accounts) -> None:
+    def _publish(
+        self, gpu: DeviceId, now: float, seen: Sequence[Seen] | None, accounts: Accounts
+    ) -> None:
+        """Show all that is known; `seen` is None where the processes cannot be listed."""
         if self._stopped:
             return
-        energy = self._energy is not None
+        energy = accounts.energy is not None
         owners = tuple(
             OwnerUse(
                 owner=owner,
-                processes=a.processes,
-                memory=a.memory,
+                processes=None if seen is None else a.processes,
+                memory=None if seen is None else a.memory,
                 busy=a.busy,
                 idle_joules=a.idle_joules if energy else None,
                 active_joules=a.active_joules if energy else None,
@@ -354,7 +359,7 @@ class ProcessSampler:
             device=gpu,
             taken=now,
             lifetime=max(3 * self._interval, 5.0),
-            processes=accounts.book.step(now, seen),
+            processes=accounts.book.step(now, seen or ()),
             owners=owners,
             allocations=self._owners.held(gpu.uuid),
         )
