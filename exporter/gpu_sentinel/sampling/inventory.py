@@ -17,7 +17,7 @@ from gpu_sentinel.sampling.health import HANG_SECONDS
 from gpu_sentinel.sampling.lanes import Lanes, Sampler
 from gpu_sentinel.sampling.lending import RELEASED, Lending
 from gpu_sentinel.sampling.meter import Meter
-from gpu_sentinel.sampling.owners.sampler import Owners
+from gpu_sentinel.sampling.owners.sampler import Owners, ProcessSampler
 from gpu_sentinel.sampling.pace import Lateness, Pace
 from gpu_sentinel.sampling.registry import Registry
 from gpu_sentinel.sampling.roster import Roster
@@ -282,19 +282,23 @@ class Inventory:
             if hanging == (sampler in self._hanging):
                 continue
             fields: dict[str, object] = {"gpu": sampler.index, "query": sampler.asked}
-            # Its readings, MIG instances and processes are asked for apart: one line tells of all.
-            told = any(s.index == sampler.index for s in self._hanging - {sampler})
-            level = logging.DEBUG if told else logging.WARNING
+            of_processes = isinstance(sampler, ProcessSampler)
             if hanging:
                 self._hanging.add(sampler)
                 if isinstance(sampler, DeviceSampler):
                     sampler.introduce()
                     if sampler.known is not None:
                         sampler.known.stops()
-                log.log(level, "GPU does not answer", extra={"fields": fields})
+                what = "GPU does not answer"
+                if of_processes:
+                    what = "processes of a GPU cannot be read: a call does not come back"
+                log.warning(what, extra={"fields": fields})
             else:
                 self._hanging.discard(sampler)
-                log.log(min(level, logging.INFO), "GPU no longer hangs", extra={"fields": fields})
+                what = (
+                    "processes of a GPU are read again" if of_processes else "GPU no longer hangs"
+                )
+                log.info(what, extra={"fields": fields})
 
     def _addresses(self) -> list[tuple[DeviceId, str]]:
         known = self._registry.gpus.copy().values()
