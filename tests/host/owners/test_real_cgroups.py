@@ -30,16 +30,24 @@ class Hierarchy:
 
     def run(self, path: str) -> int:
         """The pid of a process that sleeps in a cgroup."""
-        folder = self.mount
-        for part in path.split("/"):
-            folder = folder / part
-            if not folder.exists():
-                folder.mkdir()
-                self.made.append(folder)
         process = subprocess.Popen(["sleep", "600"])
         self.processes.append(process)
-        (folder / "cgroup.procs").write_text(f"{process.pid}\n")
+        self.eventually(lambda: self._put(process.pid, path), 10, f"{path} is there")
         return process.pid
+
+    def _put(self, pid: int, path: str) -> bool:
+        """Whether it is in its cgroup; a test beside this one may remove what both of them use."""
+        folder = self.mount
+        try:
+            for part in path.split("/"):
+                folder = folder / part
+                if not folder.exists():
+                    folder.mkdir()
+                    self.made.append(folder)
+            (folder / "cgroup.procs").write_text(f"{pid}\n")
+        except (FileNotFoundError, FileExistsError):
+            return False
+        return True
 
     def close(self) -> None:
         for process in self.processes:
