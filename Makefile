@@ -12,7 +12,7 @@ KUBERNETES ?= v1.36.3
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-long test-load test-containers test-cluster lint docs bench bench-connections
+.PHONY: help up test test-long test-load test-containers test-cluster test-sick lint docs bench bench-connections
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ test-containers: $(STAMP) ## the compose file and the image, built and run for r
 	@sh scripts/install-tools.sh containers
 	@$(INSTALL) requirements/tools.txt
 	$(BIN)/pytest -m containers tests/containers $(ARGS)
+
+test-sick: $(STAMP) ## every way in which a GPU can be sick, 4,000 cells: eight minutes of processor time
+	@sh scripts/install-tools.sh test
+	$(PYTEST) -m walk tests/sick $(ARGS)
 
 test-cluster: $(STAMP) ## against a real kubelet, which is built once: three minutes and 2 GiB (as root)
 	@sh scripts/install-cluster.sh .cache/cluster $(KUBERNETES)

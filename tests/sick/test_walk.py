@@ -1,7 +1,7 @@
 """Each function that the exporter calls, each code, each moment, each choice of GPUs.
 
 What is expected is said in `expectation.py`. A part of the cells is walked by `make test`, all of
-them (see `cells.covering`) by `make test-long`.
+them (see `cells.covering`) by `make test-sick`.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def test_some_ways_to_be_sick(walks: Walks, number: int):
     assert not walks.complaints(cell for cell in some if part(cell, SAMPLE * 4) == SAMPLE * number)
 
 
-@pytest.mark.long
+@pytest.mark.walk
 @pytest.mark.parametrize("number", range(PARTS))
 def test_every_way_to_be_sick(walks: Walks, number: int):
     assert not walks.complaints(cell for cell in walks.cells() if part(cell, PARTS) == number)

@@ -87,7 +87,13 @@ def energy(machine: Machine, index: int) -> float:
     return value
 
 
-@pytest.mark.parametrize("scenario", ["shared-gpu", "job-ends", "idle-allocation"])
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "job-ends",
+        *(pytest.param(s, marks=pytest.mark.long) for s in ("shared-gpu", "idle-allocation")),
+    ],
+)
 def test_owners_sum_to_the_energy_of_the_gpu(machine, scenario: str):
     """Through births and deaths, within half a per cent."""
     found = machine(scenario)
