@@ -12,7 +12,7 @@ from gpu_sentinel.model import Allocation, Snapshot
 from gpu_sentinel.sampling.owners.holders import Holders, Source
 from gpu_sentinel.sampling.owners.sampler import Owners
 from gpu_sentinel.simulator import Simulation
-from gpu_sentinel.simulator.proctree import ProcTree
+from gpu_sentinel.simulator.proctree import UPTIME, ProcTree
 from gpu_sentinel.simulator.scenario import Scenario
 
 _COME_AND_GO = ("start-process", "allocate")
@@ -49,7 +49,13 @@ class SimulatedPeople:
         self._told: dict[str, bool] = {}
         source = Source("simulation", lambda _now: self._allocations(), lambda: True, str)
         self._holders = Holders((source,), snapshot, clock)
-        self.owners = Owners(self._resolver.resolve, self._holders.of, interval=lambda: interval)
+        self.owners = Owners(
+            self._resolver.resolve,
+            self._holders.of,
+            recent=lambda pid: self._resolver.recent(pid, wall()),
+            interval=lambda: interval,
+            boot=lambda: UPTIME + simulation.now(),
+        )
 
     def look(self) -> None:
         """What the threads of a real exporter see to between two steps."""
