@@ -7,7 +7,9 @@ import os
 import sys
 import warnings
 
-from gpu_sentinel.shortage import shortage
+from gpu_sentinel.shortage import NO_MEMORY, shortage
+
+_NO_MEMORY = f"gpu-sentinel: {NO_MEMORY}\n".encode()
 
 
 def main() -> None:
@@ -22,11 +24,14 @@ def main() -> None:
 
         run()
     except Exception as error:
-        if (said := shortage(error)) is None:
-            raise
-        sys.stderr.write(f"gpu-sentinel: {said}\n")
-        sys.stderr.flush()
-        # An orderly exit needs memory, and may wait for a thread inside the driver.
+        try:
+            if (said := shortage(error)) is None:
+                raise
+            line = f"gpu-sentinel: {said}\n".encode()
+        except MemoryError:  # there is not even enough to tell what there is too little of
+            line = _NO_MEMORY
+        # An orderly exit, and a text stream, need memory; and a thread may be inside the driver.
+        os.write(2, line)
         os._exit(1)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+NO_MEMORY = "there is not enough memory: raise its limit (`ulimit -v`, the container's)"
+
 #: What the loader says of a library for which there is no room.
 _UNLOADED = ("failed to map segment", "cannot allocate memory", "cannot map zero-fill pages")
 _SHORT = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
@@ -15,7 +17,7 @@ def shortage(error: BaseException) -> str | None:
     while cause is not None:
         # A library may have made something else of it; the interpreter itself, a SystemError.
         if isinstance(cause, MemoryError | SystemError):
-            return "there is not enough memory: raise its limit (`ulimit -v`, the container's)"
+            return NO_MEMORY
         cause = cause.__cause__ or cause.__context__
     said = " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno in _SHORT:

@@ -233,7 +233,15 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env={**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **env},
+            # The size is of the shell that started a program, and of no use when it changes.
+            env={
+                **os.environ,
+                "TERM": "xterm-256color",
+                "LC_ALL": "C.UTF-8",
+                "LINES": "24",
+                "COLUMNS": "80",
+                **env,
+            },
             start_new_session=True,
         )
         os.close(theirs)

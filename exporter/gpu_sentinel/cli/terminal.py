@@ -96,6 +96,9 @@ def run(page: Page, interval: float, sort: str) -> None:
     except curses.error as error:
         raise NoTerminalError(str(error)) from None
     curses.set_escdelay(_ESCAPE_MILLISECONDS)
+    for name in ("LINES", "COLUMNS"):
+        # Curses would take the size from them for ever, whatever the size of the terminal becomes.
+        os.environ.pop(name, None)
     reader = _Reader(page, interval)
     reader.start()
     try:
