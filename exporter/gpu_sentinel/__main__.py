@@ -25,11 +25,12 @@ def main() -> None:
         run()
     except Exception as error:
         try:
-            if (said := shortage(error)) is None:
-                raise
+            said = shortage(error)
             line = f"gpu-sentinel: {said}\n".encode()
         except MemoryError:  # there is not even enough to tell what there is too little of
-            line = _NO_MEMORY
+            said, line = NO_MEMORY, _NO_MEMORY
+        if said is None:
+            raise
         # An orderly exit, and a text stream, need memory; and a thread may be inside the driver.
         os.write(2, line)
         os._exit(1)
