@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 CODE = """
+from gpu_sentinel.config import ConfigError
 from gpu_sentinel.simulator.workfolder import work_folder
 import sys
 print(work_folder(), flush=True)
@@ -61,3 +62,10 @@ def test_what_a_killed_one_left_is_removed_and_nothing_else(
     assert (tmp_path / "precious").is_dir()
     end(living)
     assert sorted(p.name for p in tmp_path.iterdir()) == [link.name, "precious"]
+
+
+def test_no_folder_that_can_be_written_to_is_a_clear_error(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/self"])
+    with pytest.raises(ConfigError, match=r"Set TMPDIR .* tmpfs at /tmp"):
+        work_folder()

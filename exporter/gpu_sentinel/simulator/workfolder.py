@@ -16,14 +16,27 @@ import tempfile
 import time
 from pathlib import Path
 
+from gpu_sentinel.config import ConfigError
+
 _PREFIX, _LOCK = "gpu-sentinel-simulated-", "lock"
 #: Younger ones may be of a process that has not come to lock its own, in seconds.
 _YOUNG = 60.0
 
 
 def work_folder() -> Path:
-    """A new folder; it is there until this process ends."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    """A new folder; it is there until this process ends.
+
+    Raises:
+        ConfigError: no folder for temporary files can be written to.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    except OSError as error:
+        raise ConfigError(
+            "a simulation writes its /proc into a folder for temporary files, and there is none: "
+            f"{error.strerror or error}. Set TMPDIR to a folder that can be written to; "
+            "in a container with a read-only root, mount a tmpfs at /tmp"
+        ) from None
     # Open as long as the process lives.
     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
