@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-CODE = """
 from gpu_sentinel.config import ConfigError
+from gpu_sentinel.simulator.workfolder import work_folder
+
+CODE = """
 from gpu_sentinel.simulator.workfolder import work_folder
 import sys
 print(work_folder(), flush=True)
