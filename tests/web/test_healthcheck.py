@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -80,6 +82,23 @@ def test_healthy_whatever_it_asks_for(exporter, ca, web_file, text: str):
     ca.sign("server")
     more = ("--web.config.file", str(web_file(text))) if text else ()
     exporter(*more)
+    assert run(["healthcheck"]) == 0
+
+
+def test_healthy_though_it_has_refused_before_it_is_asked(exporter, ca, web_file, monkeypatch):
+    ca.sign("server")
+    exporter("--web.config.file", str(web_file(MUTUAL)))
+    connect = http.client.HTTPSConnection.connect
+
+    def slowly(connection: http.client.HTTPSConnection) -> None:
+        connect(connection)
+        poll = select.poll()
+        poll.register(connection.sock, select.POLLHUP | select.POLLERR)
+        # Two writes: the answer to the first one is that nobody is there.
+        socket.socket.send(connection.sock, b"\0")
+        assert poll.poll(30_000), "it does not hang up"
+
+    monkeypatch.setattr(http.client.HTTPSConnection, "connect", slowly)
     assert run(["healthcheck"]) == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import ssl
@@ -46,7 +47,11 @@ def healthy_at(address: str, *, encrypted: bool) -> None:
     """
     connection = _connection(address, encrypted=encrypted)
     try:
-        connection.request("GET", "/-/healthy")
+        connection.connect()
+        # With TLS 1.3 a server may have refused us, and be gone, before we ask: what it said then
+        # is there to be read all the same.
+        with contextlib.suppress(ssl.SSLEOFError, BrokenPipeError, ConnectionResetError):
+            connection.request("GET", "/-/healthy")
         answer = connection.getresponse()
         if answer.status != HTTPStatus.OK and not _asks_for_password(answer):
             raise UnhealthyError(f"answers {answer.status}")
