@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import reprlib
 from collections import defaultdict
 
-from prometheus_client.parser import text_string_to_metric_families
+with contextlib.redirect_stderr(io.StringIO()):
+    # Where memory ends while it loads, it prints code of its own before it raises the error.
+    from prometheus_client.parser import text_string_to_metric_families
 
 #: Of a PCI address and all that may stand in its place.
 _LONGEST_ADDRESS = 64
