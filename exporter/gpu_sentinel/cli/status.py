@@ -12,7 +12,7 @@ from gpu_sentinel.cli.output import date, say, say_json, styled
 from gpu_sentinel.cli.page import Page, page_options
 from gpu_sentinel.cli.table import lines
 from gpu_sentinel.cli.usage import headline, read_twice, usage_lines
-from gpu_sentinel.cli.usagetable import instance_name, memory, power, show
+from gpu_sentinel.cli.usagetable import gpu_cells, instance_cells, show
 from gpu_sentinel.exposition.reader import GpuStatus, MigStatus, Status, XidStatus
 
 
@@ -95,24 +95,13 @@ def _time(seconds: float) -> str:
 
 
 def _instance_row(instance: MigStatus) -> tuple[str, ...]:
-    """Below its GPU; memory and utilisation are those of its GPU instance."""
-    return (
-        "",
-        instance_name(instance),
-        show(instance.graphics_active_ratio, 100, "%"),
-        memory(instance.memory_used_bytes, instance.memory_total_bytes),
-        *[""] * 5,
-    )
+    """Below its GPU."""
+    return (*instance_cells(instance), *[""] * 5)
 
 
 def _row(gpu: GpuStatus) -> tuple[str, ...]:
     return (
-        str(gpu.gpu),
-        gpu.name or gpu.uuid,
-        show(gpu.utilization_ratio, 100, "%"),
-        memory(gpu.memory_used_bytes, gpu.memory_total_bytes),
-        power(gpu),
-        show(gpu.temperature_celsius, 1, "°C"),
+        *gpu_cells(gpu),
         show(gpu.temperature_margin_celsius, 1, "°C"),
         show(gpu.clock_sm_hertz, 1e-6, "MHz"),
         gpu.state,

@@ -56,50 +56,58 @@ def gpu_rows(found: Status) -> Rows:
     ]
 
 
+def gpu_cells(gpu: GpuStatus) -> tuple[str, ...]:
+    """Index, name, utilisation, memory, power and temperature of a GPU."""
+    return (
+        str(gpu.gpu),
+        gpu.name or gpu.uuid,
+        show(gpu.utilization_ratio, 100, "%"),
+        _memory(gpu.memory_used_bytes, gpu.memory_total_bytes),
+        _power(gpu),
+        show(gpu.temperature_celsius, 1, "°C"),
+    )
+
+
+def instance_cells(instance: MigStatus) -> tuple[str, ...]:
+    """The first four of them, for a MIG device; they are those of its GPU instance."""
+    return (
+        "",
+        _instance_name(instance),
+        show(instance.graphics_active_ratio, 100, "%"),
+        _memory(instance.memory_used_bytes, instance.memory_total_bytes),
+    )
+
+
 def show(value: float | None, scale: float, unit: str) -> str:
     """A reading, or a dash."""
     return "-" if value is None else f"{value * scale:.0f} {unit}"
 
 
-def memory(used: float | None, total: float | None) -> str:
+def _memory(used: float | None, total: float | None) -> str:
     """Used and all, or a dash."""
     if used is None or total is None:
         return "-"
     return f"{used / 2**30:.1f}/{total / 2**30:.1f} GiB"
 
 
-def power(gpu: GpuStatus) -> str:
+def _power(gpu: GpuStatus) -> str:
     """Drawn and allowed."""
     if gpu.power_watts is None or gpu.power_limit_watts is None:
         return show(gpu.power_watts, 1, "W")
     return f"{gpu.power_watts:.0f}/{gpu.power_limit_watts:.0f} W"
 
 
-def instance_name(instance: MigStatus) -> str:
+def _instance_name(instance: MigStatus) -> str:
     """How a MIG device is told apart below its GPU."""
     return f"- MIG {instance.profile} ({instance.gpu_instance}/{instance.compute_instance})"
 
 
 def _gpu(gpu: GpuStatus) -> tuple[str, ...]:
-    return (
-        str(gpu.gpu),
-        gpu.name or gpu.uuid,
-        show(gpu.utilization_ratio, 100, "%"),
-        memory(gpu.memory_used_bytes, gpu.memory_total_bytes),
-        power(gpu),
-        show(gpu.temperature_celsius, 1, "°C"),
-        gpu.state,
-    )
+    return (*gpu_cells(gpu), gpu.state)
 
 
 def _mig_device(instance: MigStatus) -> tuple[str, ...]:
-    return (
-        "",
-        instance_name(instance),
-        show(instance.graphics_active_ratio, 100, "%"),
-        memory(instance.memory_used_bytes, instance.memory_total_bytes),
-        *[""] * 3,
-    )
+    return (*instance_cells(instance), *[""] * 3)
 
 
 def _owner(owner: OwnerStatus) -> tuple[str, ...]:
