@@ -165,11 +165,12 @@ class Slurm:
         self.eventually(lambda: self.state(job) == "RUNNING", 30, f"job {job} runs")
 
     def cancel(self, job: str) -> None:
-        """Returns when it has left its nodes."""
+        """Returns when it has left its nodes; of an array, all its tasks."""
         self.run("scancel", job)
         self.eventually(
-            lambda: self.state(job) in ("CANCELLED", "COMPLETED", ""), 60, f"job {job} is gone"
-        )
+            lambda: set(self.state(job).split()) <= {"CANCELLED", "COMPLETED"},
+            60, f"job {job} is gone",
+        )  # fmt: skip
 
     def cancel_all(self) -> None:
         for user in ("root", "nobody"):

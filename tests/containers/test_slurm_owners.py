@@ -9,39 +9,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from slurm import Slurm, SlurmRefusedError, programs
 
 from gpu_sentinel.host.owners import Process, Resolver
+from slurmfixtures import CGROUPS, Slurm
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(300)]
 
 #: A batch script with a process of its own and a step, both of which tell their pids.
-SCRIPT = """#!/bin/sh
+SCRIPT = """
 sleep 600 &
-echo $! > {folder}/batch-$SLURM_JOB_ID
-srun --overlap sh -c 'echo $$ > {folder}/step-$SLURM_JOB_ID; exec sleep 600'
+echo $! > {root}/batch-$SLURM_JOB_ID
+srun --overlap sh -c 'echo $$ > {root}/step-$SLURM_JOB_ID; exec sleep 600'
 """
-
-
-@pytest.fixture(scope="module")
-def slurm(
-    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
-) -> Iterator[Slurm]:
-    missing = [] if programs() else ["slurmctld and slurmd"]
-    if os.geteuid() != 0:
-        missing.append("root")
-    if missing and os.environ.get("SENTINEL_REQUIRE_TOOLS"):
-        pytest.fail(f"needed: {missing}")
-    if missing:
-        pytest.skip(f"needed: {missing}")
-    found = Slurm(tmp_path_factory.mktemp("slurm"), free_port(), free_port())
-    try:
-        found.start()
-        yield found
-    except SlurmRefusedError as error:
-        pytest.skip(f"no Slurm can run on this machine: {error}")
-    finally:
-        found.stop()
 
 
 class Jobs:
@@ -54,15 +33,12 @@ class Jobs:
         self.submitted: list[str] = []
 
     def submit(self, *options: str) -> str:
-        script = self.slurm.folder / "job.sh"
-        script.write_text(SCRIPT.format(folder=self.slurm.folder))
-        quiet = ("--parsable", "--output=/dev/null", "--mem=0", "--oversubscribe")
-        job = self.slurm.run("sbatch", *quiet, *options, str(script))
+        job = self.slurm.submit(SCRIPT.format(root=self.slurm.root), "--oversubscribe", *options)
         self.submitted.append(job)
         return job
 
     def pid(self, kind: str, job: str) -> int:
-        file = self.slurm.folder / f"{kind}-{job}"
+        file = self.slurm.root / f"{kind}-{job}"
         self.eventually(lambda: file.exists() and file.read_text().strip(), 60, f"{file} is there")
         return int(file.read_text())
 
@@ -71,13 +47,6 @@ class Jobs:
         assert found is not None
         return found
 
-    def cancel(self, *jobs: str) -> None:
-        self.slurm.run("scancel", *jobs)
-        self.eventually(
-            lambda: not self.slurm.run("squeue", "--noheader", f"--jobs={','.join(jobs)}"),
-            60, f"jobs {jobs} are over",
-        )  # fmt: skip
-
 
 @pytest.fixture
 def jobs(slurm: Slurm, eventually: Callable[..., float]) -> Iterator[Jobs]:
@@ -85,8 +54,8 @@ def jobs(slurm: Slurm, eventually: Callable[..., float]) -> Iterator[Jobs]:
     if not found.resolver.visible:
         pytest.skip("a namespace of pids of its own")
     yield found
-    if found.submitted:
-        found.cancel(*found.submitted)
+    for job in found.submitted:
+        slurm.cancel(job)
 
 
 def test_a_batch_script_and_a_step_belong_to_their_job(jobs: Jobs):
@@ -103,7 +72,7 @@ def test_a_batch_script_and_a_step_belong_to_their_job(jobs: Jobs):
 def test_a_job_that_ends_is_known_for_a_while_and_the_next_is_another(jobs: Jobs):
     job = jobs.submit()
     process = jobs.process("step", job)
-    jobs.cancel(job)
+    jobs.slurm.cancel(job)
     gone = Path(f"/proc/{process.pid}")
     jobs.eventually(lambda: not gone.exists(), 60, "its process is gone")
     assert jobs.resolver.resolve(process.pid) is None
@@ -137,10 +106,10 @@ def test_without_its_cgroup_a_job_is_told_by_its_environment(jobs: Jobs):
     """As where Slurm tracks processes without cgroups."""
     job = jobs.submit()
     pid = jobs.pid("batch", job)
-    root = Path("/sys/fs/cgroup/freezer/cgroup.procs")
-    if not root.exists():
+    if not (CGROUPS / "freezer/cgroup.procs").exists():
         pytest.skip("version 2: a step's processes stay in its cgroup")
-    root.write_text(str(pid))
+    for root in CGROUPS.glob("*/cgroup.procs"):
+        root.write_text(str(pid))
     try:
         owner = jobs.process("batch", job).owner
         assert (owner.kind, owner.name, owner.slurm_step) == ("slurm_job", job, "")
