@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gpu_sentinel.host.jobs.devices import NodeGpu, place
+from gpu_sentinel.host.gpus import NodeGpu
+from gpu_sentinel.host.jobs.devices import place
 from gpu_sentinel.host.jobs.mapping import MappingDirectory
 from gpu_sentinel.host.jobs.slurmjobs import JobOnNode, SlurmJobs
 from gpu_sentinel.model import Allocation

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_sentinel.host.jobs.devices import NodeGpu, Place, place
+from gpu_sentinel.host.gpus import MigPlace, NodeGpu
+from gpu_sentinel.host.jobs.devices import Place, place
 
 GPUS = (
     NodeGpu(0, "GPU-a", 0),
@@ -16,7 +17,7 @@ GPUS = (
 )
 SPLIT = (
     NodeGpu(0, "GPU-a", 0),
-    NodeGpu(1, "GPU-b", 1, mig=True, instances=(("MIG-x", 3), ("MIG-y", 4))),
+    NodeGpu(1, "GPU-b", 1, mig=(MigPlace("MIG-x", 3, 0), MigPlace("MIG-y", 4, 0))),
 )
 
 

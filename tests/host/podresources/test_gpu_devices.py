@@ -6,7 +6,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from gpu_sentinel.host.podresources.devices import Held, MigPlace, NodeGpu, resolve
+from gpu_sentinel.host.gpus import MigPlace, NodeGpu
+from gpu_sentinel.host.podresources.devices import Held, resolve
 
 A, B, C = (f"GPU-{letter * 8}-1111-2222-3333-444455556666" for letter in "abc")
 M0, M1, M2 = (f"MIG-{number * 8}-1111-2222-3333-444455556666" for number in "012")

@@ -22,24 +22,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gpu_sentinel.host.gpus import NodeGpu
 from gpu_sentinel.host.jobs.words import number
-
-
-@dataclass(frozen=True, slots=True)
-class NodeGpu:
-    """A GPU of this host.
-
-    Attributes:
-        minor: N of /dev/nvidiaN, None where the driver does not tell.
-        mig: MIG mode is on.
-        instances: MIG devices by their UUID: the number of the GPU instance.
-    """
-
-    index: int
-    uuid: str
-    minor: int | None
-    mig: bool = False
-    instances: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +75,9 @@ def _by_uuid(device: str, gpus: Sequence[NodeGpu]) -> Place | None:
     for gpu in gpus:
         if device == gpu.uuid:
             return Place(gpu.uuid)
-        for uuid, instance in gpu.instances:
-            if device == uuid:
-                return Place(gpu.uuid, instance)
+        for part in gpu.mig:
+            if device == part.uuid:
+                return Place(gpu.uuid, part.gpu_instance)
     return None
 
 

@@ -23,6 +23,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from gpu_sentinel.host.gpus import MigPlace, NodeGpu
+
 #: No name of a device is longer; Kubernetes allows 253 characters of a name.
 _LONGEST = 256
 _REPLICA = re.compile(r"([^:]{1,256})::([0-9]{1,6})")
@@ -36,37 +38,6 @@ _DRA_MIG = re.compile(
     r"gpu-([0-9]{1,5})-mig-([0-9]{1,2}[cg][a-z0-9-]{0,40}?)-([0-9]{1,5})-([0-9]{1,5})"
 )
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9-]")
-
-
-@dataclass(frozen=True, slots=True)
-class MigPlace:
-    """A MIG device of the node, as NVML tells it.
-
-    Attributes:
-        uuid: of the MIG device.
-        gpu_instance: id of the GPU instance that it is in.
-        compute_instance: id within that.
-        profile: of the GPU instance: `3g.40gb`, `1g.10gb+me`.
-        profile_id: nvmlGpuInstanceInfo_t.profileId; None where it was not told.
-        start: of its placement, in memory slices; None where it was not told.
-    """
-
-    uuid: str
-    gpu_instance: int
-    compute_instance: int
-    profile: str = ""
-    profile_id: int | None = None
-    start: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NodeGpu:
-    """A GPU of the node, as NVML tells it; `minor` is None where it was not told."""
-
-    index: int
-    uuid: str
-    minor: int | None = None
-    mig: tuple[MigPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from gpu_sentinel.host.gpus import MigPlace, NodeGpu
 from gpu_sentinel.host.jobs import devices as jobs
 from gpu_sentinel.host.podresources import devices as pods
 from gpu_sentinel.model import Allocation, Snapshot
@@ -120,15 +121,15 @@ class Holders:
 
 
 def _by_gpu(found: Sequence[Allocation], snapshot: Snapshot) -> Mapping[str, tuple[Held, ...]]:
-    by_pods, by_jobs = _gpus_of_pods(snapshot), _gpus_of_jobs(snapshot)
+    gpus = _gpus(snapshot)
     held: dict[str, list[Held]] = {}
     for allocation in found:
         places: Sequence[pods.Held | jobs.Place]
         if allocation.source == "kubelet":
-            pod = pods.resolve(allocation.device, by_pods)
+            pod = pods.resolve(allocation.device, gpus)
             places = () if pod is None else (pod,)
         else:
-            places = jobs.places(allocation.device, by_jobs)
+            places = jobs.places(allocation.device, gpus)
         for place in places:
             held.setdefault(place.uuid, []).append((allocation, place.gpu_instance))
     return {uuid: _sure(all_) for uuid, all_ in held.items()}
@@ -149,13 +150,13 @@ def _minor(identity: Mapping[str, str] | None) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _gpus_of_pods(snapshot: Snapshot) -> tuple[pods.NodeGpu, ...]:
-    parts: dict[str, list[pods.MigPlace]] = {}
+def _gpus(snapshot: Snapshot) -> tuple[NodeGpu, ...]:
+    parts: dict[str, list[MigPlace]] = {}
     for instance in snapshot.instances:
         labels = instance.labels
         if "mig_uuid" in labels:
             parts.setdefault(instance.device.uuid, []).append(
-                pods.MigPlace(
+                MigPlace(
                     labels["mig_uuid"],
                     int(labels["gpu_instance"]),
                     int(labels["compute_instance"]),
@@ -165,26 +166,7 @@ def _gpus_of_pods(snapshot: Snapshot) -> tuple[pods.NodeGpu, ...]:
                 )
             )
     return tuple(
-        pods.NodeGpu(d.id.index, d.id.uuid, _minor(d.identity), tuple(parts.get(d.id.uuid, ())))
-        for d in snapshot.devices
-        if not d.id.address
-    )
-
-
-def _gpus_of_jobs(snapshot: Snapshot) -> tuple[jobs.NodeGpu, ...]:
-    parts: dict[str, list[tuple[str, int]]] = {}
-    for instance in snapshot.instances:
-        if "mig_uuid" in instance.labels:
-            place = instance.labels["mig_uuid"], int(instance.labels["gpu_instance"])
-            parts.setdefault(instance.device.uuid, []).append(place)
-    return tuple(
-        jobs.NodeGpu(
-            d.id.index,
-            d.id.uuid,
-            _minor(d.identity),
-            d.id.uuid in parts,
-            tuple(parts.get(d.id.uuid, ())),
-        )
+        NodeGpu(d.id.index, d.id.uuid, _minor(d.identity), tuple(parts.get(d.id.uuid, ())))
         for d in snapshot.devices
         if not d.id.address
     )
