@@ -10,7 +10,7 @@ from gpu_sentinel.host.owners.resolver import Resolver
 from gpu_sentinel.host.owners.users import Users
 from gpu_sentinel.model import Allocation, Snapshot
 from gpu_sentinel.sampling.owners.holders import Holders, Source
-from gpu_sentinel.sampling.owners.sampler import Owners
+from gpu_sentinel.sampling.owners.shared import Owners
 from gpu_sentinel.simulator import Simulation
 from gpu_sentinel.simulator.proctree import UPTIME, ProcTree
 from gpu_sentinel.simulator.scenario import Scenario

@@ -16,7 +16,7 @@ from gpu_sentinel.host.podresources.source import KubeletSource
 from gpu_sentinel.machine import People
 from gpu_sentinel.model import Allocation, Snapshot
 from gpu_sentinel.sampling.owners.holders import Holders, Source
-from gpu_sentinel.sampling.owners.sampler import Owners, since_boot
+from gpu_sentinel.sampling.owners.shared import Owners, since_boot
 from gpu_sentinel.settings import Settings
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")

@@ -1,4 +1,4 @@
-"""What the tests of the door share."""
+"""What the tests of NVML's calls share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from processbench import Bench
 
 from gpu_sentinel.catalogue import METRICS
 from gpu_sentinel.nvml import CallStats, Device, Driver
@@ -13,7 +14,7 @@ from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.simulator import Simulation, load_scenario
 from gpu_sentinel.simulator.models import MODELS
 
-#: The simulation, its one GPU at the door, what was counted, and the time, which a test sets.
+#: The simulation, its one GPU, what was counted, and the time, which a test sets.
 Machine = tuple[Simulation, Device, CallStats, list[float]]
 
 
@@ -43,4 +44,10 @@ def board() -> Iterator[Callable[..., Machine]]:
         return simulation, device, stats, now
 
     yield make
+    nvml_library.detach()
+
+
+@pytest.fixture
+def bench() -> Iterator[Callable[..., Bench]]:
+    yield Bench
     nvml_library.detach()

@@ -1,4 +1,4 @@
-"""The counters of GPM through the door, on simulated GPUs."""
+"""The counters of GPM on simulated GPUs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links and fans at the door: bytes that wrap, links that go, errors by link."""
+"""Links and fans: bytes that wrap, links that go, errors by link."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class Device(Probing):
         start = time.perf_counter()
         try:
             answers = bound.read()
-        except Exception as error:  # noqa: BLE001 - typed at this door, counted, gone on
+        except Exception as error:  # noqa: BLE001 - typed here, counted, gone on
             bound.cost.add(time.perf_counter() - start)
             bound.told = None
             for key in bound.keys:

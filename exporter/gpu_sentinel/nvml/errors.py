@@ -1,4 +1,4 @@
-"""What can go wrong at the door, as types: nobody above it sees pynvml's exceptions."""
+"""What can go wrong in NVML's calls, as types: nobody else sees pynvml's exceptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The MIG instances of one GPU, behind the door.
+"""The MIG instances of one GPU, as NVML tells them.
 
 A handle of a MIG device is valid until its instance is destroyed, and may stand for another one
 then (nvml.h): who lists the devices again has to compare them.
@@ -165,7 +165,7 @@ class MigReader:
             start = time.perf_counter()
             try:
                 answers = reader.read()
-            except Exception as error:  # noqa: BLE001 - typed at this door, counted, gone on
+            except Exception as error:  # noqa: BLE001 - typed here, counted, gone on
                 self._note(reader.query, typed(error))
                 answers, good = [None] * len(reader.keys), False
             finally:

@@ -17,7 +17,8 @@ from gpu_sentinel.sampling.health import HANG_SECONDS
 from gpu_sentinel.sampling.lanes import Lanes, Sampler
 from gpu_sentinel.sampling.lending import RELEASED, Lending
 from gpu_sentinel.sampling.meter import Meter
-from gpu_sentinel.sampling.owners.sampler import Owners, ProcessSampler
+from gpu_sentinel.sampling.owners.sampler import ProcessSampler
+from gpu_sentinel.sampling.owners.shared import Owners
 from gpu_sentinel.sampling.pace import Lateness, Pace
 from gpu_sentinel.sampling.registry import Registry
 from gpu_sentinel.sampling.roster import Roster

@@ -12,7 +12,8 @@ from gpu_sentinel.model import DriverState
 from gpu_sentinel.nvml import Driver, DriverGoneError, GpuLostError, NvmlError
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.instances import InstanceSampler
-from gpu_sentinel.sampling.owners.sampler import Owners, ProcessSampler
+from gpu_sentinel.sampling.owners.sampler import ProcessSampler
+from gpu_sentinel.sampling.owners.shared import Owners
 from gpu_sentinel.sampling.pace import Pace
 from gpu_sentinel.sampling.registry import Registry, Surroundings
 from gpu_sentinel.sampling.roster import Roster

@@ -16,7 +16,8 @@ from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.sampling import Pace, SnapshotStore
 from gpu_sentinel.sampling.owners.book import ProcessBook, Seen
 from gpu_sentinel.sampling.owners.holders import Holders, Source
-from gpu_sentinel.sampling.owners.sampler import Owners, ProcessSampler
+from gpu_sentinel.sampling.owners.sampler import ProcessSampler
+from gpu_sentinel.sampling.owners.shared import Owners
 from gpu_sentinel.sampling.worth import PROCESSES
 from gpu_sentinel.simulator.proctree import UPTIME, ProcTree
 from simulatedtime import SimulatedTime

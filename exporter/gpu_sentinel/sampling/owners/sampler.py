@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from gpu_sentinel.catalogue.owners import ENGINES
 from gpu_sentinel.host.owners.memory import Process
@@ -30,10 +27,8 @@ from gpu_sentinel.nvml import (
     UnexpectedError,
     UseSample,
 )
-from gpu_sentinel.sampling.owners.book import ProcessBook, Seen
-from gpu_sentinel.sampling.owners.holders import Held
-from gpu_sentinel.sampling.owners.idle import IdleDraw
-from gpu_sentinel.sampling.owners.ledger import Holder, Ledger, User
+from gpu_sentinel.sampling.owners.book import Seen
+from gpu_sentinel.sampling.owners.ledger import Holder, User
 from gpu_sentinel.sampling.owners.parts import (
     Share,
     by_instance,
@@ -43,6 +38,7 @@ from gpu_sentinel.sampling.owners.parts import (
     part_of,
     portion,
 )
+from gpu_sentinel.sampling.owners.shared import Accounts, Owners
 from gpu_sentinel.sampling.registry import Surroundings
 from gpu_sentinel.sampling.sampler import DeviceSampler
 from gpu_sentinel.sampling.signals import ENERGY, UTILIZATION
@@ -58,85 +54,6 @@ RETRY_SECONDS, RETRY_SECONDS_MAX = 2.0, 60.0
 LOOK_SECONDS = 600.0
 #: Steps that are further apart than this many intervals say nothing of what was between them.
 MOST_INTERVALS = 5.0
-#: GPUs of which something is remembered: of one that tells another UUID each time there is no end.
-MOST_GPUS = 256
-
-
-@dataclass(slots=True)
-class Accounts:
-    """What is known of the users of one GPU since the exporter started; outlives a driver."""
-
-    ledger: Ledger
-    book: ProcessBook
-    idle: IdleDraw = field(default_factory=IdleDraw)
-    #: The GPU's counter of energy as it was shared out last: monotonic seconds, and joules.
-    energy: tuple[float, float] | None = None
-
-
-def since_boot() -> float:
-    """Time in suspend included, as the starts of processes have it."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-class Owners:
-    """What all samplers of processes share. Any thread may use it."""
-
-    def __init__(
-        self,
-        resolve: Callable[[int, float | None], Process | None],
-        held: Callable[[str], tuple[Held, ...]],
-        *,
-        unknown: Callable[[], None] = lambda: None,
-        recent: Callable[[int], Process | None] = lambda _pid: None,
-        interval: Callable[[], float] = lambda: 1.0,
-        boot: Callable[[], float] = since_boot,
-        most_processes: int = 20,
-        most_owners: int = 10,
-    ) -> None:
-        """Prepare.
-
-        Args:
-            resolve: the process of a pid that was there at a time (CLOCK_BOOTTIME), None where
-                there is none; one thread at a time.
-            held: who holds a GPU, by its UUID.
-            unknown: called where a pod uses a GPU that nobody has told of.
-            recent: the process that had a pid a moment ago, and has ended meanwhile.
-            interval: seconds between two steps.
-            boot: seconds since the machine's start, as of CLOCK_BOOTTIME.
-            most_processes: so many of a GPU are told by themselves.
-            most_owners: likewise.
-        """
-        self._resolve, self._recent = resolve, recent
-        self.unknown = unknown
-        self._lock = threading.Lock()
-        #: By UUID, the one that was asked for last at the end.
-        self._accounts: OrderedDict[str, Accounts] = OrderedDict()
-        self._most = most_processes, most_owners
-        self.held = held
-        self.boot = boot
-        self.interval = interval
-
-    def resolve(self, pids: Sequence[int], listed: float) -> dict[int, Process | None]:
-        """The processes that had these pids when they were listed (CLOCK_BOOTTIME)."""
-        with self._lock:
-            return {pid: self._resolve(pid, listed) for pid in pids}
-
-    def recent(self, pid: int) -> Process | None:
-        """The process that had a pid a moment ago; None where in doubt."""
-        with self._lock:
-            return self._recent(pid)
-
-    def accounts(self, uuid: str) -> Accounts:
-        """Those of a GPU."""
-        with self._lock:
-            found = self._accounts.pop(uuid, None)
-            if found is None:
-                processes, owners = self._most
-                found = Accounts(Ledger(owners), ProcessBook(processes))
-            self._accounts[uuid] = found
-            while len(self._accounts) > MOST_GPUS:
-                self._accounts.popitem(last=False)
-            return found
 
 
 class ProcessSampler:

@@ -1,4 +1,4 @@
-"""The door: what each model answers, and what becomes of answers that are wrong or missing."""
+"""What each model answers, and what becomes of answers that are wrong or missing."""
 
 from __future__ import annotations
 
