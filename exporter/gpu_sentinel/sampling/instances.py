@@ -25,6 +25,7 @@ from gpu_sentinel.nvml import (
     UnexpectedError,
 )
 from gpu_sentinel.sampling import profiling
+from gpu_sentinel.sampling.backoff import BackOff
 from gpu_sentinel.sampling.counters import INSTANCE_COUNTERS, Counters
 from gpu_sentinel.sampling.profiling import Activities
 from gpu_sentinel.sampling.registry import Surroundings
@@ -88,7 +89,7 @@ class InstanceSampler:
         self._due = self._look_at = self._read_at = 0.0
         self._looked = -math.inf
         self._failure: int | None = None
-        self._retry_wait = RETRY_SECONDS
+        self._back_off = BackOff(RETRY_SECONDS, BACK_OFF_SECONDS_MAX)
         self._asked = "mig"
         self._stopped = False
 
@@ -162,10 +163,10 @@ class InstanceSampler:
             raise
         except NvmlError as error:
             self._fail(error)
-            self._look_at = now + self._retry_wait
-            self._retry_wait = min(2 * self._retry_wait, BACK_OFF_SECONDS_MAX)
+            self._look_at = now + self._back_off.failed()
             return True
-        self._failure, self._retry_wait = None, RETRY_SECONDS
+        self._failure = None
+        self._back_off.succeeded()
         self._look_at = self._next(Tier.SLOW, now)
         return has_mig
 

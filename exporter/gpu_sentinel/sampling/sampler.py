@@ -14,6 +14,7 @@ from gpu_sentinel.nvml import (
     UnexpectedError,
     worst,
 )
+from gpu_sentinel.sampling.backoff import BackOff
 from gpu_sentinel.sampling.pace import IDLE_SECONDS, PUBLISH_SECONDS
 from gpu_sentinel.sampling.readings import Readings
 from gpu_sentinel.sampling.registry import Known, Surroundings
@@ -55,7 +56,8 @@ class DeviceSampler:
         self._device: Device | None = None
         self._work: tuple[Schedule, Readings] | None = None
         self._tiers: dict[Tier, TierSample] = {}
-        self._retry, self._retry_wait = 0.0, RETRY_SECONDS
+        self._retry = 0.0
+        self._back_off = BackOff(RETRY_SECONDS, RETRY_SECONDS_MAX)
         self._look_at, self._look_wait = 0.0, LOOK_SECONDS
         self._publish_at = 0.0
         self._failed = 0
@@ -119,8 +121,7 @@ class DeviceSampler:
         except Exception as error:  # noqa: BLE001 - a defect of ours costs readings, no thread
             self._fail(UnexpectedError(error))
         self._work = None
-        self._retry = self._clock() + self._retry_wait
-        self._retry_wait = min(2 * self._retry_wait, RETRY_SECONDS_MAX)
+        self._retry = self._clock() + self._back_off.failed()
         return self._retry
 
     def _connect(self) -> tuple[Schedule, Readings]:
@@ -272,7 +273,7 @@ class DeviceSampler:
             self._log(logging.INFO, "GPU answers again")
             self.failure = None
         if self.failure is None:
-            self._retry_wait = RETRY_SECONDS
+            self._back_off.succeeded()
             if self.known is not None:
                 self.known.answers()
         self._publish(schedule.slowest(Tier.FAST))

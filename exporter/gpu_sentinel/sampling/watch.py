@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from gpu_sentinel.catalogue.availability import DRIVER_GONE
 from gpu_sentinel.model import DriverState
 from gpu_sentinel.nvml import Driver, DriverGoneError, GpuLostError, NvmlError
+from gpu_sentinel.sampling.backoff import BackOff
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.instances import InstanceSampler
 from gpu_sentinel.sampling.owners.sampler import ProcessSampler
@@ -80,7 +81,7 @@ class GpuWatch:
         self._on_gone = on_gone
         self._clock = clock
         self._wall = wall
-        self._wait = REOPEN_SECONDS
+        self._back_off = BackOff(REOPEN_SECONDS, REOPEN_SECONDS_MAX)
         self._reopens = 0
         self._bound = 0
         self.opened = False
@@ -190,7 +191,7 @@ class GpuWatch:
             if reopen is not None:
                 return reopen
         if not silent:
-            self._wait = REOPEN_SECONDS
+            self._back_off.succeeded()
         elif any(not isinstance(failure, GpuLostError) for failure in failures):
             return self._after(state, f"every GPU fails: {failures[0]}")
         return self._listed_too_few(state, silent=silent)
@@ -212,7 +213,8 @@ class GpuWatch:
         """GPUs that were added, or came late, are listed only after another initialisation."""
         bound = len(self._roster.bound)
         if bound != self._bound:
-            self._bound, self._reopens, self._wait = bound, 0, REOPEN_SECONDS
+            self._bound, self._reopens = bound, 0
+            self._back_off.succeeded()
         if bound <= (state.listed or 0) or (self._reopens >= REOPENS_FOR_ONE and not silent):
             return None
         reopen = self._after(state, f"the PCI bus shows {bound} GPUs, the driver {state.listed}")
@@ -221,9 +223,9 @@ class GpuWatch:
 
     def _after(self, state: DriverState, reason: str) -> Reopen | None:
         """Open the driver anew, but only after a while, which grows each time."""
-        if self._clock() - state.opened < self._wait:
+        if self._clock() - state.opened < self._back_off.wait:
             return None
-        self._wait = min(2 * self._wait, REOPEN_SECONDS_MAX)
+        self._back_off.failed()
         return Reopen(reason)
 
     def _devices_gone(self) -> None:

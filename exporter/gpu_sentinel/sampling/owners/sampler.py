@@ -27,6 +27,7 @@ from gpu_sentinel.nvml import (
     UnexpectedError,
     UseSample,
 )
+from gpu_sentinel.sampling.backoff import BackOff
 from gpu_sentinel.sampling.owners.book import Seen
 from gpu_sentinel.sampling.owners.ledger import Holder, User
 from gpu_sentinel.sampling.owners.parts import (
@@ -84,7 +85,7 @@ class ProcessSampler:
         self._processes: Processes | None = None
         self._id: DeviceId | None = None
         self._due = self._retry = 0.0
-        self._wait = RETRY_SECONDS
+        self._back_off = BackOff(RETRY_SECONDS, RETRY_SECONDS_MAX)
         self._interval = 0.0
         self._failure: int | None = None
         self._unsampled: int | None = None
@@ -120,7 +121,8 @@ class ProcessSampler:
         try:
             if self._gpu.failure is None and now >= self._retry:
                 self._pass(gpu.id, now, elapsed)
-                self._failure, self._wait = None, RETRY_SECONDS
+                self._failure = None
+                self._back_off.succeeded()
             else:
                 self._publish_holders(gpu.id, now)
         except NvmlError as error:
@@ -283,8 +285,7 @@ class ProcessSampler:
         self._around.store.put_usage(usage, self._around.session)
 
     def _fail(self, error: NvmlError, now: float) -> None:
-        self._retry = now + self._wait
-        self._wait = min(2 * self._wait, RETRY_SECONDS_MAX)
+        self._retry = now + self._back_off.failed()
         if self._failure != error.code:
             self._failure = error.code
             self._tell(error, "processes cannot be listed")
