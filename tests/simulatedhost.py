@@ -185,7 +185,7 @@ class SimulatedHost:
 
     def _tell_xids(self, *, new: bool) -> None:
         xids = self.simulation.xids
-        for since, gpu, xid in xids[self._told :]:
+        for since, gpu, xid, _ in xids[self._told :]:
             wall = self._start + since + self.ahead
             self._book.by_gpu(DeviceId(gpu.index, gpu.uuid), xid, wall, new=new)
         self._told = len(xids)

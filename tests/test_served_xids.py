@@ -125,6 +125,35 @@ def test_status_and_landing_page(serve, eventually, tmp_path: Path, buses: list[
     assert "GPU 1 has reported XID 79" in page
 
 
+def test_an_xid_is_its_owners(serve, eventually, tmp_path: Path):
+    """From the line of the kernel log to the page, `status` and the landing page."""
+    path = tmp_path / "kmsg"
+    path.touch()
+    exporter = serve("job-ends", "--xid.kernel-log", str(path))
+    processes = "gpu_owner_processes"
+    eventually(
+        lambda: exporter.page().value(processes, owner="4712", gpu="0"), 10, "the job is known"
+    )
+    (info, _) = next(s for s in exporter.page()["gpu_info"] if s[0]["gpu"] == "0")
+    bus = info["pci_bus_id"].lower()[4:].partition(".")[0]
+    text = f"NVRM: Xid (PCI:{bus}): 31, pid=31001, name=python3, Ch 00000008"
+    path.write_text(f"3,1,1000000,-;{text}\n" * 2)
+    name = "gpu_owner_xid_errors_total"
+    eventually(lambda: exporter.page().value(name, xid="31") == 2, 5, "both are the owner's")
+    ((labels, _),) = exporter.page()[name]
+    assert (labels["owner_kind"], labels["owner"], labels["slurm_job"], labels["gpu_instance"]) == (
+        "slurm_job",
+        "4712",
+        "4712",
+        "",
+    )
+    row = next(line for line in status(exporter).stdout.splitlines() if " 31 " in line)
+    assert " 4712 " in row
+    (found,) = json.loads(status(exporter, "--json").stdout)["xids"]
+    assert found["owner"] == "4712"
+    assert '<td class="text">4712</td>' in exporter.get("/").text
+
+
 def test_scenario_of_xids(serve, eventually):
     """All that the scenario reports within its first half minute."""
     exporter = serve("xid")

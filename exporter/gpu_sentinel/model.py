@@ -280,6 +280,25 @@ NO_XIDS: Xids = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
+class XidOwner:
+    """Whose process an XID names.
+
+    Attributes:
+        gpu_instance: of MIG; None where the whole GPU is meant.
+        owner: nobody where the process is not known, or none is named.
+    """
+
+    xid: int
+    gpu_instance: int | None
+    owner: Owner
+
+
+#: By GPU, as it was called last: reports that name a process or a GPU instance.
+OwnerXids: TypeAlias = Mapping[DeviceId, Mapping[XidOwner, XidReports]]
+NO_OWNER_XIDS: OwnerXids = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that is known at one moment; `sequence` grows with every change."""
 
@@ -291,3 +310,4 @@ class Snapshot:
     xids: Xids = field(default_factory=lambda: NO_XIDS)
     instances: tuple[Instance, ...] = ()
     usage: tuple[Usage, ...] = ()
+    owner_xids: OwnerXids = field(default_factory=lambda: NO_OWNER_XIDS)

@@ -74,7 +74,7 @@ def owner_sources(
         holders.of,
         unknown=unknown,
         boot=people.boot if people else since_boot,
-        recent=lambda pid: resolver.recent(pid, time.time()),
+        recent=resolver.recent,
         interval=lambda: settings().owners_interval,
         most_processes=now.owners_processes,
         most_owners=now.owners_owners,

@@ -11,7 +11,16 @@ from gpu_sentinel.catalogue.availability import complaint, state
 from gpu_sentinel.catalogue.health import complaints, verdicts, word
 from gpu_sentinel.catalogue.xids import RECENT_SECONDS, URGENT_SECONDS, explain
 from gpu_sentinel.exposition import ReloadState
-from gpu_sentinel.model import DeviceSnapshot, Snapshot, Tier, TierSample, Value
+from gpu_sentinel.model import (
+    NOBODY,
+    DeviceSnapshot,
+    Snapshot,
+    Tier,
+    TierSample,
+    Value,
+    XidOwner,
+    XidReports,
+)
 from gpu_sentinel.sampling.health import Excuse, down, driver_due, never
 from gpu_sentinel.web.landing import GpuRow, InstanceRow, StatusPage, XidRow
 
@@ -104,10 +113,21 @@ def _xids(snapshot: Snapshot, wall: float) -> list[tuple[float, XidRow]]:
                 name=about.name,
                 action=about.action,
                 reports=str(report.count) if report.count else "-",
+                owner=_named(snapshot.owner_xids.get(device, {}), number),
             )
             found.append((report.last, device.position, number, row))
     found.sort(key=lambda entry: (-entry[0], *entry[1:3]))
     return [(wall - last, row) for last, _, _, row in found if wall - last <= RECENT_SECONDS]
+
+
+def _named(reports: Mapping[XidOwner, XidReports], xid: int) -> str:
+    """The owner whose process an XID of a GPU has named last."""
+    of_owners = (
+        (report.last, about.owner.name)
+        for about, report in reports.items()
+        if about.xid == xid and about.owner.kind != NOBODY.kind
+    )
+    return max(of_owners, default=(0.0, "-"))[1]
 
 
 def _urgent(age: float, row: XidRow) -> bool:

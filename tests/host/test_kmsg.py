@@ -43,6 +43,22 @@ LINES = [
     ("NVRM: Xid (PCI:0000:10:1c): 63, pid=1896, Row Remapper: New row marked", "0:10:1c"),
 ]
 
+#: The process and the GPU instance that a line names.
+NAMED = [
+    (LINES[0][0], 1234, None),
+    (LINES[1][0], None, None),
+    ("NVRM: Xid (PCI:0000:cb:00): 13, pid='<unknown>', name=<unknown>, Exception", None, None),
+    ("NVRM: Xid (PCI:0000:cb:00): 13, pid=0, name=x, Exception", None, None),
+    ("NVRM: Xid (PCI:0000:cb:00): 13, pid='77', name=x, Exception", 77, None),
+    ("NVRM: Xid (PCI:0000:cb:00): 13, Ch 1, pid=5 is no pid of the driver's", None, None),
+    ("NVRM: Xid (PCI:0000:cb:00): 13, pid=99999999999999999999, name=x", None, None),
+    ("NVRM: Xid (PCI:0000:01:00 GPU-I:05): 94, pid=7194, Contained", 7194, 5),
+    ("NVRM: Xid (PCI:0000:01:00 GPU-I:00): 94, Contained", None, 0),
+    ("NVRM: Xid (PCI:0000:01:00 GPU-I:11 GPU-CI:02): 31, pid=9, name=a, Ch 8", 9, 11),
+    ("NVRM: Xid (PCI:0000:01:00 GPU-CI:02): 31, pid=9, name=a, Ch 8", 9, None),
+    ("NVRM: Xid (PCI:0000:01:00 GPU-I:zz): 31, pid=9, name=a, Ch 8", 9, None),
+]
+
 #: Of the driver, or about something like it, and no XID.
 OTHER = [
     "NVRM: GPU at PCI:0000:01:00: GPU-c4a80165-86e4-bfbb-ecfa-1d81a70b138a",
@@ -72,6 +88,12 @@ def record(text: str) -> Record:
     found = parse(PREFIX + text.encode())
     assert found is not None
     return found
+
+
+@pytest.mark.parametrize(("line", "pid", "instance"), NAMED)
+def test_whom_a_line_names(line: str, pid: int | None, instance: int | None):
+    (xid,) = record(line).xids
+    assert (xid.pid, xid.gpu_instance) == (pid, instance)
 
 
 @pytest.mark.parametrize(("text", "bus"), LINES)

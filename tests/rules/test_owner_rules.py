@@ -59,7 +59,7 @@ def evaluated(tool: Callable[..., str], tmp_path: Path) -> Callable[..., str]:
     ) -> str:
         write(limits, tmp_path)
         # The others cost time only.
-        names = ("gpu", "owners", "thresholds", "availability", "work")
+        names = ("gpu", "owners", "thresholds", "availability", "hardware", "work")
         found = (tmp_path / f / f"{n}.yml" for f in ("rules", "alerts") for n in names)
         files = [str(path) for path in found if path.exists()]
         test = {
@@ -244,6 +244,20 @@ def test_a_job_that_has_just_ended_is_named(evaluated):
     assert 'owners="slurm job 4712"' in said, said
     said = evaluated(series, "12m", {"alert_rule_test": [{"alertname": "GpuLost"}]})
     assert 'owners=""' in said, said
+
+
+def test_the_owner_whom_an_xid_names_is_told(evaluated):
+    """Beside who holds the GPU: another owner may be on it."""
+    last = "gpu_owner_xid_last_timestamp_seconds"
+    series = {
+        'gpu_xid_last_timestamp_seconds{xid="48"}': "0x10",
+        f'{last}{{{JOB},xid="48",gpu_instance=""}}': "0x10",
+        f'{last}{{{STRANGER},xid="48",gpu_instance=""}}': "30x10",
+        f'{last}{{{POD},xid="31",gpu_instance=""}}': "60x10",
+        BOBS: "1x10",
+    }
+    said = evaluated(series, "2m", {"alert_rule_test": [{"alertname": "GpuXidReset"}]})
+    assert 'owners="user bob (the XID names slurm job 4712)"' in said, said
 
 
 def test_owners_of_a_host_are_kept(evaluated):

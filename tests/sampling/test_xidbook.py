@@ -121,7 +121,7 @@ def test_nothing_new_is_published_once(desk: Desk):
 
 def test_log_tells_the_first_and_then_once_a_minute(desk: Desk, lines: Lines):
     for _ in range(10_000):  # as many in a minute
-        desk.book.by_gpu(GPU, 31, desk.now, "Ch 8", new=True)
+        desk.book.by_address("0:3b:0", 31, desk.now, "Ch 8", new=True)
         desk.now += 0.006
     desk.book.by_gpu(GPU, 79, desk.now, new=True)
     assert [(x["xid"], x["level"]) for x in lines.fields] == [(31, "INFO"), (79, "ERROR")]

@@ -168,7 +168,7 @@ def test_driver_without_events(run, eventually, function: str, monkeypatch):
 def test_clock_events_are_no_xids(run, eventually):
     running = run(SCENARIO)
     eventually(lambda: watching(running), 3, "events are waited for")
-    running.simulation.xids.append((0.0, running.simulation.gpus[0], 0))
+    running.simulation.xid(0, 0)  # as no scenario may say
     running.simulation.xid(0, 31)
     eventually(lambda: count(running, 31) == 1, 2, "it is counted")
     assert set(reports(running)) == {31}

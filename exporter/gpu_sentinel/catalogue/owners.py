@@ -51,6 +51,18 @@ def _owner(name: str, kind: Kind, help_: str, *more: str) -> Metric:
     return _metric(name, kind, "owners", (*_GPU, *OWNER_LABELS, *more), help_)
 
 
+def _xid(name: str, kind: Kind, help_: str) -> Metric:
+    return Metric(
+        name=name,
+        kind=kind,
+        group="owners",
+        op=Op.INVENTORY,
+        labels=(*_GPU, "gpu_instance", "xid", *OWNER_LABELS),
+        help=help_,
+        source="the kernel log (pid= and GPU-I:), nvmlEventSetWait_v2 (gpuInstanceId), /proc",
+    )
+
+
 OWNERS: tuple[Metric, ...] = (
     _process(
         "gpu_process_memory_used_bytes",
@@ -110,4 +122,15 @@ OWNERS: tuple[Metric, ...] = (
         "Of these, seconds in which no kernel of the owner ran.",
     ),
     _owner("gpu_owner_processes", Kind.GAUGE, "Processes of an owner on the GPU."),
+    _xid(
+        "gpu_owner_xid_errors_total",
+        Kind.COUNTER,
+        "Reports of an XID that name a process of this owner, or a GPU instance that it alone "
+        "holds, since the exporter started. A series begins with the first report, at 1.",
+    ),
+    _xid(
+        "gpu_owner_xid_last_timestamp_seconds",
+        Kind.GAUGE,
+        "Unix time of the last of these reports.",
+    ),
 )

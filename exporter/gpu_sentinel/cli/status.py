@@ -65,13 +65,13 @@ def _print(found: Status, *, processes: bool) -> None:
         say("XIDs of the last 24 hours")
         say()
         rows = [_XID_HEADER, *map(_xid_row, found.xids)]
-        for line in lines(rows, left={0, 3, 5, 6}):
+        for line in lines(rows, left={0, 3, 5, 6, 7}):
             say(line)
     for problem in found.problems:
         say(styled(f"! {problem}", fg="red"))
 
 
-_XID_HEADER = ("TIME (UTC)", "GPU", "XID", "SEVERITY", "REPORTS", "NAME", "WHAT TO DO")
+_XID_HEADER = ("TIME (UTC)", "GPU", "XID", "SEVERITY", "REPORTS", "OWNER", "NAME", "WHAT TO DO")
 
 
 def _xid_row(xid: XidStatus) -> tuple[str, ...]:
@@ -81,6 +81,7 @@ def _xid_row(xid: XidStatus) -> tuple[str, ...]:
         str(xid.xid),
         xid.severity,
         str(xid.reports) if xid.reports else "-",
+        xid.owner or "-",
         xid.name,
         xid.action,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from gpu_sentinel.catalogue.owners import ACTIVE, IDLE
-from gpu_sentinel.model import Owner, OwnerUse, ProcessUse, Snapshot, Usage
+from gpu_sentinel.model import Owner, OwnerUse, ProcessUse, Snapshot, Usage, XidReports
 
 _Rows = Iterator[tuple[tuple[str, ...], float]]
 Family = Callable[[Snapshot, float], _Rows]
@@ -110,6 +110,17 @@ def _allocations(snapshot: Snapshot, now: float) -> _Rows:
                 yield (*gpu, *labels), 1.0
 
 
+def _of_xid(get: Callable[[XidReports], float]) -> Family:
+    def rows(snapshot: Snapshot, _now: float) -> _Rows:
+        for gpu, found in snapshot.owner_xids.items():
+            for about, reports in found.items():
+                instance = _instance(about.gpu_instance)
+                labels = (instance, str(about.xid), *_labels(about.owner))
+                yield (gpu.name, gpu.uuid, *labels), get(reports)
+
+    return rows
+
+
 FAMILIES: Mapping[str, Family] = {
     "gpu_process_memory_used_bytes": _of_process(lambda p: p.memory),
     "gpu_process_busy_seconds_total": _of_process(lambda p: p.busy),
@@ -124,4 +135,6 @@ FAMILIES: Mapping[str, Family] = {
         lambda o: o.idle_allocated if o.allocated else None
     ),
     "gpu_owner_processes": _of_owner(lambda o: o.processes),
+    "gpu_owner_xid_errors_total": _of_xid(lambda x: x.count),
+    "gpu_owner_xid_last_timestamp_seconds": _of_xid(lambda x: round(x.last, 3)),
 }

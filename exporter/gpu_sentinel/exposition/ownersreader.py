@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from gpu_sentinel.catalogue.owners import ACTIVE, IDLE
 from gpu_sentinel.exposition.samples import Labels, Samples
+from gpu_sentinel.model import NOBODY
 
 #: Processes of an owner are fewer, and numbers of processes smaller.
 _MOST = 10_000_000
@@ -119,6 +120,20 @@ def allocations(samples: Samples) -> list[AllocationStatus]:
         for labels, value in samples["gpu_allocation_info"]
         if value
     ]
+
+
+def xid_owners(samples: Samples) -> dict[tuple[str, str], str]:
+    """By UUID and XID, the owner whose process was named last, as far as one is known.
+
+    Raises:
+        ValueError: a series has not the labels that it should have.
+    """
+    reports = sorted(samples["gpu_owner_xid_last_timestamp_seconds"], key=lambda row: row[1])
+    return {
+        (labels["uuid"], labels["xid"]): labels["owner"]
+        for labels, _ in reports
+        if labels["owner_kind"] != NOBODY.kind
+    }
 
 
 def owners(samples: Samples) -> list[OwnerStatus]:

@@ -16,6 +16,7 @@ from gpu_sentinel.exposition.ownersreader import (
     allocations,
     owners,
     processes,
+    xid_owners,
 )
 from gpu_sentinel.exposition.samples import Samples, read
 
@@ -68,7 +69,12 @@ class GpuStatus:
 
 @dataclass(frozen=True, slots=True)
 class XidStatus:
-    """An XID that a GPU has reported; `reports` are those since the exporter started."""
+    """An XID that a GPU has reported.
+
+    Attributes:
+        reports: those since the exporter started.
+        owner: whose process it named last; empty where none is known.
+    """
 
     gpu: int | str
     uuid: str
@@ -79,6 +85,7 @@ class XidStatus:
     reports: int
     last_timestamp_seconds: float
     age_seconds: float
+    owner: str = ""
 
     @property
     def problem(self) -> bool:
@@ -213,6 +220,7 @@ def _xids(samples: Samples, now: float) -> list[XidStatus]:
         (labels["uuid"], labels["xid"]): int(min(max(value, 0.0), _MOST))
         for labels, value in samples["gpu_xid_errors_total"]
     }
+    whose = xid_owners(samples)
     found = []
     for labels, last in samples["gpu_xid_last_timestamp_seconds"]:
         uuid, about = labels["uuid"], explain(labels.whole("xid"))
@@ -227,6 +235,7 @@ def _xids(samples: Samples, now: float) -> list[XidStatus]:
                 reports=counts.get((uuid, labels["xid"]), 0),
                 last_timestamp_seconds=last,
                 age_seconds=round(max(now - last, 0.0), 3),
+                owner=whose.get((uuid, labels["xid"]), ""),
             )
         )
     recent = [xid for xid in found if xid.age_seconds <= RECENT_SECONDS]

@@ -20,21 +20,33 @@ _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 #: The domain may be missing (drivers before 2010), and the function is mostly.
 _ADDRESS = r"(?:([0-9a-fA-F]{1,8}):)?([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,2})(?:\.[0-7])?"
 _BUS = re.compile(_ADDRESS)
-#: Behind the address MIG adds the instances: `GPU-I:05 GPU-CI:02`.
+#: Behind the address MIG adds the instances, as decimal numbers: `GPU-I:05 GPU-CI:02`.
 _XID = re.compile(
-    rf"(?:NVRM: )+Xid \((?:PCI:)?{_ADDRESS}(?: [^)]{{0,100}})?\): ?(\d{{1,10}})\b,? ?(.*)"
+    rf"(?:NVRM: )+Xid \((?:PCI:)?{_ADDRESS}(?: ([^)]{{0,100}}))?\): ?(\d{{1,10}})\b,? ?(.*)"
 )
+_GPU_INSTANCE = re.compile(r"GPU-I:(\d{1,4})\b")
+#: The process whose channel it is, by its number on the host; `'<unknown>'` where none is known.
+_PID = re.compile(r"pid='?(\d{1,10})\b")
 _LOOKS_LIKE_XID = re.compile(r"(?:NVRM: )+Xid\b")
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 
 
 @dataclass(frozen=True, slots=True)
 class XidLine:
-    """An XID in the log: the GPU's address as of `bus_address`, and what the line says more."""
+    """An XID in the log.
+
+    Attributes:
+        bus: the GPU's address as of `bus_address`.
+        detail: what the line says more.
+        pid: of the process that is named; None where none is.
+        gpu_instance: of MIG; None where the line is about the whole GPU.
+    """
 
     bus: str
     xid: int
     detail: str
+    pid: int | None = None
+    gpu_instance: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +101,16 @@ def xids(message: bytes) -> tuple[tuple[XidLine, ...], bool]:
 
 def _xid(text: str) -> XidLine | None:
     match = _XID.match(text)
-    if match is None or not 1 <= int(match[4]) <= MOST:
+    if match is None or not 1 <= int(match[5]) <= MOST:
         return None
-    detail = _UNPRINTABLE.sub("?", match[5])[:DETAIL_CHARACTERS]
-    return XidLine(_joined(match[1], match[2], match[3]), int(match[4]), detail)
+    pid, instance = _PID.match(match[6]), _GPU_INSTANCE.search(match[4] or "")
+    return XidLine(
+        _joined(match[1], match[2], match[3]),
+        int(match[5]),
+        _UNPRINTABLE.sub("?", match[6])[:DETAIL_CHARACTERS],
+        pid=(int(pid[1]) or None) if pid else None,
+        gpu_instance=int(instance[1]) if instance else None,
+    )
 
 
 def _joined(domain: str | None, bus: str, device: str) -> str:

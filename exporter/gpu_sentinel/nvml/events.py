@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import NamedTuple
 
 import pynvml
 
@@ -11,6 +12,16 @@ from gpu_sentinel.nvml.errors import UNSUPPORTED, DriverGoneError, NvmlError, ty
 from gpu_sentinel.nvml.stats import Recorder
 
 _XID = pynvml.nvmlEventTypeXidCriticalError
+#: What stands for "no GPU instance" (nvml.h: nvmlEventData_t).
+_NO_INSTANCE = 0xFFFFFFFF
+
+
+class XidEvent(NamedTuple):
+    """An XID, with the GPU instance of MIG that it is about; None for the whole GPU."""
+
+    gpu: DeviceId
+    xid: int
+    gpu_instance: int | None
 
 
 class EventSet:
@@ -49,7 +60,7 @@ class EventSet:
         self._gpus[_address(handle)] = gpu
         return True
 
-    def wait(self, seconds: float) -> tuple[DeviceId, int] | None:
+    def wait(self, seconds: float) -> XidEvent | None:
         """The next XID; None where there was none in time.
 
         Raises:
@@ -66,7 +77,10 @@ class EventSet:
         if event.eventType != _XID or not event.eventData:
             return None
         gpu = self._gpus.get(_address(event.device))
-        return None if gpu is None else (gpu, int(event.eventData))
+        if gpu is None:
+            return None
+        instance = int(event.gpuInstanceId)
+        return XidEvent(gpu, int(event.eventData), None if instance == _NO_INSTANCE else instance)
 
     def free(self) -> None:
         """Give it back to the driver, before NVML is shut down."""

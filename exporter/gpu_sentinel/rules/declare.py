@@ -36,6 +36,13 @@ OWNERS = (
     '{{ if $i }}, {{ end }}{{ reReplaceAll "_" " " $o.Labels.owner_kind }} {{ $o.Labels.owner }}'
     "{{ end }}"
 )
+#: Whose process the XID of an alert names, where that is known.
+XID_OWNER = (
+    '{{ range printf "topk(1, last_over_time(gpu_owner_xid_last_timestamp_seconds{'
+    + _ON_GPU
+    + ",xid=%[3]q,owner_kind!='none'}[5m]))\" $labels.instance $labels.uuid $labels.xid | query }}"
+    ' (the XID names {{ reReplaceAll "_" " " .Labels.owner_kind }} {{ .Labels.owner }}){{ end }}'
+)
 #: Resetting a GPU, which nothing may hold; its UUID stays where its index does not.
 RESET = (
     "`systemctl kill -s USR1 gpu-sentinel; nvidia-smi --gpu-reset -i {{ $labels.uuid }}; "

@@ -19,6 +19,7 @@ from gpu_sentinel.sampling.lending import RELEASED, Lending
 from gpu_sentinel.sampling.meter import Meter
 from gpu_sentinel.sampling.owners.sampler import ProcessSampler
 from gpu_sentinel.sampling.owners.shared import Owners
+from gpu_sentinel.sampling.owners.xids import XidOwners
 from gpu_sentinel.sampling.pace import Lateness, Pace
 from gpu_sentinel.sampling.registry import Registry
 from gpu_sentinel.sampling.roster import Roster
@@ -93,7 +94,12 @@ class Inventory:
             on_gone=self._wake.set,
         )
         self._events = driver.events
-        book = XidBook(store, self._addresses, reported=self._watched.ask_again)
+        book = XidBook(
+            store,
+            self._addresses,
+            reported=self._watched.ask_again,
+            named=XidOwners(owners, store).take if owners is not None else None,
+        )
         self._xids = XidWatcher(book, kernel_log)
         self._lanes: list[Lanes] = []
         self._processes_cpu = 0.0

@@ -7,7 +7,17 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from gpu_sentinel.model import NO_XIDS, DeviceSnapshot, DriverState, Instance, Snapshot, Usage, Xids
+from gpu_sentinel.model import (
+    NO_OWNER_XIDS,
+    NO_XIDS,
+    DeviceSnapshot,
+    DriverState,
+    Instance,
+    OwnerXids,
+    Snapshot,
+    Usage,
+    Xids,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +56,7 @@ class SnapshotStore:
         self._counts: tuple[int | None, int | None] = (None, None)
         self._session = Session()
         self._xids = NO_XIDS
+        self._owner_xids = NO_OWNER_XIDS
         self._numbers = itertools.count(1)
         self._sequence = 0
         self._made = Snapshot()
@@ -78,6 +89,7 @@ class SnapshotStore:
                     self._xids,
                     session.listed(devices),
                     session.used(devices),
+                    self._owner_xids,
                 )
             return self._made
 
@@ -128,6 +140,11 @@ class SnapshotStore:
     def put_xids(self, xids: Xids) -> None:
         """Replace what was reported; what is given is not changed any more."""
         self._xids = xids
+        self._changed()
+
+    def put_owner_xids(self, xids: OwnerXids) -> None:
+        """Replace who was named in them; what is given is not changed any more."""
+        self._owner_xids = xids
         self._changed()
 
     def _changed(self) -> None:

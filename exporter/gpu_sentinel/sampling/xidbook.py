@@ -35,11 +35,36 @@ _LEVELS = {
     Severity.INFO: logging.INFO,
 }
 
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Whom a report names, as far as it does.
+
+    Attributes:
+        pid: of a process, on the host.
+        gpu_instance: of MIG.
+    """
+
+    pid: int | None = None
+    gpu_instance: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NamingReport:
+    """A new report that names a process or a GPU instance; `wall` is Unix time."""
+
+    device: DeviceId
+    xid: int
+    wall: float
+    named: Named
+
+
 #: GPUs that were seen since the exporter started, with the PCI address as NVML writes it.
 Known: TypeAlias = Callable[[], Iterable[tuple[DeviceId, str]]]
 
 
 _NONE = XidReports()
+_NO_ONE = Named()
 #: Who reports.
 KERNEL_LOG, NVML = 1, -1
 
@@ -86,7 +111,7 @@ class XidBook:
     GPUs are known by UUID, so that counts outlive a loss or another driver. Reports from an
     address at which no GPU is known are kept until one is. Where the kernel log and NVML both tell
     of the same XID of the same GPU within `SAME_SECONDS`, it counts once: as many times as the one
-    that has told it more often says.
+    that has told it more often says. Whom it names is what the first of the two says.
     """
 
     def __init__(
@@ -95,6 +120,7 @@ class XidBook:
         known: Known,
         clock: Callable[[], float] = time.monotonic,
         reported: Callable[[str], None] = lambda _uuid: None,
+        named: Callable[[NamingReport], None] | None = None,
     ) -> None:
         """Prepare.
 
@@ -103,23 +129,28 @@ class XidBook:
             known: the GPUs; asked again and again.
             clock: monotonic seconds.
             reported: called with the UUID of a GPU that has reported an XID.
+            named: called with each new report that names somebody; must not wait.
         """
         self._store = store
         self._known = known
         self._clock = clock
         self._reported = reported
+        self._named = named
         self._lock = threading.Lock()
         self._gpus: dict[str, _Gpu] = {}
         self._strangers: dict[str, _Gpu] = {}
         self._published_at = float("-inf")
         self._changed = False
 
-    def by_address(self, bus: str, xid: int, wall: float, detail: str, *, new: bool) -> None:
+    def by_address(
+        self, bus: str, xid: int, wall: float, detail: str, *, new: bool, named: Named = _NO_ONE
+    ) -> None:
         """Take a report from the kernel log; `bus` as `bus_address` writes it."""
         with self._lock:
             for id_, address in self._known():
                 if bus_address(address) == bus:
-                    self._by_gpu(id_, xid, wall, detail, new=new, source=KERNEL_LOG)
+                    report = NamingReport(id_, xid, wall, named)
+                    self._by_gpu(report, detail, new=new, source=KERNEL_LOG)
                     return
             if bus not in self._strangers and len(self._strangers) >= _MOST_ADDRESSES:
                 return
@@ -127,10 +158,12 @@ class XidBook:
             fields: dict[str, object] = {"pci_bus_id": bus, "detail": detail}
             self._take(gpu, xid, wall, new=new, source=KERNEL_LOG, fields=fields)
 
-    def by_gpu(self, id_: DeviceId, xid: int, wall: float, detail: str = "", *, new: bool) -> None:
+    def by_gpu(
+        self, id_: DeviceId, xid: int, wall: float, *, new: bool, named: Named = _NO_ONE
+    ) -> None:
         """Take a report of a GPU from NVML."""
         with self._lock:
-            self._by_gpu(id_, xid, wall, detail, new=new, source=NVML)
+            self._by_gpu(NamingReport(id_, xid, wall, named), "", new=new, source=NVML)
 
     def begins(self, source: int) -> None:
         """This source tells what comes from now on, and nothing that the other has told before."""
@@ -145,13 +178,14 @@ class XidBook:
         with self._lock:
             self._settle(self._clock())
 
-    def _by_gpu(
-        self, id_: DeviceId, xid: int, wall: float, detail: str, *, new: bool, source: int
-    ) -> None:
+    def _by_gpu(self, report: NamingReport, detail: str, *, new: bool, source: int) -> None:
+        id_ = report.device
         gpu = self._gpus.setdefault(id_.uuid, _Gpu(id_))
         gpu.id = id_
         fields: dict[str, object] = {"gpu": id_.name, "uuid": id_.uuid, "detail": detail}
-        self._take(gpu, xid, wall, new=new, source=source, fields=fields)
+        counted = self._take(gpu, report.xid, report.wall, new=new, source=source, fields=fields)
+        if counted and self._named is not None and report.named != _NO_ONE:
+            self._named(report)
         if new:
             self._reported(id_.uuid)
 
@@ -186,23 +220,23 @@ class XidBook:
         new: bool,
         source: int,
         fields: dict[str, object],
-    ) -> None:
+    ) -> bool:
+        """Take a report in; returns whether it counts."""
         entry = gpu.entries.get(xid)
         if entry is None:
             if xid not in XIDS and sum(x not in XIDS for x in gpu.entries) >= _MOST_UNKNOWN_XIDS:
-                return
+                return False
             entry = gpu.entries[xid] = _Entry()
         now = self._clock()
         counts = new and not entry.told_twice(source, now)
         before = entry.reports
         entry.reports = XidReports(before.count + counts, max(before.last, wall))
         self._changed = True
-        if not counts:
-            return
-        if entry.told is not None and now - entry.told < LOG_SECONDS:
+        if counts and entry.told is not None and now - entry.told < LOG_SECONDS:
             entry.untold += 1
-            return
-        self._tell(entry, xid, now, fields)
+        elif counts:
+            self._tell(entry, xid, now, fields)
+        return counts
 
     def _tell(self, entry: _Entry, xid: int, now: float, fields: dict[str, object]) -> None:
         about = explain(xid)

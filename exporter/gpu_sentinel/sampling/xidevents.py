@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gpu_sentinel.model import DeviceId
 from gpu_sentinel.nvml import DriverGoneError, EventSet, NvmlError
-from gpu_sentinel.sampling.xidbook import NVML, XidBook
+from gpu_sentinel.sampling.xidbook import NVML, Named, XidBook
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,8 @@ class EventWatcher:
                 self._told(True)
                 found = events.wait(WAIT_SECONDS)
                 if found is not None:
-                    self._book.by_gpu(*found, self._wall(), new=True)
+                    named = Named(gpu_instance=found.gpu_instance)
+                    self._book.by_gpu(found.gpu, found.xid, self._wall(), new=True, named=named)
                 self._book.settle()
         finally:
             events.free()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gpu_sentinel.host import KernelLog, is_plain_file
-from gpu_sentinel.sampling.xidbook import KERNEL_LOG, XidBook
+from gpu_sentinel.sampling.xidbook import KERNEL_LOG, Named, XidBook
 from gpu_sentinel.sampling.xidtrust import NOTHING, Trust
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,14 @@ class LogReader:
                 return
             for report in reports:
                 line = report.line
-                self._book.by_address(line.bus, line.xid, report.wall, line.detail, new=report.new)
+                self._book.by_address(
+                    line.bus,
+                    line.xid,
+                    report.wall,
+                    line.detail,
+                    new=report.new,
+                    named=Named(line.pid, line.gpu_instance),
+                )
                 old += not report.new
             if kernel_log.caught_up and not before:
                 self._book.begins(KERNEL_LOG)

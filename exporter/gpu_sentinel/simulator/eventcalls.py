@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ctypes import c_ulonglong, c_void_p, cast
+from typing import TYPE_CHECKING
 
 import pynvml
 
@@ -16,7 +17,11 @@ from gpu_sentinel.simulator.library import (
     structure,
 )
 
+if TYPE_CHECKING:
+    from gpu_sentinel.simulator.simulation import ReportedXid
+
 _EVENTS = pynvml.nvmlEventTypeXidCriticalError
+_NO_INSTANCE = 0xFFFFFFFF
 
 
 @function("dp", "nvmlDeviceGetSupportedEventTypes")
@@ -43,23 +48,24 @@ def _register(call: Call, gpu: SimulatedGpu, types: int, event_set: int) -> None
 def _event_wait(call: Call, event_set: int, out: int, timeout_ms: int) -> None:
     registered, cursor = _event_set(call, event_set)
     simulation = call.library.simulation
-    found: list[tuple[SimulatedGpu, int]] = []
+    found: list[ReportedXid] = []
 
     def nothing() -> bool:
-        for position, gpu, xid in simulation.xids_after(cursor[0]):
+        for position, reported in simulation.xids_after(cursor[0]):
             cursor[0] = position
-            if gpu.index in registered:
-                found.append((gpu, xid))
+            if reported.gpu.index in registered:
+                found.append(reported)
                 return False
         return True
 
     if not simulation.wait_while(nothing, timeout_ms / 1e3):
         raise NvmlFailure(pynvml.NVML_ERROR_TIMEOUT)
-    gpu, xid = found[0]
+    _, gpu, xid, instance = found[0]
     data = structure(pynvml.c_nvmlEventData_t, out)
     data.device = cast(call.library.handle(gpu), pynvml.c_nvmlDevice_t)
     data.eventType, data.eventData = pynvml.nvmlEventTypeXidCriticalError, xid
-    data.gpuInstanceId = data.computeInstanceId = 0xFFFFFFFF
+    data.gpuInstanceId = _NO_INSTANCE if instance is None else instance
+    data.computeInstanceId = _NO_INSTANCE
 
 
 @function("p", "nvmlEventSetFree")

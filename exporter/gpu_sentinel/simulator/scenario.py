@@ -121,7 +121,7 @@ ACTIONS: Mapping[str, tuple[Mapping[str, parsing.Parse], tuple[str, ...]]] = {
     "load": ({"load": loads.parse}, ("load",)),
     "cooling": ({"factor": parsing.number(0.05, 2.0)}, ("factor",)),
     "power-limit": ({"watts": parsing.number(1, 10_000)}, ("watts",)),
-    "xid": ({"xid": parsing.whole(1, 999)}, ("xid",)),
+    "xid": ({"xid": parsing.whole(1, 999), "gpu_instance": parsing.whole(0, 14)}, ("xid",)),
     "ecc": (
         {
             "type": parsing.choice(*ECC_TYPES),

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from gpu_sentinel.catalogue.errors import ECC_LOCATIONS
 from gpu_sentinel.simulator.bus import Bus
@@ -22,6 +23,15 @@ from gpu_sentinel.simulator.scenario import Event, Scenario, ScenarioError
 _POLL_SECONDS = 0.02
 
 
+class ReportedXid(NamedTuple):
+    """An XID that a GPU has reported: when, in seconds since the start, and of which instance."""
+
+    at: float
+    gpu: SimulatedGpu
+    xid: int
+    gpu_instance: int | None
+
+
 class Simulation(Bus, Misbehaviour, Population):
     """Runs a scenario; tests do more to it by the methods named like the scenario's actions.
 
@@ -33,7 +43,7 @@ class Simulation(Bus, Misbehaviour, Population):
         generation: grows whenever a module is loaded; what was initialised before is void.
         hanging: every call to the driver hangs.
         confidential: confidential computing protects the machine's GPUs.
-        xids: what was reported, as (seconds, GPU, XID).
+        xids: what was reported.
     """
 
     def __init__(self, scenario: Scenario, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,7 +56,7 @@ class Simulation(Bus, Misbehaviour, Population):
         self.confidential = False
         #: How often something was allocated, and freed, by any library.
         self.allocations: Counter[str] = Counter()
-        self.xids: list[tuple[float, SimulatedGpu, int]] = []
+        self.xids: list[ReportedXid] = []
         self.gpus = tuple(
             SimulatedGpu(index, model, load, scenario.seed)
             for index, (model, load) in enumerate(scenario.gpus)
@@ -141,10 +151,10 @@ class Simulation(Bus, Misbehaviour, Population):
         low, _, high = self.gpus[gpu].model.limits
         self.gpus[gpu].board.limit = min(max(watts, low), high)
 
-    def xid(self, gpu: int, xid: int) -> None:
+    def xid(self, gpu: int, xid: int, gpu_instance: int | None = None) -> None:
         """Report an XID to who waits for events."""
         with self._lock:
-            self.xids.append((self.now(), self.gpus[gpu], xid))
+            self.xids.append(ReportedXid(self.now(), self.gpus[gpu], xid, gpu_instance))
 
     def ecc(
         self,
@@ -308,7 +318,6 @@ class Simulation(Bus, Misbehaviour, Population):
             gpu.errors.driver_loaded()
             gpu.nvlinks.driver_loaded()
 
-    def xids_after(self, number: int) -> Iterator[tuple[int, SimulatedGpu, int]]:
-        """The XIDs from a position on: next position, GPU and XID."""
-        for position, (_, gpu, xid) in enumerate(self.xids[number:], number + 1):
-            yield position, gpu, xid
+    def xids_after(self, number: int) -> Iterator[tuple[int, ReportedXid]]:
+        """The XIDs from a position on, each with the next position."""
+        yield from enumerate(self.xids[number:], number + 1)

@@ -42,7 +42,12 @@ class GpuRow:
 
 @dataclass(frozen=True, slots=True)
 class XidRow:
-    """An XID that a GPU has reported; `bad` where somebody has to act."""
+    """An XID that a GPU has reported.
+
+    Attributes:
+        bad: somebody has to act.
+        owner: whose process it named last; `-` where none is known.
+    """
 
     time: str
     gpu: str
@@ -52,6 +57,7 @@ class XidRow:
     name: str
     action: str
     reports: str
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +157,7 @@ _XID_HEADER = (
     ("Severity", True),
     ("Name", True),
     ("Reports", False),
+    ("Owner", True),
     ("What to do", True),
 )
 
@@ -163,6 +170,7 @@ def _xid_row(xid: XidRow) -> str:
         f'<span class="bad">{escape(xid.severity)}</span>' if xid.bad else escape(xid.severity),
         escape(xid.name),
         escape(xid.reports),
+        escape(xid.owner),
         f'<span class="prose">{escape(xid.action)}</span>',
     )
     return "<tr>" + "".join(map(_cell, cells, (text for _, text in _XID_HEADER))) + "</tr>\n"
