@@ -52,7 +52,7 @@ class SimulatedPeople:
         self.owners = Owners(
             self._resolver.resolve,
             self._holders.of,
-            recent=lambda pid: self._resolver.recent(pid, wall()),
+            recent=self._resolver.recent,
             interval=lambda: interval,
             boot=lambda: UPTIME + simulation.now(),
         )

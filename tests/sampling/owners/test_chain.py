@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,7 @@ class Machine(SimulatedTime):
             resolver.resolve,
             self.holders.of,
             boot=lambda: UPTIME + self.clock(),
-            recent=lambda pid: resolver.recent(pid, self.simulation.epoch + self.clock()),
+            recent=resolver.recent,
         )
         around = self.samplers[0]._around
         self.instances += [
@@ -126,6 +127,28 @@ def test_two_users_of_one_gpu(machine):
     assert bob.processes == 2
     names = {p.pid: p.name for p in found.usage(0).processes}
     assert names == {21001: "python3", 21050: "jupyter-lab", 21077: "python3"}
+
+
+def test_what_a_process_used_last_is_its_owners_though_it_has_ended(machine, tmp_path: Path):
+    """Processes of a second each, half of which is told when they are gone."""
+    load = {"kind": "steady", "utilization": 1.0, "memory": 0.1}
+    process = {"name": "python3", "user": "alice", "uid": 1001, "cgroup": "/user.slice"}
+    events = []
+    for number in range(20):
+        one = {"gpu": 0, "pid": 500 + number}
+        begin = 10.5 + 2 * number
+        events += [
+            {"at": f"{begin}s", "do": "start-process", **one, **process, "load": load},
+            {"at": f"{begin + 1}s", "do": "end-process", **one},
+        ]
+    path = tmp_path / "short.yml"
+    scenario = {"description": "x", "gpus": [{"model": "h100-sxm"}], "events": events}
+    path.write_text(json.dumps(scenario))
+    found = machine(str(path))
+    found.run(60.0)
+    # Without what is told of them when they are gone it would be 10. It is not 20, because the
+    # driver's means are also over the rest of the second, in which nothing ran.
+    assert 14.0 < found.owner(0, "alice").busy < 20.0
 
 
 def test_a_process_that_is_gone_is_shown_for_a_minute(machine):

@@ -29,7 +29,7 @@ class Desk:
 
     def __init__(
         self,
-        recent: Callable[[int, float], Process | None] = lambda _pid, _wall: None,
+        recent: Callable[[int, float | None], Process | None] = lambda _pid, _wall: None,
         held: tuple[Held, ...] = (),
     ) -> None:
         self.store = SnapshotStore()
@@ -47,7 +47,7 @@ def report(xid: int, wall: float = 1000.0, **named: int) -> NamingReport:
 def test_the_process_of_that_time_is_asked_for(eventually):
     asked = []
 
-    def recent(pid: int, wall: float) -> Process | None:
+    def recent(pid: int, wall: float | None) -> Process | None:
         asked.append((pid, wall))
         return process(pid, JOB) if pid == 71 else None
 
@@ -86,7 +86,7 @@ def test_a_look_up_that_hangs_holds_up_nobody(eventually):
     """As a file of /proc does while the process is in the driver."""
     go_on = threading.Event()
 
-    def recent(pid: int, _wall: float) -> Process | None:
+    def recent(pid: int, _wall: float | None) -> Process | None:
         go_on.wait(30)
         return process(pid, JOB)
 
@@ -129,7 +129,7 @@ def test_the_owner_who_was_named_least_lately_goes_first(eventually):
 
 
 def test_a_defect_costs_one_report(eventually, caplog):
-    def recent(pid: int, _wall: float) -> Process | None:
+    def recent(pid: int, _wall: float | None) -> Process | None:
         if pid == 1:
             raise RuntimeError("odd")
         return process(pid, JOB)

@@ -105,11 +105,12 @@ class Resolver:
             return None
         return known.process
 
-    def recent(self, pid: int, wall: float) -> Process | None:
+    def recent(self, pid: int, wall: float | None = None) -> Process | None:
         """The process that had a pid at a Unix time of the last minutes; None where in doubt.
 
-        It may be gone meanwhile, and its pid another's.
+        It may be gone meanwhile, and its pid another's. Without a time, the time is now.
         """
+        wall = self._wall() if wall is None else wall
         now = self.resolve(pid)
         found = [now] if now is not None and now.started <= wall + SLACK else []
         for gone in self._memory.gone(pid, self._clock()):

@@ -43,7 +43,7 @@ class Owners:
         held: Callable[[str], tuple[Held, ...]],
         *,
         unknown: Callable[[], None] = lambda: None,
-        recent: Callable[[int, float], Process | None] = lambda _pid, _wall: None,
+        recent: Callable[[int, float | None], Process | None] = lambda _pid, _wall: None,
         interval: Callable[[], float] = lambda: 1.0,
         boot: Callable[[], float] = since_boot,
         most_processes: int = 20,
@@ -56,8 +56,8 @@ class Owners:
                 there is none; one thread at a time.
             held: who holds a GPU, by its UUID.
             unknown: called where a pod uses a GPU that nobody has told of.
-            recent: the process that had a pid at a Unix time of the last minutes, whether or not
-                it has ended meanwhile.
+            recent: the process that had a pid at a Unix time of the last minutes, by default now,
+                whether or not it has ended meanwhile.
             interval: seconds between two steps.
             boot: seconds since the machine's start, as of CLOCK_BOOTTIME.
             most_processes: so many of a GPU are told by themselves.
@@ -81,7 +81,7 @@ class Owners:
     def recent(self, pid: int, wall: float | None = None) -> Process | None:
         """The process that had a pid at a Unix time, by default just now; None where in doubt."""
         with self._lock:
-            return self._recent(pid, time.time() if wall is None else wall)
+            return self._recent(pid, wall)
 
     def accounts(self, uuid: str) -> Accounts:
         """Those of a GPU."""
