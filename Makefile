@@ -64,7 +64,8 @@ docs: $(STAMP) ## write generated pages and golden files anew
 	$(BIN)/python grafana/build
 	$(BIN)/python grafana/build --layout
 	$(BIN)/pytest -q tests/exposition/test_golden.py \
-		tests/exposition/test_golden_dcgm.py tests/test_migration_page.py \
+		tests/exposition/test_golden_dcgm.py tests/exposition/test_golden_owners.py \
+		tests/test_migration_page.py \
 		tests/sick/test_page.py --write-golden
 
 bench: $(STAMP) ## figures for docs/performance.md at no cost a call and at three; see benchmarks/README.md

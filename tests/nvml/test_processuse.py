@@ -67,6 +67,19 @@ class TestSamples:
         (sample,) = one.at(22.0)
         assert sample.sm * (sample.at - sample.since) == pytest.approx(1.0, abs=0.1)
 
+    @pytest.mark.parametrize(("begin", "most"), [(0.0, 1.0), (3.0, 2.5), (30.0, 0.65)])
+    def test_the_first_second_of_work_is_no_more_than_that(
+        self, bench: Make, begin: float, most: float
+    ):
+        """What a driver says first is a mean over all that it keeps: 12 s, or since its start."""
+        one = bench()
+        for second in range(int(begin) + 1):
+            one.at(float(second))
+        one.start(10, sm=0.6)
+        (sample,) = one.at(begin + 1.0)
+        assert 0.55 <= sample.sm * (sample.at - sample.since) <= most
+        assert sample.sm <= 1.0
+
     def test_garbage_beside_samples_is_dropped_and_counted(self, bench: Make):
         one = bench()
         one.start(10, sm=0.5)

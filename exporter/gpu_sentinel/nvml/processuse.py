@@ -31,6 +31,7 @@ _SILENT = 10
 _LAG = 2.0
 #: 72 samples in sixths of a second: what is older, the driver may not have any more.
 _SPAN = 12.0
+_SHORTEST = 1 / 6
 #: Times of samples that the driver keeps are not further apart, whatever its pace.
 _LONGEST_SECONDS = 300.0
 _FULL = 100
@@ -111,7 +112,12 @@ class UseReader:
                 self._newest = None  # the driver's clock was set forward
             return (), rejected
         newest = max(row[1] for row in fresh)
-        since = max(self._newest, newest - _SPAN * 1e6) / 1e6
+        span = min((newest - self._newest) / 1e6, _SPAN)
+        if not self._newest:
+            # Means over all that the driver keeps, and nothing was used before the last look.
+            span = min(max(elapsed, _SHORTEST), _SPAN)
+            fresh = [_within(row, span) for row in fresh]
+        since = newest / 1e6 - span
         self._reached(newest, now)
         # From a list: each tuple made by a generator adds one to the interpreter's free list.
         samples = [_sample(row, since) for row in fresh]
@@ -225,6 +231,12 @@ _VERSIONS = (_all_engines, _four_engines)
 def _possible(row: _Row) -> bool:
     """Whether a process and a share are told: garbage was seen (Syllo/nvtop#110)."""
     return is_pid(row[0]) and row[1] > 0 and all(share <= _FULL for share in row[2])
+
+
+def _within(row: _Row, seconds: float) -> _Row:
+    """A mean over all that the driver keeps, as one over these seconds, in which all of it fell."""
+    pid, at, used = row
+    return pid, at, [min(round(share * _SPAN / seconds), _FULL) for share in used]
 
 
 def _end(times: Sequence[int]) -> int:

@@ -9,80 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from gpu_sentinel.host.owners.resolver import Resolver
-from gpu_sentinel.host.owners.users import Users
-from gpu_sentinel.model import Allocation, DeviceId, DeviceSnapshot, Owner, OwnerUse, Tier, Usage
+from gpu_sentinel.model import Allocation, DeviceId, DeviceSnapshot, Owner, Tier
 from gpu_sentinel.nvml import Processes, UseSample
 from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.sampling import Pace, SnapshotStore
 from gpu_sentinel.sampling.owners.book import ProcessBook, Seen
 from gpu_sentinel.sampling.owners.holders import Holders, Source
 from gpu_sentinel.sampling.owners.sampler import ProcessSampler
-from gpu_sentinel.sampling.owners.shared import Owners
 from gpu_sentinel.sampling.worth import PROCESSES
-from gpu_sentinel.simulator.proctree import UPTIME, ProcTree
-from simulatedtime import SimulatedTime
-
-#: A pass costs real time, and processes are looked at once a second.
-PACE = Pace(fast=1.0, slow=10.0, buffers=1.0, profiling=1.0)
-
-
-class Machine(SimulatedTime):
-    """A simulated machine with processes, and those who own them."""
-
-    def __init__(self, scenario: str, folder: Path, pace: Pace = PACE) -> None:
-        super().__init__(scenario, pace)
-        tree = ProcTree(folder, self.simulation)
-
-        def allocations(_now: float):
-            tree.update()
-            return self.simulation.gpu_allocations()
-
-        source = Source("simulation", allocations, lambda: True, str)
-        self.holders = Holders((source,), lambda: self.store.current, self.clock)
-        users = Users(lambda uid: self.simulation.users()[uid], self.clock)
-        resolver = Resolver(
-            folder,
-            users=users,
-            clock=self.clock,
-            wall=lambda: self.simulation.epoch + self.clock(),
-            boot=lambda: UPTIME + self.clock(),
-        )
-        self.owners = Owners(
-            resolver.resolve,
-            self.holders.of,
-            boot=lambda: UPTIME + self.clock(),
-            recent=resolver.recent,
-        )
-        around = self.samplers[0]._around
-        self.instances += [
-            ProcessSampler(gpu, around, self.owners, parts.devices)
-            for gpu, parts in zip(self.samplers, self.instances, strict=True)
-        ]
-        self.between = lambda _: self.holders.look()
-        self.holders.look()
-
-    def usage(self, index: int) -> Usage:
-        (found,) = [u for u in self.store.current.usage if u.device.index == index]
-        return found
-
-    def owner(self, index: int, name: str) -> OwnerUse:
-        (found,) = [o for o in self.usage(index).owners if o.owner.name == name]
-        return found
-
-    def joules(self, index: int) -> float:
-        """What all owners of a GPU have cost."""
-        owners = self.usage(index).owners
-        return sum((o.idle_joules or 0.0) + (o.active_joules or 0.0) for o in owners)
+from simulatedowners import PACE, OwnersInSimulatedTime
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
-    yield lambda scenario, pace=PACE: Machine(scenario, tmp_path / "proc", pace)
+def machine(tmp_path: Path) -> Iterator[Callable[..., OwnersInSimulatedTime]]:
+    yield lambda scenario, pace=PACE: OwnersInSimulatedTime(scenario, tmp_path, pace)
     nvml_library.detach()
 
 
-def energy(machine: Machine, index: int) -> float:
+def energy(machine: OwnersInSimulatedTime, index: int) -> float:
     """The GPU's counter."""
     value = machine.gpu(index).tiers[Tier.FAST].values["energy.total"]
     assert isinstance(value, float)
