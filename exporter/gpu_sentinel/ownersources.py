@@ -28,7 +28,7 @@ class OwnerSources:
 
     Attributes:
         owners: for the samplers of processes.
-        holders: the thread that asks who holds what.
+        holders: the threads that ask who holds what.
         resolver: from a pid to its owner.
     """
 

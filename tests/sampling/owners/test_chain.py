@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from gpu_sentinel.nvml import Processes, UseSample
 from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.sampling import Pace, SnapshotStore
 from gpu_sentinel.sampling.owners.book import ProcessBook, Seen
-from gpu_sentinel.sampling.owners.holders import Holders, Source
+from gpu_sentinel.sampling.owners.holders import SILENT_SECONDS, Holders, Source
 from gpu_sentinel.sampling.owners.sampler import ProcessSampler
 from gpu_sentinel.sampling.worth import PROCESSES
 from simulatedowners import PACE, OwnersInSimulatedTime
@@ -224,6 +225,44 @@ def test_a_source_that_fails_costs_no_other_and_is_told_once(caplog):
     assert holders.of("GPU-a") == ((held, None),)
     (line,) = caplog.records
     assert line.fields == {"source": "slurm", "reason": "RuntimeError: a defect"}
+
+
+def test_a_source_that_hangs_holds_up_no_other(eventually):
+    """As a directory on a server that is gone does, in the kernel, for ever."""
+    go_on, now = threading.Event(), [0.0]
+    held = Allocation(Owner("slurm_job", "17"), "0", "mapping", "mapping")
+
+    def hangs(_now: float) -> tuple[Allocation, ...]:
+        if now[0]:
+            go_on.wait(60)
+        return (held,)
+
+    box = Allocation(Owner("container", "box"), "0", "docker", "docker")
+    store = SnapshotStore()
+    store.put_device(DeviceSnapshot(DeviceId(0, "GPU-a")))
+    holders = Holders(
+        (
+            Source("mapping", hangs, lambda: True, str),
+            Source("docker", lambda _now: (box,) * len(now), lambda: True, str),
+        ),
+        lambda: store.current,
+        lambda: now[0],
+    )
+    holders.look()
+    now[0] = 1.0
+    holders.start()
+    try:
+        now.append(0.0)
+        eventually(lambda: len(holders.of("GPU-a")) == 3, 5, "the other is asked on")
+        assert holders.of("GPU-a")[0] == (held, None), "what it told last is believed"
+        assert holders.up == {"mapping": True, "docker": True}
+        eventually(lambda: "mapping" in holders._asked, 5, "it is asked")
+        now[0] = 1.5 + SILENT_SECONDS
+        eventually(lambda: holders.up == {"mapping": False, "docker": True}, 5, "that is told")
+    finally:
+        go_on.set()
+        holders.stop(10)
+    assert not [t for t in threading.enumerate() if t.name.startswith("owners-")]
 
 
 def test_a_pid_that_is_given_away_is_told_once():

@@ -1,4 +1,4 @@
-"""Who holds which GPU: asks the kubelet, Slurm and others in a thread of its own."""
+"""Who holds which GPU: asks the kubelet, Slurm and others, each in a thread of its own."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 #: Between two rounds; each source decides itself how often it looks.
 ROUND_SECONDS = 1.0
+#: A source that is asked for so long does not answer; those with a socket give up sooner.
+SILENT_SECONDS = 30.0
 
 #: An allocation of a GPU, and the GPU instance that it is about; None for the whole GPU.
 Held = tuple[Allocation, int | None]
@@ -46,8 +48,8 @@ class Source:
 class Holders:
     """What all sources know, by UUID of the GPU. Read from any thread.
 
-    Attributes:
-        up: whether each source answers.
+    Each source is asked by a thread of its own: one that hangs, in a file system that is gone or in
+    a process that cannot be read, holds up no other. What it told last is believed meanwhile.
     """
 
     def __init__(
@@ -57,65 +59,90 @@ class Holders:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Ask nothing yet; `snapshot` tells which GPUs and MIG devices there are."""
-        self.up: Mapping[str, bool] = {}
         self._sources = tuple(sources)
         self._snapshot = snapshot
         self._clock = clock
+        self._lock = threading.Lock()
         self._held = _NONE
+        #: By source: what it told last, whether it answers, why not, and since when it is asked.
+        self._found: dict[str, tuple[Allocation, ...]] = {}
+        self._up: dict[str, bool] = {}
         self._told: dict[str, str] = {}
+        self._asked: dict[str, float] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="allocations", daemon=True)
+        self._threads = [
+            threading.Thread(
+                target=self._follow, args=(source,), name=f"owners-{source.name}", daemon=True
+            )
+            for source in sources
+        ]
 
     def start(self) -> None:
-        """Start the thread, where there is anything to ask."""
-        if self._sources:
-            self._thread.start()
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, timeout: float) -> None:
-        """End it; a source that does not answer is not waited for."""
+        """End them; a source that does not answer is not waited for."""
         self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(deadline - time.monotonic(), 0.0))
+
+    @property
+    def up(self) -> Mapping[str, bool]:
+        """Whether each source answers; without those that were never asked."""
+        silent = self._clock() - SILENT_SECONDS
+        asked = self._asked.copy()
+        late = {name for name, since in asked.items() if since < silent}
+        return {**self._up, **dict.fromkeys(late, False)}
 
     def of(self, uuid: str) -> tuple[Held, ...]:
         """Who holds a GPU, or a part of it."""
         return self._held.get(uuid, ())
 
     def look(self) -> None:
-        """One round."""
-        now = self._clock()
-        found: list[Allocation] = []
-        up = {}
+        """Ask each source once."""
         for source in self._sources:
-            trouble = ""
-            try:
-                found += source.allocations(now)
-                up[source.name] = source.up()
-                trouble = "" if source.up() else source.trouble()
-            except Exception as error:  # noqa: BLE001 - a defect of ours in one costs no other
-                up[source.name] = False
-                trouble = f"{type(error).__name__}: {error}"
-            self._tell(source, trouble)
-        self.up = up
-        self._held = _by_gpu(found, self._snapshot())
+            self._ask(source)
 
-    def _tell(self, source: Source, trouble: str) -> None:
+    def _ask(self, source: Source) -> None:
+        name, trouble = source.name, ""
+        now = self._asked[name] = self._clock()
+        found: tuple[Allocation, ...] = ()
+        try:
+            found = source.allocations(now)
+            self._up[name] = source.up()
+            trouble = "" if source.up() else source.trouble()
+        except Exception as error:  # noqa: BLE001 - a defect of ours is told as the source's
+            self._up[name] = False
+            trouble = f"{type(error).__name__}: {error}"
+        finally:
+            del self._asked[name]
+        self._tell(name, trouble)
+        with self._lock:
+            self._found[name] = found
+            every = [a for one in self._sources for a in self._found.get(one.name, ())]
+            self._held = _by_gpu(every, self._snapshot())
+
+    def _tell(self, name: str, trouble: str) -> None:
         """One line whenever what is wrong with a source changes."""
-        if trouble == self._told.get(source.name, ""):
+        if trouble == self._told.get(name, ""):
             return
-        self._told[source.name] = trouble
-        fields = {"source": source.name} | ({"reason": trouble} if trouble else {})
+        self._told[name] = trouble
+        fields = {"source": name} | ({"reason": trouble} if trouble else {})
         if trouble:
             log.warning("allocations cannot be read", extra={"fields": fields})
         else:
             log.info("allocations are read again", extra={"fields": fields})
 
-    def _run(self) -> None:
+    def _follow(self, source: Source) -> None:
         while not self._stop.is_set():
             try:
-                self.look()
+                self._ask(source)
             except Exception:
-                # A defect of ours must not end the one thread that knows who holds what.
+                # A defect of ours must not end the one thread that asks this source.
                 log.exception("allocations failed")
             self._stop.wait(ROUND_SECONDS)
 
