@@ -17,14 +17,13 @@ from gpu_sentinel.simulator.loads import Load
 from gpu_sentinel.simulator.models import MODELS
 
 V2, V1 = struct.Struct("<I4xQII"), struct.Struct("<I4xQ")
-NOT_AVAILABLE, NO_INSTANCE = 2**64 - 1, 2**32 - 1
-NEWER_V2 = "nvmlDeviceGetAccountingStats_v2"
+NO_INSTANCE = 2**32 - 1
 
 
 class Bench:
     """One GPU with its processes, and a clock that the test moves."""
 
-    def __init__(self, model: str = "h100-sxm", *, lacks: tuple[str, ...] = (), gains=()) -> None:
+    def __init__(self, model: str = "h100-sxm", *, lacks: tuple[str, ...] = ()) -> None:
         self.now = 0.0
         board = MODELS[model]
         scenario = replace(
@@ -32,7 +31,6 @@ class Bench:
         )
         self.simulation = Simulation(scenario, lambda: self.now)
         self.simulation.lack(*lacks)
-        self.simulation.gain(*gains)
         self.stats = CallStats()
         self.driver = Driver(self.stats, self.simulation.library)
         self.driver.open()

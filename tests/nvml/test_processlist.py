@@ -128,7 +128,7 @@ class TestList:
     def test_a_driver_that_is_gone(self, bench: Make):
         one = bench()
         one.simulation.unload_driver()
-        for ask in (one.processes.list, one.processes.accounting, lambda: one.at(1.0)):
+        for ask in (one.processes.list, lambda: one.at(1.0)):
             with pytest.raises(DriverGoneError):
                 ask()
 

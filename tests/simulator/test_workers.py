@@ -169,29 +169,6 @@ class TestMig:
         assert not cut.processes()
 
 
-def test_accounting_is_off_and_nothing_is_known(idle: Simulation):
-    idle.start_process(0, pid=10)
-    assert pynvml.nvmlDeviceGetAccountingMode(handle()) == pynvml.NVML_FEATURE_DISABLED
-    assert code(pynvml.nvmlDeviceGetAccountingPids, handle()) == pynvml.NVML_ERROR_NOT_SUPPORTED
-
-
-def test_accounting_notes_a_life(idle: Simulation, clock: Clock):
-    idle.accounting(0, enabled=True)
-    idle.start_process(0, pid=10, load=steady(0.5, 0.25))
-    clock.now = 10.0
-    assert pynvml.nvmlDeviceGetAccountingPids(handle()) == [10]
-    living = pynvml.nvmlDeviceGetAccountingStats(handle(), 10)
-    assert (living.isRunning, living.time) == (1, 0)
-    idle.end_process(0, 10)
-    clock.now = 20.0
-    dead = pynvml.nvmlDeviceGetAccountingStats(handle(), 10)
-    assert (dead.isRunning, dead.time, dead.maxMemoryUsage) == (0, 10_000, FREE // 4)
-    assert dead.gpuUtilization == pytest.approx(50, abs=2)
-    assert dead.startTime == idle.micros(0.0)
-    missing = pynvml.NVML_ERROR_NOT_FOUND
-    assert code(pynvml.nvmlDeviceGetAccountingStats, handle(), 11) == missing
-
-
 def test_a_job_ends_and_leaves_a_zombie(simulate, clock: Clock):
     simulation = simulate("job-ends")
     assert [pids(index) for index in range(4)] == [[31001]] * 4

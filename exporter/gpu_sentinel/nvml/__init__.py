@@ -1,6 +1,5 @@
 """NVML: nothing else imports pynvml, but the simulator, which stands below it."""
 
-from gpu_sentinel.nvml.accounting import Accounting
 from gpu_sentinel.nvml.device import Device
 from gpu_sentinel.nvml.driver import Driver
 from gpu_sentinel.nvml.errors import (
@@ -26,7 +25,6 @@ __all__ = [
     "MIG_DEVICE_KEYS",
     "MIG_INSTANCE_KEYS",
     "RINGS",
-    "Accounting",
     "Batch",
     "Bound",
     "CallStats",

@@ -7,10 +7,9 @@ caller's own PID namespace has (open-gpu-kernel-modules, osFindNsPid); others st
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from gpu_sentinel.nvml.accounting import Accounting, AccountingReader
 from gpu_sentinel.nvml.errors import NvmlError, typed
 from gpu_sentinel.nvml.mig import MigDevice
 from gpu_sentinel.nvml.processlist import GpuProcess, ProcessLists
@@ -37,14 +36,12 @@ class Processes:
         self._recorder = recorder
         self._lists = ProcessLists(handle, recorder)
         self._use = UseReader(handle)
-        self._accounting = AccountingReader(handle)
         self.asked = "processes.list"
 
     def look_again(self) -> None:
         """Ask again for what was not supported: after a reset, or when MIG was switched."""
         self._lists.look_again()
         self._use.look_again()
-        self._accounting.look_again()
 
     @property
     def listed(self) -> frozenset[str]:
@@ -85,20 +82,6 @@ class Processes:
         if rejected:
             self._recorder.rejected["processes.samples"] += rejected
         return samples
-
-    def accounting(self, pids: Collection[int] | None = None) -> dict[int, Accounting]:
-        """What the driver has counted over the life of processes; empty unless that is on.
-
-        Args:
-            pids: of these, where it knows them; None for all that it knows.
-
-        Raises:
-            NvmlError: the call failed.
-        """
-        found, failures = self._timed("processes.accounting", lambda: self._accounting.read(pids))
-        for failure in failures:
-            self._recorder.errors["processes.accounting", failure.name] += 1
-        return found
 
     def _timed(self, query: str, ask: Callable[[], T]) -> T:
         self.asked = query

@@ -16,7 +16,7 @@ from gpu_sentinel.simulator.oddanswers import OddAnswers
 from gpu_sentinel.simulator.physics import Board, Done, Past, State
 from gpu_sentinel.simulator.processspec import Holding
 from gpu_sentinel.simulator.traffic import Flow, pcie_rate
-from gpu_sentinel.simulator.workers import Account, Process, UseSample, Worker
+from gpu_sentinel.simulator.workers import Process, UseSample, Worker
 
 _NAMESPACE = uuid.UUID("3f0a1f6e-8d5c-4b52-9b6a-6770752d7369")
 
@@ -201,7 +201,7 @@ class SimulatedGpu:
     @property
     def accounting(self) -> bool:
         """Whether accounting mode is on."""
-        return self.board.workers.accounting
+        return self.model.facts.accounting
 
     def start_process(self, process: Process, t: float) -> None:
         """Let a process use it."""
@@ -213,7 +213,7 @@ class SimulatedGpu:
         """Let a process end; a zombie keeps its memory."""
         with self._lock:
             self.board.advance(t)
-            self.board.workers.end(pid, t, zombie=zombie)
+            self.board.workers.end(pid, zombie=zombie)
 
     def workers(self) -> tuple[Worker, ...]:
         """The processes that use it."""
@@ -224,11 +224,6 @@ class SimulatedGpu:
         """What the driver has sampled of them, oldest first."""
         with self._lock:
             return tuple(self.board.workers.samples)
-
-    def accounts(self) -> dict[int, Account]:
-        """What accounting mode has noted of them."""
-        with self._lock:
-            return dict(self.board.workers.accounts)
 
     def memory_of(self, worker: Worker) -> int:
         """Bytes that a process holds."""

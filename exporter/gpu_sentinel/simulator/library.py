@@ -106,7 +106,7 @@ class Library:
         self.event_sets: dict[int, tuple[dict[int, int], list[int]]] = {}
         self.samples: dict[int, object] = {}  # buffers of GPM by address; see `gpmcalls`
         self._callbacks: dict[str, object] = {}
-        self._lacking, self._more = simulation.lacking, simulation.more
+        self._lacking = simulation.lacking
         self._listed: tuple[SimulatedGpu, ...] = ()
         self._relisted = 0
         self._unsupported = ctypes.CFUNCTYPE(ctypes.c_int)(
@@ -120,7 +120,7 @@ class Library:
             AttributeError: this driver has no such function.
         """
         known = symbols(self.version.symbols)
-        if name.startswith("_") or name in self._lacking or name not in known | self._more:
+        if name.startswith("_") or name in self._lacking or name not in known:
             raise AttributeError(f"undefined symbol: {name}")
         callback = self._callbacks.get(name)
         if callback is None:

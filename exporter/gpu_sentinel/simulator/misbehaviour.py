@@ -34,13 +34,11 @@ class Misbehaviour(ABC):
     Attributes:
         odd: what the driver answers instead of what it should; None while it is well.
         lacking: functions that the library, when it is loaded next, does not have.
-        more: functions of newer drivers that it has then.
     """
 
     gpus: tuple[SimulatedGpu, ...]
     odd: OddAnswers | None = None
     lacking: frozenset[str] = frozenset()
-    more: frozenset[str] = frozenset()
 
     @abstractmethod
     def at(self, event: Event) -> None:
@@ -152,10 +150,6 @@ class Misbehaviour(ABC):
     def lack(self, *functions: str) -> None:
         """Let the library that is loaded next not have these functions."""
         self.lacking = frozenset(functions)
-
-    def gain(self, *functions: str) -> None:
-        """Let the library that is loaded next have these functions of newer drivers."""
-        self.more = frozenset(functions)
 
     def _odd(self, gpu: int | None, function: str | int = "") -> Iterator[OddAnswers]:
         """Where the answers of a function are kept."""

@@ -104,7 +104,7 @@ class Board:
         self.traffic = Traffic(model.pcie_generation, model.pcie_width, model.facts.nvlink)
         self.state = State(idle.watts, idle.watts, idle.celsius, idle.memory_celsius or 0.0)
         self.state.sm_mhz = idle.sm_mhz
-        self.workers = Workers(seed, accounting=model.facts.accounting)
+        self.workers = Workers(seed)
 
     @property
     def time(self) -> float:

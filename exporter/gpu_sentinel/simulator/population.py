@@ -54,13 +54,6 @@ class Population(ABC):
         """Let a process end; a zombie keeps its memory."""
         self.gpus[gpu].end_process(pid, self.happening(), zombie=zombie)
 
-    def accounting(self, gpu: int, *, enabled: bool) -> None:
-        """Switch accounting mode; what was noted is forgotten with it."""
-        workers = self.gpus[gpu].board.workers
-        workers.accounting = enabled
-        if not enabled:
-            workers.accounts.clear()
-
     def allocate(self, gpu: int, **holding: Any) -> None:
         """Give a GPU, or a part of it, to somebody."""
         self.gpus[gpu].holdings.append(processspec.held(**holding))

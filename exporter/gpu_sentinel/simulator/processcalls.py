@@ -15,12 +15,11 @@ from gpu_sentinel.simulator.library import (
     NvmlFailure,
     function,
     mig_function,
-    not_supported,
     put,
     structure,
 )
 from gpu_sentinel.simulator.mig import MigDevice
-from gpu_sentinel.simulator.workers import Account, Worker
+from gpu_sentinel.simulator.workers import Worker
 
 _STEMS = {
     "compute": "nvmlDeviceGetComputeRunningProcesses",
@@ -141,52 +140,3 @@ def _utilization_of_all(call: Call, gpu: SimulatedGpu, out: int) -> None:
     request.processSamplesCount = len(rows)
     data = b"".join(_USE_OF_ALL.pack(at, pid, *shares) for pid, at, shares in rows)
     _write(ctypes.addressof(array.contents), data)
-
-
-@function("dpp", "nvmlDeviceGetAccountingPids")
-def _accounted(call: Call, gpu: SimulatedGpu, count: int, out: int) -> None:
-    accounts = _all_accounts(call, gpu)
-    room = structure(c_uint, count).value
-    put(c_uint, count, len(accounts))
-    if len(accounts) > room:
-        raise NvmlFailure(pynvml.NVML_ERROR_INSUFFICIENT_SIZE)
-    if accounts:
-        _write(out, struct.pack(f"<{len(accounts)}I", *accounts))
-
-
-@function("dup", "nvmlDeviceGetAccountingStats")
-def _account(call: Call, gpu: SimulatedGpu, pid: int, out: int) -> None:
-    _fill(call, gpu, structure(pynvml.c_nvmlAccountingStats_t, out), pid)
-
-
-@function("dp", "nvmlDeviceGetAccountingStats_v2")
-def _account_with_sums(call: Call, gpu: SimulatedGpu, out: int) -> None:
-    stats = structure(pynvml.c_nvmlAccountingStats_v2_t, out)
-    account = _fill(call, gpu, stats, stats.pid)
-    stats.sampleCount = account.samples
-    stats.sumGpuUtil, stats.sumFbUtil = round(account.sm * 1e4), round(account.memory * 1e4)
-
-
-def _fill(call: Call, gpu: SimulatedGpu, stats: object, pid: int) -> Account:
-    account = _all_accounts(call, gpu).get(pid)
-    if account is None:
-        raise NvmlFailure(pynvml.NVML_ERROR_NOT_FOUND)
-    samples = max(account.samples, 1)
-    values = {
-        "gpuUtilization": round(100 * account.sm / samples),
-        "memoryUtilization": round(100 * account.memory / samples),
-        "maxMemoryUsage": gpu.bytes_of(account.most) if gpu.model.process_memory else _NO_MEMORY,
-        "time": 0 if account.ended is None else round(1e3 * (account.ended - account.started)),
-        "startTime": call.library.simulation.micros(account.started),
-        "isRunning": int(account.ended is None),
-    }
-    for name, value in values.items():
-        setattr(stats, name, value)
-    return account
-
-
-def _all_accounts(call: Call, gpu: SimulatedGpu) -> dict[int, Account]:
-    if not gpu.accounting:
-        raise not_supported()
-    gpu.state(call.t)
-    return gpu.accounts()

@@ -185,7 +185,6 @@ ACTIONS: Mapping[str, tuple[Mapping[str, parsing.Parse], tuple[str, ...]]] = {
         {"pid": processspec.PROCESS["pid"], "zombie": parsing.flag},
         ("pid",),
     ),
-    "accounting": ({"enabled": parsing.flag}, ("enabled",)),
     "allocate": (processspec.HOLDING, processspec.REQUIRED_OF_HOLDING),
     "release": ({"owner": parsing.text}, ("owner",)),
     "lose": ({}, ()),

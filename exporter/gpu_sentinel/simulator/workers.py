@@ -12,8 +12,6 @@ from gpu_sentinel.simulator.loads import Load, Work
 #: The driver takes so many samples a second, and keeps so many (open-gpu-kernel-modules,
 #: NV2080_CTRL_PERF_GPUMON_SAMPLE_COUNT_PERFMON_UTIL).
 SAMPLES_PER_SECOND, KEPT_SAMPLES = 6, 72
-#: How many processes it accounts for: more drop the oldest.
-KEPT_ACCOUNTS = 4000
 #: What shares are told of a process, in the order of nvmlProcessUtilizationInfo_v1_t.
 _ENGINES = ("utilization", "memory_utilization", "encoder", "decoder", "jpeg")
 
@@ -51,18 +49,6 @@ class Process:
 
 
 @dataclass(slots=True)
-class Account:
-    """What accounting mode notes of a process; sums are of ratios."""
-
-    started: float
-    ended: float | None = None
-    samples: int = 0
-    sm: float = 0.0
-    memory: float = 0.0
-    most: float = 0.0
-
-
-@dataclass(slots=True)
 class Worker:
     """A process on a GPU.
 
@@ -76,7 +62,6 @@ class Worker:
     since: float
     noise: random.Random
     work: Work
-    account: Account | None = None
     zombie: bool = False
 
 
@@ -94,15 +79,11 @@ class Workers:
     Attributes:
         here: by what they use.
         samples: the last ones that the driver took, oldest first.
-        accounts: by process, oldest first.
-        accounting: accounting mode is on.
     """
 
-    def __init__(self, seed: str, *, accounting: bool) -> None:
+    def __init__(self, seed: str) -> None:
         self.here: dict[Place, Worker] = {}
         self.samples: deque[UseSample] = deque(maxlen=KEPT_SAMPLES)
-        self.accounts: dict[int, Account] = {}
-        self.accounting = accounting
         self._places: defaultdict[int, set[Place]] = defaultdict(set)
         self._seed = seed
         self._taken = 0
@@ -115,15 +96,10 @@ class Workers:
         """It has a context from now on."""
         noise = random.Random(f"{self._seed}/{process.pid}/{t}")  # noqa: S311 - to be repeated
         work = process.load.at(0.0, 0.0)
-        worker = self.here[process.place] = Worker(process, t, noise, work)
+        self.here[process.place] = Worker(process, t, noise, work)
         self._places[process.pid].add(process.place)
-        if self.accounting:
-            self.accounts.pop(process.pid, None)
-            worker.account = self.accounts[process.pid] = Account(t, most=work.memory)
-            if len(self.accounts) > KEPT_ACCOUNTS:
-                del self.accounts[next(iter(self.accounts))]
 
-    def end(self, pid: int, t: float, *, zombie: bool = False) -> None:
+    def end(self, pid: int, *, zombie: bool = False) -> None:
         """It ends; as a zombie, it keeps its memory."""
         for place in tuple(self._places.get(pid, ())):
             worker = self.here[place]
@@ -133,8 +109,6 @@ class Workers:
             else:
                 del self.here[place]
                 self._places[pid].discard(place)
-            if worker.account is not None and worker.account.ended is None:
-                worker.account.ended = t
         if not self.has(pid):
             self._places.pop(pid, None)
 
@@ -144,8 +118,6 @@ class Workers:
             if not worker.zombie:
                 age = max(t - worker.since, 0.0)
                 worker.work = worker.process.load.at(age, worker.noise.gauss(0.0, 1.0))
-            if worker.account is not None:
-                worker.account.most = max(worker.account.most, worker.work.memory)
         # What is in a GPU instance is a part of that one's work.
         whole = [w for w in self.here.values() if w.process.gpu_instance is None]
         busy = sum(w.work.utilization for w in whole)
@@ -164,10 +136,6 @@ class Workers:
                 shares = tuple(100.0 * getattr(worker.work, engine) for engine in _ENGINES)
                 if any(share >= 0.5 for share in shares):
                     used[worker.process.pid] = shares
-                if (account := worker.account) is not None and account.ended is None:
-                    account.samples += 1
-                    account.sm += shares[0] / 100.0
-                    account.memory += shares[1] / 100.0
             self.samples.append(UseSample(at, used))
 
 

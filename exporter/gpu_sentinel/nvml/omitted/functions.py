@@ -107,8 +107,13 @@ _SCOPE = (
         "nvmlSystemGetProcessName",
     ),
     omit(
-        "How many processes are accounted for, nvmlDeviceGetAccountingPids says.",
-        "nvmlDeviceGetAccountingBufferSize",
+        "Means over the life of a process, and for how many processes they are kept, where root "
+        "has switched accounting on. The samples of processes say more, and where there are none "
+        "(MIG), accounting is off.",
+        """
+        nvmlDeviceGetAccountingBufferSize nvmlDeviceGetAccountingPids nvmlDeviceGetAccountingStats
+        nvmlDeviceGetAccountingStats_v2
+        """,
     ),
     omit(
         "For the host of virtual GPUs, of which there has been none to check it on.",
