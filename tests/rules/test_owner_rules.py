@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -258,6 +259,26 @@ def test_the_owner_whom_an_xid_names_is_told(evaluated):
     }
     said = evaluated(series, "2m", {"alert_rule_test": [{"alertname": "GpuXidReset"}]})
     assert 'owners="user bob (the XID names slurm job 4712)"' in said, said
+
+
+def test_labels_of_pods_are_joined(evaluated, repository: Path):
+    """The query of the page; of a pod that was given another label, one of the two counts."""
+    page = (repository / "docs" / "owners.md").read_text()
+    (query,) = re.findall(r"```promql\n(.+?)```", page, re.DOTALL)
+    energy, labels = "gpu_owner_energy_joules_total", "kube_pod_labels"
+    other = POD.replace("notebook-9", "notebook-8")
+    pod = 'namespace="lab",pod="notebook-9"'
+    series = {
+        f'{energy}{{{POD},part="idle"}}': "0+36000x60",
+        f'{energy}{{{POD},part="active"}}': "0+24000x60",
+        f'{energy}{{{other},part="idle"}}': "0+36000x60",
+        f'{labels}{{{pod},label_team="vision",node="a"}}': "1x30 stale",
+        f'{labels}{{{pod},label_team="vision",node="b"}}': "1x30 stale",
+        f'{labels}{{namespace="b",pod="notebook-9",label_team="wrong"}}': "1x60",
+    }
+    value = {"labels": '{label_team="vision"}', "value": 1.0}
+    checks = {"promql_expr_test": [{"expr": query, "exp_samples": [value]}]}
+    assert evaluated(series, "1h", checks) == ""
 
 
 def test_owners_of_a_host_are_kept(evaluated):
