@@ -125,6 +125,23 @@ def test_status_and_landing_page(serve, eventually, tmp_path: Path, buses: list[
     assert "GPU 1 has reported XID 79" in page
 
 
+def test_a_gpu_that_the_driver_never_listed(serve, eventually, tmp_path: Path):
+    """It fell off the bus before the exporter started: its only sign is a line of the log."""
+    path = tmp_path / "kmsg"
+    path.write_text(record("0000:99:00", 79, 1, time.monotonic() - 300))
+    exporter = serve(SCENARIO, "--xid.kernel-log", str(path))
+    eventually(lambda: len(exporter.page().gpus("gpu_info")) == 2, 5, "the others are there")
+    stranger = {"gpu": "0000:99:00.0", "uuid": "pci-0000:99:00.0", "xid": "79"}
+    last = "gpu_xid_last_timestamp_seconds"
+    eventually(lambda: exporter.page().value(last, **stranger), 60, "it is told")
+    assert exporter.page().value("gpu_xid_errors_total", **stranger) == 0
+    assert len(exporter.page().gpus("gpu_info")) == 2
+    shown = status(exporter)
+    assert shown.returncode == 1
+    assert "! GPU 0000:99:00.0 has reported XID 79 (GPU has fallen off the bus)" in shown.stdout
+    assert "GPU 0000:99:00.0 has reported XID 79" in exporter.get("/").text
+
+
 def test_an_xid_is_its_owners(serve, eventually, tmp_path: Path):
     """From the line of the kernel log to the page, `status` and the landing page."""
     path = tmp_path / "kmsg"

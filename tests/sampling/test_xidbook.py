@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from gpu_sentinel.model import DeviceId, XidReports
+from gpu_sentinel.model import UNLISTED, DeviceId, XidReports
 from gpu_sentinel.sampling import SnapshotStore
-from gpu_sentinel.sampling.xidbook import KERNEL_LOG, NVML, SAME_SECONDS, XidBook
+from gpu_sentinel.sampling.xidbook import KERNEL_LOG, NVML, SAME_SECONDS, STRANGE_SECONDS, XidBook
 
 GPU = DeviceId(0, "GPU-0")
 OTHER = DeviceId(1, "GPU-1")
@@ -36,7 +36,10 @@ class Desk:
             (GPU, "00000000:3B:00.0"),
             (OTHER, "00000000:86:00.0"),
         ]
-        self.book = XidBook(self.store, lambda: self.known, lambda: self.now)
+        self.strangers: dict[str, DeviceId | None] = {}
+        self.book = XidBook(
+            self.store, lambda: self.known, lambda: self.now, stranger=self.strangers.get
+        )
 
     def shown(self, after: float = 1.0) -> dict[DeviceId, dict[int, XidReports]]:
         self.now += after
@@ -145,7 +148,36 @@ def test_a_log_that_lies_fills_no_memory(desk: Desk, lines: Lines):
         desk.book.by_address(f"0:{bus:x}:0", 79, desk.now, "", new=True)
     assert len(desk.shown()[GPU]) < 200
     assert len(desk.book._strangers) <= 128
+    desk.strangers.update(
+        {f"0:{bus:x}:0": DeviceId(UNLISTED, f"pci-{bus}", str(bus)) for bus in range(1000)}
+    )
+    shown = desk.shown(after=STRANGE_SECONDS)
+    assert sum(id_.index == UNLISTED for id_ in shown) == 32
     assert len(lines.fields) < 400
+
+
+STRANGER = DeviceId(UNLISTED, "pci-0000:99:00.0", "0000:99:00.0")
+
+
+def test_a_gpu_that_is_not_listed_is_shown_after_a_while(desk: Desk):
+    desk.strangers["0:99:0"] = STRANGER
+    desk.book.by_address("0:99:0", 79, 900.0, "", new=False)
+    assert desk.shown() == {}, "it may be listed soon"
+    assert desk.shown(after=STRANGE_SECONDS) == {STRANGER: {79: XidReports(0, 900.0)}}
+    desk.book.by_address("0:99:0", 79, 1100.0, "", new=True)
+    assert desk.shown() == {STRANGER: {79: XidReports(1, 1100.0)}}
+    desk.known.append((DeviceId(2, "GPU-2"), "00000000:99:00.0"))
+    assert desk.shown() == {DeviceId(2, "GPU-2"): {79: XidReports(1, 1100.0)}}, "it is listed now"
+
+
+def test_a_gpu_of_another_driver_is_not_accused(desk: Desk):
+    desk.strangers["0:99:0"] = None
+    desk.book.by_address("0:99:0", 79, 900.0, "", new=False)
+    assert desk.shown(after=STRANGE_SECONDS) == {}
+    desk.strangers["0:99:0"] = STRANGER
+    assert desk.shown() == {STRANGER: {79: XidReports(0, 900.0)}}, "it was given back"
+    desk.strangers["0:99:0"] = None
+    assert desk.shown() == {}
 
 
 def report(desk: Desk, source: int, xid: int = 79) -> None:

@@ -73,6 +73,12 @@ def bus_address(text: str) -> str | None:
     return _joined(*match.groups()) if match else None
 
 
+def pci_address(bus: str) -> str:
+    """What `bus_address` has made of an address, as sysfs spells it: `0000:3b:00.0`."""
+    domain, number, device = (int(part, 16) for part in bus.split(":"))
+    return f"{domain:04x}:{number:02x}:{device:02x}.0"
+
+
 def parse(line: bytes) -> Record | None:
     """The record in a line; None where it is none."""
     match = _RECORD.match(line)

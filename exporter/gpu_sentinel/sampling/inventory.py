@@ -99,6 +99,7 @@ class Inventory:
             self._addresses,
             reported=self._watched.ask_again,
             named=XidOwners(owners, store).take if owners is not None else None,
+            stranger=self._roster.stranger,
         )
         self._xids = XidWatcher(book, kernel_log)
         self._lanes: list[Lanes] = []

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from gpu_sentinel.catalogue.availability import NOT_LISTED, UNCLAIMED
-from gpu_sentinel.host import PciGpu, bus_address
+from gpu_sentinel.host import PciGpu, bus_address, pci_address
 from gpu_sentinel.host.pci import NVIDIA, expected, listable, unclaimed
 from gpu_sentinel.model import UNLISTED, DeviceId, DeviceSnapshot, stand_in
 from gpu_sentinel.sampling.registry import Known, Registry
@@ -25,7 +25,10 @@ PciGpus = tuple[PciGpu, ...]
 
 
 class Roster:
-    """Puts GPUs onto the page that no sampler can read. One thread uses it, but for `guess`."""
+    """Puts GPUs onto the page that no sampler can read.
+
+    One thread uses it, but for `guess` and `stranger`.
+    """
 
     def __init__(
         self,
@@ -95,6 +98,21 @@ class Roster:
             return next(here, bound[index].uuid), address
         before = next((k for k in gpus if k.id.index == index), None)
         return (before.id.uuid, before.address) if before else ("", "")
+
+    def stranger(self, bus: str) -> DeviceId | None:
+        """What a GPU is called that the driver does not list, by its `bus_address`.
+
+        None where another driver has it, as one that is passed through to a virtual machine.
+        """
+        on_bus = next((g for g in self._pci or () if bus_address(g.address) == bus), None)
+        if on_bus is not None:
+            if on_bus.driver not in (NVIDIA, ""):
+                return None
+            return DeviceId(
+                UNLISTED, on_bus.uuid or stand_in(UNLISTED, on_bus.address), on_bus.address
+            )
+        address = pci_address(bus)
+        return DeviceId(UNLISTED, stand_in(UNLISTED, address), address)
 
     def settle(self, samplers: Sequence[DeviceSampler]) -> None:
         """Show the GPUs that are missed, and those that only the PCI bus knows; hide the others."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from gpu_sentinel.catalogue.xids import XIDS, Severity, explain
-from gpu_sentinel.host import bus_address
+from gpu_sentinel.host import bus_address, pci_address
 from gpu_sentinel.model import DeviceId, XidReports
 from gpu_sentinel.sampling.store import SnapshotStore
 
@@ -26,6 +26,10 @@ SAME_SECONDS = 10.0
 #: What a log that lies can make us remember: XIDs beside those of the table, and addresses.
 _MOST_UNKNOWN_XIDS = 16
 _MOST_ADDRESSES = 128
+#: Of these addresses, so many are shown where no GPU is known.
+_MOST_STRANGERS = 32
+#: A GPU that tells its address later than this is not the one that a report was about, or is lost.
+STRANGE_SECONDS = 30.0
 
 _LEVELS = {
     Severity.FATAL: logging.ERROR,
@@ -99,9 +103,14 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Gpu:
-    """One GPU, or an address at which none is known yet; `id` is None meanwhile."""
+    """One GPU, or an address at which none is known; `id` is None there.
+
+    Attributes:
+        since: when the address was heard of first; monotonic seconds.
+    """
 
     id: DeviceId | None = None
+    since: float = 0.0
     entries: dict[int, _Entry] = field(default_factory=dict)
 
 
@@ -109,9 +118,12 @@ class XidBook:
     """What was reported since the exporter started, and before. Any thread may use it.
 
     GPUs are known by UUID, so that counts outlive a loss or another driver. Reports from an
-    address at which no GPU is known are kept until one is. Where the kernel log and NVML both tell
-    of the same XID of the same GPU within `SAME_SECONDS`, it counts once: as many times as the one
-    that has told it more often says. Whom it names is what the first of the two says.
+    address at which no GPU is known are given to the GPU that tells this address later. After half
+    a minute they are shown as those of a GPU that the driver does not list.
+
+    Where the kernel log and NVML both tell of the same XID of the same GPU within `SAME_SECONDS`,
+    it counts once: as many times as the one that has told it more often says. Whom it names is
+    what the first of the two says.
     """
 
     def __init__(
@@ -119,8 +131,10 @@ class XidBook:
         store: SnapshotStore,
         known: Known,
         clock: Callable[[], float] = time.monotonic,
+        *,
         reported: Callable[[str], None] = lambda _uuid: None,
         named: Callable[[NamingReport], None] | None = None,
+        stranger: Callable[[str], DeviceId | None] = lambda _bus: None,
     ) -> None:
         """Prepare.
 
@@ -130,15 +144,19 @@ class XidBook:
             clock: monotonic seconds.
             reported: called with the UUID of a GPU that has reported an XID.
             named: called with each new report that names somebody; must not wait.
+            stranger: what a GPU is called that the driver does not list, by its `bus_address`;
+                None where it is none of the driver's.
         """
         self._store = store
         self._known = known
         self._clock = clock
         self._reported = reported
         self._named = named
+        self._stranger = stranger
         self._lock = threading.Lock()
         self._gpus: dict[str, _Gpu] = {}
         self._strangers: dict[str, _Gpu] = {}
+        self._shown: dict[str, DeviceId] = {}
         self._published_at = float("-inf")
         self._changed = False
 
@@ -154,8 +172,8 @@ class XidBook:
                     return
             if bus not in self._strangers and len(self._strangers) >= _MOST_ADDRESSES:
                 return
-            gpu = self._strangers.setdefault(bus, _Gpu())
-            fields: dict[str, object] = {"pci_bus_id": bus, "detail": detail}
+            gpu = self._strangers.setdefault(bus, _Gpu(since=self._clock()))
+            fields: dict[str, object] = {"pci_bus_id": pci_address(bus), "detail": detail}
             self._take(gpu, xid, wall, new=new, source=KERNEL_LOG, fields=fields)
 
     def by_gpu(
@@ -193,16 +211,30 @@ class XidBook:
         if self._gpus or self._strangers:
             self._meet()
             self._tell_rest(now)
+            strangers = self._found_strangers(now)
+            self._changed |= strangers != self._shown
+            self._shown = strangers
         if self._changed and now - self._published_at >= PUBLISH_SECONDS:
             self._changed = False
             self._published_at = now
+            ids = {gpu.id: gpu for gpu in self._gpus.values() if gpu.id is not None}
+            ids |= {id_: self._strangers[bus] for bus, id_ in self._shown.items()}
             self._store.put_xids(
                 {
-                    gpu.id: {xid: entry.reports for xid, entry in sorted(gpu.entries.items())}
-                    for gpu in self._gpus.values()
-                    if gpu.id is not None
+                    id_: {xid: entry.reports for xid, entry in sorted(gpu.entries.items())}
+                    for id_, gpu in ids.items()
                 }
             )
+
+    def _found_strangers(self, now: float) -> dict[str, DeviceId]:
+        """The GPUs that the driver should have listed by now, by address."""
+        found: dict[str, DeviceId] = {}
+        for bus, gpu in self._strangers.items():
+            if now - gpu.since >= STRANGE_SECONDS and len(found) < _MOST_STRANGERS:
+                id_ = self._stranger(bus)
+                if id_ is not None:
+                    found[bus] = id_
+        return found
 
     @property
     def due(self) -> float:
@@ -256,7 +288,7 @@ class XidBook:
             for xid, entry in gpu.entries.items():
                 if entry.untold and entry.told is not None and now - entry.told >= LOG_SECONDS:
                     fields: dict[str, object] = (
-                        {"pci_bus_id": bus}
+                        {"pci_bus_id": pci_address(bus)}
                         if gpu.id is None
                         else {"gpu": gpu.id.name, "uuid": gpu.id.uuid}
                     )
