@@ -1,8 +1,8 @@
 # GPU Sentinel. `make up` and `make test` do all the set-up they need.
 VENV   := .venv
 BIN    := $(VENV)/bin
-# Two processes for each processor, because many tests wait; `make test WORKERS=0` for one alone.
-WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+# Three processes for each processor, because many tests wait; `make test WORKERS=0` for one alone.
+WORKERS ?= $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
 RUNS ?= 20
 PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 8
 STAMP  := $(VENV)/.installed

@@ -108,7 +108,8 @@ class SimulatedHost:
             self.store,
             lambda: [(k.id, k.address) for k in self.registry.gpus.values()],
             self.clock,
-            self._watched.ask_again,
+            reported=self._watched.ask_again,
+            stranger=self._roster.stranger,
         )
         self._told = 0
         self._tell_xids(new=False)
