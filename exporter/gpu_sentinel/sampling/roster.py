@@ -108,11 +108,8 @@ class Roster:
         if on_bus is not None:
             if on_bus.driver not in (NVIDIA, ""):
                 return None
-            return DeviceId(
-                UNLISTED, on_bus.uuid or stand_in(UNLISTED, on_bus.address), on_bus.address
-            )
-        address = pci_address(bus)
-        return DeviceId(UNLISTED, stand_in(UNLISTED, address), address)
+            return _unlisted_id(on_bus.address, on_bus.uuid)
+        return _unlisted_id(pci_address(bus))
 
     def settle(self, samplers: Sequence[DeviceSampler]) -> None:
         """Show the GPUs that are missed, and those that only the PCI bus knows; hide the others."""
@@ -191,7 +188,7 @@ class Roster:
         found += [(gpu, UNCLAIMED) for gpu in unclaimed(self._pci or ())]
         return [
             DeviceSnapshot(
-                id=DeviceId(UNLISTED, gpu.uuid or stand_in(UNLISTED, gpu.address), gpu.address),
+                id=_unlisted_id(gpu.address, gpu.uuid),
                 identity={"pci_bus_id": gpu.address},
                 lost=reason == NOT_LISTED
                 and now - self._unlisted_since[gpu.address] >= SETTLE_SECONDS,
@@ -202,3 +199,8 @@ class Roster:
             for gpu, reason in found
             if bus_address(gpu.address) not in known
         ]
+
+
+def _unlisted_id(address: str, uuid: str = "") -> DeviceId:
+    """What a GPU is called that the driver does not list; the UUID may not be known."""
+    return DeviceId(UNLISTED, uuid or stand_in(UNLISTED, address), address)

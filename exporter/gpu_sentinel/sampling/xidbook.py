@@ -28,7 +28,7 @@ _MOST_UNKNOWN_XIDS = 16
 _MOST_ADDRESSES = 128
 #: Of these addresses, so many are shown where no GPU is known.
 _MOST_STRANGERS = 32
-#: A GPU that tells its address later than this is not the one that a report was about, or is lost.
+#: A GPU that has not told its address so long after its report is not listed; it may be later.
 STRANGE_SECONDS = 30.0
 
 _LEVELS = {

@@ -256,7 +256,7 @@ def test_a_source_that_hangs_holds_up_no_other(eventually):
         eventually(lambda: len(holders.of("GPU-a")) == 3, 5, "the other is asked on")
         assert holders.of("GPU-a")[0] == (held, None), "what it told last is believed"
         assert holders.up == {"mapping": True, "docker": True}
-        eventually(lambda: "mapping" in holders._asked, 5, "it is asked")
+        eventually(lambda: holders._asked["mapping"][1].since is not None, 5, "it is asked")
         now[0] = 1.5 + SILENT_SECONDS
         eventually(lambda: holders.up == {"mapping": False, "docker": True}, 5, "that is told")
     finally:

@@ -45,6 +45,23 @@ class Source:
     unknown: Callable[[], None] = lambda: None
 
 
+@dataclass(slots=True)
+class _Asked:
+    """What is known of a source.
+
+    Attributes:
+        found: what it told last.
+        up: whether it answers; None before it has.
+        trouble: why not, as the log has told it.
+        since: since when it is being asked; None while it is not.
+    """
+
+    found: tuple[Allocation, ...] = ()
+    up: bool | None = None
+    trouble: str = ""
+    since: float | None = None
+
+
 class Holders:
     """What all sources know, by UUID of the GPU. Read from any thread.
 
@@ -59,22 +76,15 @@ class Holders:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Ask nothing yet; `snapshot` tells which GPUs and MIG devices there are."""
-        self._sources = tuple(sources)
+        self._asked = {source.name: (source, _Asked()) for source in sources}
         self._snapshot = snapshot
         self._clock = clock
         self._lock = threading.Lock()
         self._held = _NONE
-        #: By source: what it told last, whether it answers, why not, and since when it is asked.
-        self._found: dict[str, tuple[Allocation, ...]] = {}
-        self._up: dict[str, bool] = {}
-        self._told: dict[str, str] = {}
-        self._asked: dict[str, float] = {}
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(
-                target=self._follow, args=(source,), name=f"owners-{source.name}", daemon=True
-            )
-            for source in sources
+            threading.Thread(target=self._follow, args=asked, name=f"owners-{name}", daemon=True)
+            for name, asked in self._asked.items()
         ]
 
     def start(self) -> None:
@@ -94,9 +104,14 @@ class Holders:
     def up(self) -> Mapping[str, bool]:
         """Whether each source answers; without those that were never asked."""
         silent = self._clock() - SILENT_SECONDS
-        asked = self._asked.copy()
-        late = {name for name, since in asked.items() if since < silent}
-        return {**self._up, **dict.fromkeys(late, False)}
+        found = {}
+        for name, (_, asked) in self._asked.items():
+            up, since = asked.up, asked.since
+            if since is not None and since < silent:
+                up = False
+            if up is not None:
+                found[name] = up
+        return found
 
     def of(self, uuid: str) -> tuple[Held, ...]:
         """Who holds a GPU, or a part of it."""
@@ -104,47 +119,47 @@ class Holders:
 
     def look(self) -> None:
         """Ask each source once."""
-        for source in self._sources:
-            self._ask(source)
+        for source, asked in self._asked.values():
+            self._ask(source, asked)
 
-    def _ask(self, source: Source) -> None:
-        name, trouble = source.name, ""
-        now = self._asked[name] = self._clock()
+    def _ask(self, source: Source, asked: _Asked) -> None:
+        trouble = ""
+        now = asked.since = self._clock()
         found: tuple[Allocation, ...] = ()
         try:
             found = source.allocations(now)
-            self._up[name] = source.up()
-            trouble = "" if source.up() else source.trouble()
+            asked.up = source.up()
+            trouble = "" if asked.up else source.trouble()
         except Exception as error:  # noqa: BLE001 - a defect of ours is told as the source's
-            self._up[name] = False
+            asked.up = False
             trouble = f"{type(error).__name__}: {error}"
         finally:
-            del self._asked[name]
-        self._tell(name, trouble)
+            asked.since = None
+        if trouble != asked.trouble:
+            asked.trouble = trouble
+            _tell(source.name, trouble)
         with self._lock:
-            self._found[name] = found
-            every = [a for one in self._sources for a in self._found.get(one.name, ())]
+            asked.found = found
+            every = [a for _, one in self._asked.values() for a in one.found]
             self._held = _by_gpu(every, self._snapshot())
 
-    def _tell(self, name: str, trouble: str) -> None:
-        """One line whenever what is wrong with a source changes."""
-        if trouble == self._told.get(name, ""):
-            return
-        self._told[name] = trouble
-        fields = {"source": name} | ({"reason": trouble} if trouble else {})
-        if trouble:
-            log.warning("allocations cannot be read", extra={"fields": fields})
-        else:
-            log.info("allocations are read again", extra={"fields": fields})
-
-    def _follow(self, source: Source) -> None:
+    def _follow(self, source: Source, asked: _Asked) -> None:
         while not self._stop.is_set():
             try:
-                self._ask(source)
+                self._ask(source, asked)
             except Exception:
                 # A defect of ours must not end the one thread that asks this source.
                 log.exception("allocations failed")
             self._stop.wait(ROUND_SECONDS)
+
+
+def _tell(name: str, trouble: str) -> None:
+    """One line of what is wrong with a source, or that nothing is any more."""
+    fields = {"source": name} | ({"reason": trouble} if trouble else {})
+    if trouble:
+        log.warning("allocations cannot be read", extra={"fields": fields})
+    else:
+        log.info("allocations are read again", extra={"fields": fields})
 
 
 def _by_gpu(found: Sequence[Allocation], snapshot: Snapshot) -> Mapping[str, tuple[Held, ...]]:
