@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from gpu_sentinel.host.owners.resolver import Resolver
-from gpu_sentinel.host.owners.users import Users
 from gpu_sentinel.model import OwnerUse, Usage
 from gpu_sentinel.sampling import Pace
-from gpu_sentinel.sampling.owners.holders import Holders, Source
 from gpu_sentinel.sampling.owners.sampler import ProcessSampler
-from gpu_sentinel.sampling.owners.shared import Owners
-from gpu_sentinel.simulator.proctree import UPTIME, ProcTree
+from simulatedpeople import SimulatedPeople
 from simulatedtime import SimulatedTime
 
 #: A pass costs real time, and processes are looked at once a second.
@@ -21,39 +15,27 @@ PACE = Pace(fast=1.0, slow=10.0, buffers=1.0, profiling=1.0)
 class OwnersInSimulatedTime(SimulatedTime):
     """A simulated machine with processes, and those who own them."""
 
-    def __init__(self, scenario: str, folder: Path, pace: Pace = PACE) -> None:
+    def __init__(self, scenario: str, pace: Pace = PACE) -> None:
         super().__init__(scenario, pace)
-        proc, logs = folder / "proc", folder / "log"
-        tree = ProcTree(proc, self.simulation, logs)
-
-        def allocations(_now: float):
-            tree.update()
-            return self.simulation.gpu_allocations()
-
-        source = Source("simulation", allocations, lambda: True, str)
-        self.holders = Holders((source,), lambda: self.store.current, self.clock)
-        users = Users(lambda uid: self.simulation.users()[uid], self.clock)
-        resolver = Resolver(
-            proc,
-            logs,
-            users=users,
-            clock=self.clock,
-            wall=lambda: self.simulation.epoch + self.clock(),
-            boot=lambda: UPTIME + self.clock(),
-        )
-        self.owners = Owners(
-            resolver.resolve,
-            self.holders.of,
-            boot=lambda: UPTIME + self.clock(),
-            recent=resolver.recent,
+        self._people = SimulatedPeople(
+            self.simulation,
+            lambda: self.store.current,
+            self.clock,
+            lambda: self.simulation.epoch + self.clock(),
+            1.0,
         )
         around = self.samplers[0]._around
         self.instances += [
-            ProcessSampler(gpu, around, self.owners, parts.devices)
+            ProcessSampler(gpu, around, self._people.owners, parts.devices)
             for gpu, parts in zip(self.samplers, self.instances, strict=True)
         ]
-        self.between = lambda _: self.holders.look()
-        self.holders.look()
+        self.between = lambda _: self._people.look()
+        self._people.look()
+
+    def close(self) -> None:
+        """Let go of the driver, and of the files of processes."""
+        super().close()
+        self._people.close()
 
     def usage(self, index: int) -> Usage:
         (found,) = [u for u in self.store.current.usage if u.device.index == index]

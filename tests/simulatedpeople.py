@@ -45,7 +45,16 @@ class SimulatedPeople:
         logs = Path(self._folder.name, "log")
         self._tree = ProcTree(proc, simulation, logs)
         users = Users(lambda uid: simulation.users()[uid], clock)
-        self._resolver = Resolver(proc, logs, nowhere, nowhere, users=users, clock=clock, wall=wall)
+        self._resolver = Resolver(
+            proc,
+            logs,
+            nowhere,
+            nowhere,
+            users=users,
+            clock=clock,
+            wall=wall,
+            boot=lambda: UPTIME + simulation.now(),
+        )
         self._told: dict[str, bool] = {}
         source = Source("simulation", lambda _now: self._allocations(), lambda: True, str)
         self._holders = Holders((source,), snapshot, clock)

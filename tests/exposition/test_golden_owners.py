@@ -16,7 +16,6 @@ import pytest
 from gpu_sentinel.catalogue.owners import OWNERS
 from gpu_sentinel.exposition.formats import TEXT
 from gpu_sentinel.exposition.render import DeviceRenderer
-from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.simulator.models import MODELS
 from simulatedowners import OwnersInSimulatedTime
 
@@ -70,12 +69,12 @@ def scenario(model: str) -> dict[str, Any]:
 def test_golden(model: str, tmp_path: Path, request: pytest.FixtureRequest):
     path = tmp_path / "scenario.yml"
     path.write_text(json.dumps(scenario(model)))
-    machine = OwnersInSimulatedTime(str(path), tmp_path)
+    machine = OwnersInSimulatedTime(str(path))
     try:
         machine.run(SECONDS)
         body, _ = DeviceRenderer(OWNERS).render(machine.store.current, SECONDS, TEXT)
     finally:
-        nvml_library.detach()
+        machine.close()
     golden = GOLDEN / f"{model}.prom"
     if request.config.getoption("--write-golden"):
         golden.write_text(body)

@@ -12,7 +12,6 @@ import pytest
 
 from gpu_sentinel.model import Allocation, DeviceId, DeviceSnapshot, Owner, Tier
 from gpu_sentinel.nvml import Processes, UseSample
-from gpu_sentinel.nvml import library as nvml_library
 from gpu_sentinel.sampling import Pace, SnapshotStore
 from gpu_sentinel.sampling.owners.book import ProcessBook, Seen
 from gpu_sentinel.sampling.owners.holders import SILENT_SECONDS, Holders, Source
@@ -22,9 +21,16 @@ from simulatedowners import PACE, OwnersInSimulatedTime
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Callable[..., OwnersInSimulatedTime]]:
-    yield lambda scenario, pace=PACE: OwnersInSimulatedTime(scenario, tmp_path, pace)
-    nvml_library.detach()
+def machine() -> Iterator[Callable[..., OwnersInSimulatedTime]]:
+    made: list[OwnersInSimulatedTime] = []
+
+    def make(scenario: str, pace: Pace = PACE) -> OwnersInSimulatedTime:
+        made.append(OwnersInSimulatedTime(scenario, pace))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 def energy(machine: OwnersInSimulatedTime, index: int) -> float:
