@@ -125,6 +125,11 @@ class Pressed:
         """The bound, in seconds, below which this share of all passes began late."""
         return next(bound for bound, count in self.late.items() if count >= share * self.passes)
 
+    def since(self, before: Pressed) -> Pressed:
+        """What was added since an earlier look at the same process."""
+        late = {bound: self.late[bound] - count for bound, count in before.late.items()}
+        return Pressed(self.passes - before.passes, self.missed - before.missed, late)
+
 
 def press(subject: Subject, env: Mapping[str, str], gpus: int, seconds: float) -> Pressed:
     """One process of `subject`, scraped all the time."""
@@ -132,17 +137,17 @@ def press(subject: Subject, env: Mapping[str, str], gpus: int, seconds: float) -
     with running(subject, port, env) as process, contextlib.closing(Client(port)) as client:
         start_up(subject, process, port, gpus)
         time.sleep(SETTLE_SECONDS)
-        before = _lateness(client)
+        before = lateness(client)
         began = time.perf_counter()
         for number in range(round(seconds * SCRAPES_A_SECOND)):
             client.get(PROMETHEUS)
             time.sleep(max(began + (number + 1) / SCRAPES_A_SECOND - time.perf_counter(), 0))
-        after = _lateness(client)
-    late = {bound: after.late[bound] - count for bound, count in before.late.items()}
-    return Pressed(after.passes - before.passes, after.missed - before.missed, late)
+        after = lateness(client)
+    return after.since(before)
 
 
-def _lateness(client: Client) -> Pressed:
+def lateness(client: Client) -> Pressed:
+    """How late passes have begun since the exporter started."""
     found = Pressed(0.0, 0.0, {})
     late: dict[float, float] = {}
     for family in text_string_to_metric_families(client.get(PLAIN)[1].decode()):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import os
 import re
 import statistics
 import subprocess
@@ -21,10 +19,12 @@ from measure import (
     Subject,
     cpu_seconds,
     free_port,
+    lateness,
     memory,
     running,
     start_up,
 )
+from run import COSTS, LIBRARY, Parser, environment, numbers, serving, table
 
 #: Owners were looked up, and the governor has decided twice; see sampling/meter.py.
 SETTLE_SECONDS = 25.0
@@ -34,7 +34,6 @@ SETTINGS: Mapping[str, Sequence[str]] = {
     "owners": [],
     "owners and processes": ["--metrics.enable", "processes"],
 }
-_LATE = re.compile(r'^gpu_sentinel_lateness_seconds_bucket\{le="([^"]+)"\} (\S+)$', re.MULTILINE)
 _OF_OWNERS = re.compile(r"^gpu_(?:owner|process|allocation)_\w+\{", re.MULTILINE)
 
 
@@ -51,80 +50,69 @@ class Found:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="benchmarks/owners.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("--nvml-dir", type=Path, required=True)
     parser.add_argument("--gpus", type=int, default=8)
     parser.add_argument("--each", type=int, default=8, help="processes on each GPU")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--costs", default="0,50,150,500", help="microseconds a call takes")
+    parser.add_argument("--costs", type=numbers, default=COSTS, help="microseconds of a call")
     args = parser.parse_args()
-    if not (args.nvml_dir / "libnvidia-ml.so.1").exists():
-        parser.error(f"--nvml-dir: no libnvidia-ml.so.1 in {args.nvml_dir}")
-    found: dict[tuple[str, str], Found] = {}
+    if not (args.nvml_dir / LIBRARY).exists():
+        parser.error(f"--nvml-dir: no {LIBRARY} in {args.nvml_dir}")
+    found = {(cost, setting): Found() for cost in args.costs for setting in SETTINGS}
     with sleepers(args.each) as pids:
         for number in range(args.rounds):
-            for cost in args.costs.split(","):
-                for setting, more in SETTINGS.items():
-                    print(f"{number + 1}/{args.rounds} {cost} us, {setting}", file=sys.stderr)
-                    env = dict(os.environ) | {
-                        "LD_LIBRARY_PATH": str(args.nvml_dir.resolve()),
-                        "FAKE_NVML_GPUS": str(args.gpus),
-                        "FAKE_NVML_PIDS": ",".join(map(str, pids)),
-                        "FAKE_NVML_DELAY_US": cost,
-                        "FAKE_NVML_DELAY_MODE": "busy",
-                    }
-                    into = found.setdefault((cost, setting), Found())
-                    measure(more, env, args.gpus, args.seconds, into)
-    print(
-        f"{args.gpus} GPUs with {args.each} processes each, {args.rounds} x {args.seconds:g} s.\n"
-    )
-    header = ("us a call", "setting", "CPU, % of a core", "more", "MiB", "more", "threads")
-    print("| " + " | ".join((*header, "late, p99", "series")) + " |")
-    print("|" + " --- |" * 9)
+            for (cost, setting), into in found.items():
+                print(f"{number + 1}/{args.rounds} {cost} us, {setting}", file=sys.stderr)
+                env = environment(
+                    args,
+                    FAKE_NVML_PIDS=",".join(map(str, pids)),
+                    FAKE_NVML_DELAY_US=str(cost),
+                    FAKE_NVML_DELAY_MODE="busy",
+                )
+                measure(SETTINGS[setting], env, args.gpus, args.seconds, into)
+    what = f"{args.gpus} GPUs with {args.each} processes each"
+    print(f"{what}, {args.rounds} x {args.seconds:g} s.\n")
+    rows = [["us a call", "setting", "CPU, % of a core", "more", "MiB", "more", "threads"]]
+    rows[0] += ["late, p99", "series"]
     for (cost, setting), one in found.items():
         without = found[cost, "off"]
         cpu, rss = statistics.mean(one.cpu), statistics.median(one.rss)
-        cells = (
-            cost,
-            setting,
-            f"{cpu:.2f}",
-            f"{cpu - statistics.mean(without.cpu):+.2f}",
-            f"{rss:.1f}",
-            f"{rss - statistics.median(without.rss):+.1f}",
-            f"{max(one.threads)}",
-            f"{1000 * statistics.median(one.late):g} ms",
-            f"{max(one.series)}",
+        rows.append(
+            [
+                str(cost),
+                setting,
+                f"{cpu:.2f}",
+                f"{cpu - statistics.mean(without.cpu):+.2f}",
+                f"{rss:.1f}",
+                f"{rss - statistics.median(without.rss):+.1f}",
+                f"{max(one.threads)}",
+                f"{1000 * statistics.median(one.late):g} ms",
+                f"{max(one.series)}",
+            ]
         )
-        print("| " + " | ".join(cells) + " |")
+    print(table(rows), end="")
 
 
 def measure(
     more: Sequence[str], env: Mapping[str, str], gpus: int, seconds: float, into: Found
 ) -> None:
     """One process, from its start to its end."""
-    command = [sys.executable, "-m", "gpu_sentinel", "serve", *more]
-    command += ["--web.listen-address", "127.0.0.1:{port}", "--log.level", "error"]
+    command = [*serving(), *more, "--log.level", "error"]
     subject, port = Subject("gpu-sentinel", "", command, "gpu_power_watts"), free_port()
     with running(subject, port, env) as process, contextlib.closing(Client(port)) as client:
         start_up(subject, process, port, gpus)
         time.sleep(SETTLE_SECONDS)
-        before = client.get(PLAIN)[1].decode()
+        before = lateness(client)
         began, used = time.perf_counter(), cpu_seconds(process.pid)
         time.sleep(seconds)
-        into.cpu.append(100 * (cpu_seconds(process.pid) - used) / (time.perf_counter() - began))
-        after = client.get(PLAIN)[1].decode()
+        passed = time.perf_counter() - began
+        into.cpu.append(100 * (cpu_seconds(process.pid) - used) / passed)
+        into.late.append(lateness(client).since(before).quantile(0.99))
+        into.series.append(len(_OF_OWNERS.findall(client.get(PLAIN)[1].decode())))
         into.rss.append(memory(process.pid)[0])
         into.threads.append(sum(1 for _ in Path(f"/proc/{process.pid}/task").iterdir()))
-    into.late.append(_late(before, after))
-    into.series.append(len(_OF_OWNERS.findall(after)))
-
-
-def _late(before: str, after: str) -> float:
-    """The bound, in seconds, below which 99 of 100 passes in between began late."""
-    start = {bound: float(count) for bound, count in _LATE.findall(before)}
-    grown = {b: float(count) - start[b] for b, count in _LATE.findall(after)}
-    return next(float(b) for b, count in grown.items() if count >= 0.99 * grown["+Inf"])
 
 
 @contextlib.contextmanager
