@@ -1,4 +1,4 @@
-"""XIDs with the real threads: from NVML's events, and from a kernel log that is a file."""
+"""XIDs from a kernel log that is a file, and from NVML beside it, with the real threads."""
 
 from __future__ import annotations
 
@@ -8,198 +8,23 @@ from pathlib import Path
 
 import pynvml
 import pytest
+from xidtools import (
+    ALL,
+    MOUSE,
+    SCENARIO,
+    add,
+    address,
+    both,
+    count,
+    line,
+    reports,
+    told,
+    watching,
+    with_log,
+)
 
 from gpu_sentinel.host import kernellog
-from gpu_sentinel.model import XidReports
-from gpu_sentinel.sampling import Inventory, xidtrust
-from gpu_sentinel.sampling.xidevents import WAIT_SECONDS
-
-ALL = (0, 1)
-SCENARIO = "driver-reload"
-
-
-def reports(running, gpu: int = 0) -> dict[int, XidReports]:
-    """By XID, of the GPU of this index."""
-    return {
-        xid: report
-        for id_, found in running.current.xids.items()
-        if id_.index == gpu
-        for xid, report in found.items()
-    }
-
-
-def count(running, xid: int, gpu: int = 0) -> int:
-    found = reports(running, gpu).get(xid)
-    return found.count if found else 0
-
-
-def watching(running) -> bool:
-    return running.inventory.xids.source == "nvml" and all(
-        gpu.index in events[0]
-        for events in pynvml.nvmlLib.event_sets.values()
-        for gpu in running.simulation.gpus
-    )
-
-
-def with_log(path: Path):
-    """For `run`: the inventory reads this kernel log."""
-
-    def change(running) -> None:
-        inventory = running.inventory
-        running.inventory = Inventory(
-            inventory._watched._driver,
-            running.store,
-            pace=lambda: running.pace,
-            stats=running.stats,
-            expected_gpus=lambda: None,
-            pci_gpus=running.simulation.pci_gpus,
-            kernel_log=path,
-        )
-
-    return change
-
-
-def line(bus: str, xid: int, sequence: int = 1) -> str:
-    return f"3,{sequence},1000000,-;NVRM: Xid (PCI:{bus}): {xid}, pid=1, name=x, y\n"
-
-
-MOUSE = "6,2,3,-;usb 1-1: a mouse\n"
-
-
-def add(path: Path, text: str) -> None:
-    with path.open("a") as file:
-        file.write(text)
-
-
-def both(running) -> bool:
-    """Whether the log is read and NVML asked, for every GPU."""
-    return running.inventory.xids.source == "both" and all(
-        gpu.index in events[0]
-        for events in pynvml.nvmlLib.event_sets.values()
-        for gpu in running.simulation.gpus
-    )
-
-
-def told(caplog: pytest.LogCaptureFixture) -> list[str | None]:
-    """Why NVML is asked too, or None where the log is enough, by line of our own log."""
-    return [
-        record.fields.get("reason")
-        for record in caplog.records
-        if record.message.startswith("XIDs are read")
-    ]
-
-
-def address(running, gpu: int) -> str:
-    """As the driver writes it into the log."""
-    identity = running.gpu(gpu).identity
-    return identity["pci_bus_id"].lower()[4:].partition(".")[0]
-
-
-def test_events_are_counted(run, eventually):
-    running = run(SCENARIO)
-    eventually(lambda: watching(running), 3, "events are waited for")
-    before = time.time()
-    for _ in range(3):
-        running.simulation.xid(1, 31)
-    running.simulation.xid(0, 79)
-    eventually(lambda: count(running, 31, 1) == 3, 2, "all are counted")
-    eventually(lambda: count(running, 79) == 1, 2, "the other GPU's too")
-    assert before <= reports(running)[79].last <= time.time()
-
-
-def test_driver_that_is_let_go_of_holds_no_event_set(run, eventually):
-    running = run(SCENARIO)
-    eventually(lambda: watching(running), 3, "events are waited for")
-    library = pynvml.nvmlLib
-    start = time.monotonic()
-    running.inventory.release(600.0)
-    assert running.inventory.lending.wait(60.0) is None
-    assert time.monotonic() - start < 20 + WAIT_SECONDS
-    assert not library.event_sets
-    assert running.inventory.xids.source == "none"
-    assert running.inventory.acquire()
-    eventually(lambda: watching(running), 5, "events are waited for again")
-    running.simulation.xid(0, 31)
-    eventually(lambda: count(running, 31) == 1, 2, "it is counted")
-
-
-def test_counts_outlive_another_driver(run, eventually):
-    running = run(SCENARIO)
-    eventually(lambda: watching(running), 3, "events are waited for")
-    running.simulation.xid(0, 31)
-    eventually(lambda: count(running, 31) == 1, 2, "it is counted")
-    running.simulation.unload_driver()
-    eventually(lambda: not running.current.driver.info, 10, "the driver is gone")
-    assert count(running, 31) == 1, "it is shown still"
-    running.simulation.load_driver("595.80")
-    eventually(lambda: pynvml.nvmlLib is not None and watching(running), 10, "another driver")
-    running.simulation.xid(0, 31)
-    eventually(lambda: count(running, 31) == 2, 2, "it goes on")
-
-
-def test_one_lost_gpu_does_not_spoil_the_rest(run, eventually):
-    running = run(SCENARIO, before=lambda r: r.simulation.lose(0))
-    eventually(lambda: running.inventory.xids.source == "nvml", 5, "the other one is watched")
-    running.simulation.xid(1, 31)
-    eventually(lambda: count(running, 31, 1) == 1, 2, "it is counted")
-
-
-def test_xids_of_a_lost_gpu_stay(run, eventually):
-    running = run(SCENARIO)
-    eventually(lambda: watching(running), 3, "events are waited for")
-    running.simulation.xid(0, 79)
-    running.simulation.lose(0)
-    eventually(lambda: running.gpu(0).lost, 5, "the loss is seen")
-    eventually(lambda: count(running, 79) == 1, 2, "it is counted")
-
-
-@pytest.mark.parametrize("function", ["nvmlEventSetWait_v2", "nvmlEventSetCreate"])
-def test_driver_without_events(run, eventually, function: str, monkeypatch):
-    def failing(*_: object) -> None:
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
-
-    monkeypatch.setattr(pynvml, function, failing)
-    running = run(SCENARIO)
-    eventually(lambda: running.fresh(*ALL), 3, "all GPUs are fresh")
-    time.sleep(0.5)
-    assert running.inventory.xids.source == "none"
-
-
-def test_clock_events_are_no_xids(run, eventually):
-    running = run(SCENARIO)
-    eventually(lambda: watching(running), 3, "events are waited for")
-    running.simulation.xid(0, 0)  # as no scenario may say
-    running.simulation.xid(0, 31)
-    eventually(lambda: count(running, 31) == 1, 2, "it is counted")
-    assert set(reports(running)) == {31}
-
-
-def test_wait_that_hangs_hangs_alone(run, eventually, monkeypatch):
-    hanging = []
-    wait = pynvml.nvmlEventSetWait_v2
-
-    def hang(*arguments: object) -> object:
-        while hanging:
-            time.sleep(0.05)
-        return wait(*arguments)
-
-    monkeypatch.setattr(pynvml, "nvmlEventSetWait_v2", hang)
-    running = run(SCENARIO)
-    eventually(lambda: watching(running), 3, "events are waited for")
-    hanging.append(True)
-    time.sleep(1.5)
-    before = [running.gpu(i).samples for i in ALL]
-    eventually(
-        lambda: all(running.gpu(i).samples > b for i, b in zip(ALL, before, strict=True)),
-        3,
-        "the GPUs are read as ever",
-    )
-    running.inventory.release(60.0)
-    reason = running.inventory.lending.wait(5.0)
-    assert reason is not None
-    assert "(events)" in reason
-    hanging.clear()
-    eventually(lambda: running.inventory.lending.free, 5, "free at last")
+from gpu_sentinel.sampling import xidtrust
 
 
 def test_kernel_log_before_and_after_the_start(run, eventually, tmp_path: Path):
