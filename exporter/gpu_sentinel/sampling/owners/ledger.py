@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
+from typing import TypeVar
 
 from gpu_sentinel.model import NOBODY, Owner
 
@@ -59,6 +60,9 @@ class Holder:
 
     owner: Owner
     part: float = 1.0
+
+
+_One = TypeVar("_One", User, Holder)
 
 
 @dataclass(slots=True)
@@ -120,8 +124,8 @@ class Ledger:
         """
         for owner in (*(u.owner for u in users), *(h.owner for h in holders)):
             self._same(owner)  # all that is known of each, before anybody is named
-        users = [replace(user, owner=self._same(user.owner)) for user in users]
-        holders = [replace(holder, owner=self._same(holder.owner)) for holder in holders]
+        users = [_of(user, self._same(user.owner)) for user in users]
+        holders = [_of(holder, self._same(holder.owner)) for holder in holders]
         self._forget(now, {*(u.owner for u in users), *(h.owner for h in holders)})
         self._present(now, users, holders)
         for user in users:
@@ -141,9 +145,11 @@ class Ledger:
         owner = whole(owner)
         key = owner.kind, owner.name
         before = self._known.get(key)
-        if before is None or before == owner:
+        if before is None:
             self._known[key] = owner
             return owner
+        if before is owner or before == owner:
+            return before
         merged = Owner(*(b or n for b, n in zip(astuple(before), astuple(owner), strict=True)))
         if merged != before:
             self._known[key] = merged
@@ -223,6 +229,10 @@ def whole(owner: Owner) -> Owner:
     if not owner.k8s_container and not owner.slurm_step:
         return owner
     return replace(owner, k8s_container="", slurm_step="")
+
+
+def _of(one: _One, owner: Owner) -> _One:
+    return one if one.owner is owner else replace(one, owner=owner)
 
 
 def _weights(parts: Iterable[tuple[Owner, float]]) -> Mapping[Owner, float]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from gpu_sentinel.catalogue.owners import ENGINES
 from gpu_sentinel.host.owners.memory import Process
 from gpu_sentinel.model import (
+    NOBODY,
     DeviceId,
     DeviceSnapshot,
     OwnerUse,
@@ -47,6 +47,9 @@ from gpu_sentinel.sampling.worth import PROCESSES
 
 log = logging.getLogger(__name__)
 
+#: So long after the full second (or interval), at which the GPUs' own readings are due: those come
+#: first even where a thread wakes up a moment too early for them.
+AFTER_SECONDS = 0.002
 #: A GPU that does not answer is left alone for so long.
 WAIT_SECONDS = 0.5
 #: Between two attempts after a failure, at first and at most.
@@ -117,7 +120,8 @@ class ProcessSampler:
         factors = self._around.governor.factors
         interval = self._owners.interval() * max(factors.get(query, 1) for query in PROCESSES)
         self._interval = interval
-        self._due = (math.floor(now / interval + 1e-9) + 1) * interval
+        passed = math.floor((now - AFTER_SECONDS) / interval + 1e-9)
+        self._due = (passed + 1) * interval + AFTER_SECONDS
         try:
             if self._gpu.failure is None and now >= self._retry:
                 self._pass(gpu.id, now, elapsed)
@@ -305,14 +309,14 @@ def _named(
     busy: float,
 ) -> Seen:
     used = {} if sample is None else {e: getattr(sample, e) for e in ENGINES}
-    seen = Seen(
+    return Seen(
         key=(pid, found.start if found else 0),
+        name=found.name if found else "",
+        started=found.started if found else None,
+        owner=found.owner if found else NOBODY,
         gpu_instance=process.gpu_instance if process else None,
         memory=process.memory if process else None,
         busy=busy,
         utilization={engine: share for engine, share in used.items() if share is not None},
         alive=process is not None,
     )
-    if found is None:
-        return seen
-    return replace(seen, name=found.name, started=found.started, owner=found.owner)
