@@ -268,7 +268,7 @@ class DriverState:
 
 @dataclass(frozen=True, slots=True)
 class XidReports:
-    """The reports of one XID by one GPU: how many since the exporter started, and Unix time."""
+    """Reports of one kind: how many since the exporter started, and the last one's Unix time."""
 
     count: int = 0
     last: float = 0.0
@@ -299,6 +299,27 @@ NO_OWNER_XIDS: OwnerXids = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
+class KernelSubject:
+    """What an event in the kernel log is about, as the labels say it; empty where they cannot.
+
+    Attributes:
+        pci_bus_id: as sysfs spells it: of the GPU, or of the switch.
+        event: its name in the catalogue.
+        code: of an SXid, its number.
+    """
+
+    gpu: str
+    uuid: str
+    pci_bus_id: str
+    event: str
+    code: str = ""
+
+
+KernelEvents: TypeAlias = Mapping[KernelSubject, XidReports]
+NO_KERNEL_EVENTS: KernelEvents = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that is known at one moment; `sequence` grows with every change."""
 
@@ -311,3 +332,4 @@ class Snapshot:
     instances: tuple[Instance, ...] = ()
     usage: tuple[Usage, ...] = ()
     owner_xids: OwnerXids = field(default_factory=lambda: NO_OWNER_XIDS)
+    kernel_events: KernelEvents = field(default_factory=lambda: NO_KERNEL_EVENTS)

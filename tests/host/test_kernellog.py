@@ -55,7 +55,7 @@ def test_what_was_there_is_old_and_has_the_kernels_time(tmp_path: Path, open_log
     (report,) = everything(log)
     assert not report.new
     assert report.wall == BOOT + 100.0
-    assert log.records == {"xid": 1, "other": 1, "malformed": 0, "lost": 0}
+    assert log.records == {"xid": 1, "event": 0, "other": 1, "malformed": 0, "lost": 0}
 
 
 def test_what_comes_is_new_and_has_the_time_of_now(tmp_path: Path, open_log: Open):
@@ -131,7 +131,7 @@ def test_a_file_that_is_rotated(tmp_path: Path, open_log: Open):
     with path.open("a") as new:
         new.write(line(sequence=4))
     assert [r.new for r in everything(log)] == [True]
-    assert log.records == {"xid": 4, "other": 0, "malformed": 0, "lost": 0}
+    assert log.records == {"xid": 4, "event": 0, "other": 0, "malformed": 0, "lost": 0}
 
 
 def test_a_file_of_syslog(tmp_path: Path, open_log: Open):
@@ -145,7 +145,7 @@ def test_a_file_of_syslog(tmp_path: Path, open_log: Open):
     log = open_log(path)
     (report,) = everything(log)
     assert (report.new, report.wall) == (False, 1_000_200.5)
-    assert log.records == {"xid": 2, "other": 2, "malformed": 0, "lost": 0}
+    assert log.records == {"xid": 2, "event": 0, "other": 2, "malformed": 0, "lost": 0}
     with path.open("a") as file:
         file.write(f"Jan 12 13:55:00 node-7 kernel: {XID}\n")
     (report,) = everything(log)
@@ -166,7 +166,7 @@ def test_a_file_with_every_form(tmp_path: Path, open_log: Open):
     log = open_log(path)
     # Nobody knows when the one was that has only the time since a start of the machine.
     assert [report.wall for report in everything(log)] == [1_000_200.5] * 3 + [1_000_100.0]
-    assert log.records == {"xid": 5, "other": 1, "malformed": 0, "lost": 0}
+    assert log.records == {"xid": 5, "event": 0, "other": 1, "malformed": 0, "lost": 0}
     assert log.understood.kernel == 5
     with path.open("a") as file:
         file.write(f"[  600.5] node-7 kernel: {XID}\n{entry[:60]}")
@@ -296,7 +296,7 @@ def test_overrun_and_errors_of_the_device(
     reports, more = log.take()
     assert len(reports) == 1
     assert not more
-    assert log.records == {"xid": 1, "other": 1, "malformed": 1, "lost": 10}
+    assert log.records == {"xid": 1, "event": 0, "other": 1, "malformed": 1, "lost": 10}
     with pytest.raises(OSError, match="broken"):
         log.take()
 

@@ -49,6 +49,23 @@ def xid(number: int, other: int, **more) -> Scenario:
     return Scenario(good, {name: stamp()}, {less: stamp()}, fires=10, after=after, **more)
 
 
+def kernel(event: str, other: str, **more) -> Scenario:
+    """It is told at the beginning; `other` is an event that asks for less."""
+    labels = 'pci_bus_id="0000:3b:00.0",code=""'
+    name, less = (
+        f'gpu_kernel_event_last_timestamp_seconds{{{labels},event="{n}"}}' for n in (event, other)
+    )
+    energy = "gpu_energy_joules_total"
+    good = {
+        name: absent(),
+        less: absent(),
+        energy: ramp(400),
+        'gpu_energy_source_info{source="hardware"}': gauge(1),
+    }
+    after = {name: ramp(0), energy: fresh(90)}
+    return Scenario(good, {name: stamp()}, {less: stamp()}, fires=10, after=after, **more)
+
+
 def peers(series: str, good, bad, edge) -> Scenario:
     return Scenario(
         {**WORK, **H100, series: good},
@@ -164,6 +181,8 @@ HARDWARE = {
     "GpuXidFatal": xid(79, 31, clears=150, more=900),
     "GpuXidReset": xid(48, 79, clears=150, more=900),
     "GpuXidWarning": xid(63, 31, clears=3600),
+    "GpuKernelFault": kernel("init_failed", "mce", clears=150, more=900),
+    "GpuKernelWarning": kernel("hung_task", "pcie_corrected", clears=3600),
     "GpuEccUncorrected": Scenario(
         {UNCORRECTED: counter(0), CORRECTED: counter(0)},
         {UNCORRECTED: counter(0.2)},

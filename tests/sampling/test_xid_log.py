@@ -42,7 +42,7 @@ def test_kernel_log_before_and_after_the_start(run, eventually, tmp_path: Path):
     eventually(lambda: count(running, 79, 1) == 2, 2, "what is new is counted")
     state = running.inventory.xids
     assert state.source == "kernel_log"
-    assert state.records == {"xid": 4, "other": 1, "malformed": 1, "lost": 0}
+    assert state.records == {"xid": 4, "event": 0, "other": 1, "malformed": 1, "lost": 0}
     running.simulation.xid(0, 31)
     time.sleep(0.5)
     assert 31 not in reports(running), "one source at a time"

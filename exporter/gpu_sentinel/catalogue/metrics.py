@@ -13,6 +13,7 @@ from gpu_sentinel.catalogue.errors import ERRORS
 from gpu_sentinel.catalogue.fans import FANS
 from gpu_sentinel.catalogue.health import HEALTH
 from gpu_sentinel.catalogue.identity import IDENTITY
+from gpu_sentinel.catalogue.kernel.metrics import KERNEL_METRICS
 from gpu_sentinel.catalogue.memory import MEMORY
 from gpu_sentinel.catalogue.metric import Metric
 from gpu_sentinel.catalogue.mig import MIG
@@ -39,6 +40,7 @@ METRICS: tuple[Metric, ...] = (
     *ERRORS,
     *HEALTH,
     *XID_METRICS,
+    *KERNEL_METRICS,
     *NVLINK,
     *PROFILING,
     *MIG,

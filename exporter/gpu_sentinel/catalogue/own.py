@@ -165,8 +165,9 @@ OWN: tuple[Metric, ...] = (
     _own(
         "gpu_sentinel_kernel_log_records_total",
         Kind.COUNTER,
-        "Records of the kernel log by what was in them: an XID, something other, nothing that "
-        "makes sense (malformed), or overwritten before it was read (lost).",
+        "Records of the kernel log by what was in them: an XID, an event of another kind, "
+        "something other, nothing that makes sense (malformed), or overwritten before it was read "
+        "(lost).",
         "result",
     ),
     _own(

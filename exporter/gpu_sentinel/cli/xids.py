@@ -6,6 +6,7 @@ import textwrap
 
 import click
 
+from gpu_sentinel.catalogue.kernel import KERNEL_EVENTS
 from gpu_sentinel.catalogue.xids import MOST, XIDS, Severity, explain
 from gpu_sentinel.catalogue.xids.reference import described, markdown
 from gpu_sentinel.cli.output import say, say_json, say_text, styled
@@ -30,7 +31,7 @@ def xids(numbers: tuple[int, ...], fmt: str) -> None:
         say_json([described(xid) for xid in found])
         return
     if fmt == "markdown":
-        say_text(markdown(found), end="")
+        say_text(markdown(found, KERNEL_EVENTS.values()), end="")
         return
     for xid in found:
         severity = styled(xid.severity.value, fg=_COLOURS.get(xid.severity))

@@ -96,6 +96,17 @@ def _xids(get: Callable[[XidReports], float]) -> _Inventory:
     return rows
 
 
+def _kernel_events(get: Callable[[XidReports], float]) -> _Inventory:
+    def rows(snapshot: Snapshot, _now: float) -> _Rows:
+        for about, reports in snapshot.kernel_events.items():
+            yield (
+                (about.gpu, about.uuid, about.pci_bus_id, about.event, about.code),
+                get(reports),
+            )
+
+    return rows
+
+
 def _mig_info(snapshot: Snapshot, _now: float) -> _Rows:
     return instances.described(_MIG_INFO, snapshot)
 
@@ -127,6 +138,8 @@ _INVENTORY: Mapping[str, _Inventory] = {
     "gpu_outages_total": _outages,
     "gpu_xid_errors_total": _xids(lambda report: report.count),
     "gpu_xid_last_timestamp_seconds": _xids(lambda report: round(report.last, 3)),
+    "gpu_kernel_events_total": _kernel_events(lambda report: report.count),
+    "gpu_kernel_event_last_timestamp_seconds": _kernel_events(lambda report: round(report.last, 3)),
 }
 
 

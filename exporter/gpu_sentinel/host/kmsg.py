@@ -18,17 +18,17 @@ DETAIL_CHARACTERS = 200
 _RECORD = re.compile(rb"(\d{1,10}),(\d{1,20}),(\d{1,20}),[^;\n]{1,200};([^\n]*)")
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 #: The domain may be missing (drivers before 2010), and the function is mostly.
-_ADDRESS = r"(?:([0-9a-fA-F]{1,8}):)?([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,2})(?:\.[0-7])?"
-_BUS = re.compile(_ADDRESS)
+ADDRESS = r"(?:([0-9a-fA-F]{1,8}):)?([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,2})(?:\.[0-7])?"
+_BUS = re.compile(ADDRESS)
 #: Behind the address MIG adds the instances, as decimal numbers: `GPU-I:05 GPU-CI:02`.
 _XID = re.compile(
-    rf"(?:NVRM: )+Xid \((?:PCI:)?{_ADDRESS}(?: ([^)]{{0,100}}))?\): ?(\d{{1,10}})\b,? ?(.*)"
+    rf"(?:NVRM: )+Xid \((?:PCI:)?{ADDRESS}(?: ([^)]{{0,100}}))?\): ?(\d{{1,10}})\b,? ?(.*)"
 )
 _GPU_INSTANCE = re.compile(r"GPU-I:(\d{1,4})\b")
 #: The process whose channel it is, by its number on the host; `'<unknown>'` where none is known.
 _PID = re.compile(r"pid='?(\d{1,10})\b")
 _LOOKS_LIKE_XID = re.compile(r"(?:NVRM: )+Xid\b")
-_UNPRINTABLE = re.compile(r"[^ -~]+")
+UNPRINTABLE = re.compile(r"[^ -~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +58,21 @@ class Record:
         seconds: since the start of the machine, by a clock that stands still in suspend.
         xids: what it reports; mostly nothing.
         odd: it begins like a report of an XID, and is none.
+        message: what the kernel said, as it is escaped in the record.
     """
 
     sequence: int
     seconds: float
     xids: tuple[XidLine, ...] = ()
     odd: bool = False
+    message: bytes = b""
 
 
 @lru_cache(maxsize=256)
 def bus_address(text: str) -> str | None:
     """A PCI address in one spelling: `00000000:3B:00.0` and `0000:3b:00` are `0:3b:0`."""
     match = _BUS.fullmatch(text.strip())
-    return _joined(*match.groups()) if match else None
+    return joined(*match.groups()) if match else None
 
 
 def pci_address(bus: str) -> str:
@@ -85,7 +87,7 @@ def parse(line: bytes) -> Record | None:
     if match is None:
         return None
     sequence, seconds = int(match[2]), int(match[3]) / 1e6
-    return Record(sequence, seconds, *xids(match[4]))
+    return Record(sequence, seconds, *xids(match[4]), match[4])
 
 
 def xids(message: bytes) -> tuple[tuple[XidLine, ...], bool]:
@@ -96,7 +98,7 @@ def xids(message: bytes) -> tuple[tuple[XidLine, ...], bool]:
         return (), False
     found, odd = [], False
     # A text of several lines is one record, with the ends of lines escaped.
-    for part in _unescaped(message).split("\n"):
+    for part in unescaped(message).split("\n"):
         xid = _xid(part)
         if xid is not None:
             found.append(xid)
@@ -111,19 +113,20 @@ def _xid(text: str) -> XidLine | None:
         return None
     pid, instance = _PID.match(match[6]), _GPU_INSTANCE.search(match[4] or "")
     return XidLine(
-        _joined(match[1], match[2], match[3]),
+        joined(match[1], match[2], match[3]),
         int(match[5]),
-        _UNPRINTABLE.sub("?", match[6])[:DETAIL_CHARACTERS],
+        UNPRINTABLE.sub("?", match[6])[:DETAIL_CHARACTERS],
         pid=(int(pid[1]) or None) if pid else None,
         gpu_instance=int(instance[1]) if instance else None,
     )
 
 
-def _joined(domain: str | None, bus: str, device: str) -> str:
+def joined(domain: str | None, bus: str, device: str) -> str:
+    """What `ADDRESS` has found, in the spelling of `bus_address`."""
     return f"{int(domain or '0', 16):x}:{int(bus, 16):x}:{int(device, 16):x}"
 
 
-def _unescaped(message: bytes) -> str:
+def unescaped(message: bytes) -> str:
     r"""The kernel writes what is not printable, and backslashes, as `\xNN`."""
     plain = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), message)
     return plain.decode("utf-8", "replace")

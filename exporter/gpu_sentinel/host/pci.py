@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ PROC = Path("/proc/driver/nvidia/gpus")
 #: and for unified memory register none.
 NVIDIA = "nvidia"
 
+_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _VENDOR = "0x10de"
 # PCI base class 3 is "display controller": VGA (0x0300xx) and 3D (0x0302xx).
 _DISPLAY = "0x03"
@@ -30,6 +32,7 @@ class PciGpu:
             like a card of its own in the virtual machine that it is given to.
         uuid: as the driver tells it without NVML; empty where it does not, as before the card was
             first used and while it sleeps.
+        bridge: the address of the port that it is plugged into; empty where nobody knows.
         excluded: the driver has it and keeps it from everybody (NVreg_ExcludedGpus); NVML does
             not list it.
     """
@@ -39,6 +42,7 @@ class PciGpu:
     virtual: bool = False
     uuid: str = ""
     excluded: bool = False
+    bridge: str = ""
 
 
 def list_gpus(sysfs: Path = SYSFS, proc: Path = PROC) -> tuple[PciGpu, ...] | None:
@@ -107,7 +111,17 @@ def _gpu(device: Path, proc: Path) -> PciGpu:
         uuid if uuid.startswith("GPU-") and "?" not in uuid else "",
         # Drivers before 470 call it "Blacklisted".
         "Yes" in (told.get("GPU Excluded"), told.get("Blacklisted")),
+        _bridge(device),
     )
+
+
+def _bridge(device: Path) -> str:
+    """The folder of a device stands in that of the port above it."""
+    try:
+        above = device.resolve().parent.name
+    except (OSError, RuntimeError):
+        return ""
+    return above if _ADDRESS.fullmatch(above) else ""
 
 
 def _driver(device: Path) -> str:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from gpu_sentinel.host import kmsg, syslog
 from gpu_sentinel.host.journal import Export, parse_json
+from gpu_sentinel.host.kernelevents import EventLines, KernelEvent, begins
 from gpu_sentinel.host.kmsg import XidLine
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An XID in the log.
+    """An XID in the log, or an event of another kind.
 
     Attributes:
         wall: Unix time.
         new: it was not there yet when the log was opened.
     """
 
-    line: XidLine
+    line: XidLine | KernelEvent
     wall: float
     new: bool
 
@@ -29,8 +30,8 @@ class Records:
     """Reads the lines of one log. The format is known anew for each: they may be mixed.
 
     Attributes:
-        counts: records by what was in them: `xid`, `other`, `malformed`; `lost` are those that the
-            kernel overwrote before they were read.
+        counts: records by what was in them: `xid`, `event`, `other`, `malformed`; `lost` are those
+            that the kernel overwrote before they were read.
         kernel: records that the kernel wrote.
         run: malformed records since the last one that was not.
         unread: the last record that began like a report of an XID was none that could be read.
@@ -44,7 +45,7 @@ class Records:
             wall: Unix time.
             text: lines of syslog are taken too.
         """
-        self.counts: Counter[str] = Counter(xid=0, other=0, malformed=0, lost=0)
+        self.counts: Counter[str] = Counter(xid=0, event=0, other=0, malformed=0, lost=0)
         self.kernel = 0
         self.run = 0
         self.unread = False
@@ -52,11 +53,14 @@ class Records:
         self._wall = wall
         self._text = text
         self._export = Export()
+        self._events = EventLines()
+        #: Unix time of the last record that may begin an event.
+        self._begun: float | None = None
         self._sequence: int | None = None
         self._overrun = False
 
     def read(self, line: bytes, *, new: bool) -> Iterator[Report]:
-        """The XIDs in a line, which has come since the log was opened or was there before."""
+        """What a line reports, which has come since the log was opened or was there before."""
         if self._text and self._export.take(line):
             if self._export.entry is not None:
                 yield from self._syslog(self._export.entry, new=new)
@@ -93,31 +97,43 @@ class Records:
             self.counts["lost"] += max(record.sequence - self._sequence - 1, 1)
         self._overrun = False
         self._sequence = record.sequence
-        self._count(kernel=True, odd=record.odd, xid=bool(record.xids))
+        events = tuple(self._events.read(record.message))
+        self._count(kernel=True, odd=record.odd, xid=bool(record.xids), event=bool(events))
         wall = self._wall()
         if not new:
             # Only for what was there before: the kernel's clock is not disciplined, and has gone
             # astray by seconds or minutes after months.
             wall = min(self._boot + record.seconds, wall)
-        for xid in record.xids:
-            yield Report(xid, wall, new)
+        yield from _reports(record.xids, events, wall, new=new)
 
     def _syslog(self, record: syslog.SyslogRecord, *, new: bool) -> Iterator[Report]:
-        self._count(kernel=record.kernel, odd=record.odd, xid=bool(record.xids))
+        events = tuple(self._events.read(record.message)) * record.times if record.kernel else ()
+        self._count(kernel=record.kernel, odd=record.odd, xid=bool(record.xids), event=bool(events))
         now = self._wall()
-        # Of what was there before, nothing is said where nobody knows when that was.
-        wall = now if new else record.wall
+        if begins(record.message):
+            self._begun = record.wall
+        # Of what was there before, nothing is said where nobody knows when that was. The stack that
+        # completes an event has the time of the event's first line.
+        wall = now if new else self._begun
         if wall is not None:
-            for xid in record.xids:
-                yield Report(xid, min(wall, now), new)
+            yield from _reports(record.xids, events, min(wall, now), new=new)
 
-    def _count(self, *, kernel: bool, odd: bool, xid: bool) -> None:
+    def _count(self, *, kernel: bool, odd: bool, xid: bool, event: bool) -> None:
         self.kernel += kernel
         if odd:
             self.malformed()
             self.unread = True
             return
         self.run = 0
-        self.counts["xid" if xid else "other"] += 1
+        self.counts["xid" if xid else "event" if event else "other"] += 1
         if xid:
             self.unread = False
+
+
+def _reports(
+    xids: Iterable[XidLine], events: Iterable[KernelEvent], wall: float, *, new: bool
+) -> Iterator[Report]:
+    for xid in xids:
+        yield Report(xid, wall, new)
+    for event in events:
+        yield Report(event, wall, new)

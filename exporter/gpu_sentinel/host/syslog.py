@@ -9,9 +9,10 @@ its clock, and who called where it was built with CONFIG_PRINTK_CALLER, as SUSE'
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpu_sentinel.host import stamps
+from gpu_sentinel.host.kernelevents import begins
 from gpu_sentinel.host.kmsg import XidLine, xids
 
 #: RFC 5424 has the version behind the priority.
@@ -45,12 +46,16 @@ class SyslogRecord:
         wall: Unix time of what it reports; None where the line has no time that can be known.
         xids: what it reports; mostly nothing, and always so where another program wrote it.
         odd: it begins like a report of an XID, and is none.
+        message: what the kernel said, without its prefix; empty where another program wrote it.
+        times: how often it came.
     """
 
     kernel: bool
     wall: float | None = None
     xids: tuple[XidLine, ...] = ()
     odd: bool = False
+    message: bytes = b""
+    times: int = 1
 
 
 def parse(line: bytes, now: float) -> SyslogRecord | None:
@@ -70,9 +75,9 @@ def parse(line: bytes, now: float) -> SyslogRecord | None:
     if message is None:
         return SyslogRecord(kernel=False)
     record = of_kernel(message)
-    if not record.xids:
-        return record
-    return SyslogRecord(True, stamps.wall(stamp, now), record.xids, record.odd)
+    if not record.xids and not begins(record.message):
+        return record  # nobody asks when it was
+    return replace(record, wall=stamps.wall(stamp, now))
 
 
 def of_kernel(message: bytes, wall: float | None = None) -> SyslogRecord:
@@ -82,7 +87,8 @@ def of_kernel(message: bytes, wall: float | None = None) -> SyslogRecord:
     if repeated is not None:
         message, times = _without_prefix(repeated[2]), min(int(repeated[1]), _MOST_REPEATS)
     found, odd = xids(message)
-    return SyslogRecord(True, wall, found * times, odd or bool(_BLOB.fullmatch(message)))
+    odd = odd or bool(_BLOB.fullmatch(message))
+    return SyslogRecord(True, wall, found * times, odd, message, times)
 
 
 def _of_kernel(rest: bytes, stamp: re.Match[bytes]) -> bytes | None:

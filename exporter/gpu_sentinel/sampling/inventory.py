@@ -14,6 +14,7 @@ from gpu_sentinel.model import DeviceId, DriverState
 from gpu_sentinel.nvml import CallStats, Driver
 from gpu_sentinel.sampling.governor import Governor
 from gpu_sentinel.sampling.health import HANG_SECONDS
+from gpu_sentinel.sampling.kernelbook import KernelBook
 from gpu_sentinel.sampling.lanes import Lanes, Sampler
 from gpu_sentinel.sampling.lending import RELEASED, Lending
 from gpu_sentinel.sampling.meter import Meter
@@ -37,6 +38,8 @@ WATCH_SECONDS = 1.0
 #: Between two attempts to initialise NVML, at first and at most.
 RETRY_SECONDS, RETRY_SECONDS_MAX = 1.0, 4.0
 PCI_SECONDS = 30.0
+#: Between two looks at whether the processes of a GPU hang, which hold up those of others only.
+PROCESSES_LOOK_SECONDS = 1.0
 
 
 class Inventory:
@@ -101,7 +104,13 @@ class Inventory:
             named=XidOwners(owners, store).take if owners is not None else None,
             stranger=self._roster.stranger,
         )
-        self._xids = XidWatcher(book, kernel_log)
+        events = KernelBook(
+            store,
+            self._addresses,
+            behind=self._roster.behind,
+            stranger=self._roster.stranger,
+        )
+        self._xids = XidWatcher(book, events, kernel_log)
         self._lanes: list[Lanes] = []
         self._processes_cpu = 0.0
         self._hanging: set[Sampler] = set()
@@ -207,7 +216,12 @@ class Inventory:
         if self._watched.processes:
             # Lists of processes take milliseconds: no reading of a GPU waits for them.
             self._lanes.append(
-                Lanes(self._watched.processes, self._measure_processes, self.stalls.since)
+                Lanes(
+                    self._watched.processes,
+                    self._measure_processes,
+                    self.stalls.since,
+                    PROCESSES_LOOK_SECONDS,
+                )
             )
         self._processes_cpu = 0.0
         for lanes in self._lanes:

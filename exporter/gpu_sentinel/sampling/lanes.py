@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-#: Between two looks of the keeper.
+#: Between two looks of the keeper, where nothing else is said.
 KEEPER_SECONDS = 0.25
 #: A GPU that takes so long no longer shares a lane with others.
 STUCK_SECONDS = 0.2
@@ -140,15 +140,18 @@ class Lanes:
         samplers: Sequence[Sampler],
         on_look: Callable[[float], None] | None = None,
         stood_still: Callable[[float], float] = lambda _moment: 0.0,
+        look_seconds: float = KEEPER_SECONDS,
     ) -> None:
         """Prepare the threads.
 
         Args:
             samplers: what is to be read.
-            on_look: called by the keeper every `KEEPER_SECONDS` with the processor seconds used.
+            on_look: called by the keeper at each look with the processor seconds used.
             stood_still: seconds since a moment in which nothing at all ran.
+            look_seconds: between two looks of the keeper.
         """
         self._stood_still = stood_still
+        self._look_seconds = look_seconds
         self._samplers = tuple(samplers)
         self._on_look = on_look
         self._lanes: list[Lane] = []
@@ -224,7 +227,7 @@ class Lanes:
         return lane
 
     def _keep(self) -> None:
-        while not self._stop.wait(KEEPER_SECONDS):
+        while not self._stop.wait(self._look_seconds):
             now = time.monotonic()
             for lane in self._lanes.copy():
                 if self._divide(lane, now):

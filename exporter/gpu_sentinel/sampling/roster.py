@@ -27,7 +27,7 @@ PciGpus = tuple[PciGpu, ...]
 class Roster:
     """Puts GPUs onto the page that no sampler can read.
 
-    One thread uses it, but for `guess` and `stranger`.
+    One thread uses it, but for `guess`, `stranger` and `behind`.
     """
 
     def __init__(
@@ -110,6 +110,17 @@ class Roster:
                 return None
             return _unlisted_id(on_bus.address, on_bus.uuid)
         return _unlisted_id(pci_address(bus))
+
+    def behind(self, bus: str) -> str | None:
+        """The `bus_address` of the GPU that has this one, or that has this bridge for itself."""
+        found = None
+        for gpu in self._pci or ():
+            own = bus_address(gpu.address)
+            if own == bus:
+                return own
+            if gpu.bridge and bus_address(gpu.bridge) == bus:
+                found = own
+        return found
 
     def settle(self, samplers: Sequence[DeviceSampler]) -> None:
         """Show the GPUs that are missed, and those that only the PCI bus knows; hide the others."""

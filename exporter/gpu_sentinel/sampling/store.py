@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gpu_sentinel.model import (
+    NO_KERNEL_EVENTS,
     NO_OWNER_XIDS,
     NO_XIDS,
     DeviceSnapshot,
     DriverState,
     Instance,
+    KernelEvents,
     OwnerXids,
     Snapshot,
     Usage,
@@ -57,6 +59,7 @@ class SnapshotStore:
         self._session = Session()
         self._xids = NO_XIDS
         self._owner_xids = NO_OWNER_XIDS
+        self._kernel_events = NO_KERNEL_EVENTS
         self._numbers = itertools.count(1)
         self._sequence = 0
         self._made = Snapshot()
@@ -90,6 +93,7 @@ class SnapshotStore:
                     session.listed(devices),
                     session.used(devices),
                     self._owner_xids,
+                    self._kernel_events,
                 )
             return self._made
 
@@ -145,6 +149,11 @@ class SnapshotStore:
     def put_owner_xids(self, xids: OwnerXids) -> None:
         """Replace who was named in them; what is given is not changed any more."""
         self._owner_xids = xids
+        self._changed()
+
+    def put_kernel_events(self, events: KernelEvents) -> None:
+        """Replace what the kernel log told beside XIDs; what is given is not changed any more."""
+        self._kernel_events = events
         self._changed()
 
     def _changed(self) -> None:

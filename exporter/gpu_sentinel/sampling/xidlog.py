@@ -1,4 +1,4 @@
-"""The thread that reads XIDs from the kernel log, and says whether that is enough."""
+"""The thread that reads XIDs and other events from the kernel log, and says if that is enough."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gpu_sentinel.host import KernelLog, is_plain_file
+from gpu_sentinel.host import KernelEvent, KernelLog, is_plain_file
+from gpu_sentinel.sampling.kernelbook import KernelBook
 from gpu_sentinel.sampling.xidbook import KERNEL_LOG, Named, XidBook
 from gpu_sentinel.sampling.xidtrust import NOTHING, Trust
 
@@ -32,7 +33,9 @@ class LogReader:
         self,
         path: Path,
         book: XidBook,
+        events: KernelBook,
         wall: Callable[[], float],
+        *,
         opened: Callable[[KernelLog | None], None],
         want_events: Callable[[bool], None],
     ) -> None:
@@ -40,13 +43,15 @@ class LogReader:
 
         Args:
             path: the kernel log.
-            book: takes the reports.
+            book: takes the reports of XIDs.
+            events: takes those of other events.
             wall: Unix time.
             opened: called with the log when it was opened, and with None when it is not read.
             want_events: called with whether NVML's events are needed besides or instead.
         """
         self._path = path
         self._book = book
+        self._events = events
         self._wall = wall
         self._opened = opened
         self._want_events = want_events
@@ -118,6 +123,9 @@ class LogReader:
                 return
             for report in reports:
                 line = report.line
+                if isinstance(line, KernelEvent):
+                    self._events.take(line, report.wall, new=report.new)
+                    continue
                 self._book.by_address(
                     line.bus,
                     line.xid,
@@ -134,6 +142,7 @@ class LogReader:
             if kernel_log.caught_up:
                 doubt = self._tell(trust.doubt(kernel_log.understood), doubt)
             self._book.settle()
+            self._events.settle()
             if not more:
                 kernel_log.wait(min(self._book.due, _SETTLE_SECONDS), self._woken)
                 self._drain()

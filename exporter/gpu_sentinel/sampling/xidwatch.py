@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpu_sentinel.host import KernelLog
+from gpu_sentinel.sampling.kernelbook import KernelBook
 from gpu_sentinel.sampling.xidbook import XidBook
 from gpu_sentinel.sampling.xidevents import EventWatcher, Session
 from gpu_sentinel.sampling.xidlog import LogReader
@@ -50,6 +51,7 @@ class XidWatcher:
     def __init__(
         self,
         book: XidBook,
+        events: KernelBook,
         kernel_log: Path | None,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -61,7 +63,9 @@ class XidWatcher:
             self._events.want(True)
         else:
             want = self._events.want
-            self._log = LogReader(kernel_log, book, wall, self._log_opened, want)
+            self._log = LogReader(
+                kernel_log, book, events, wall, opened=self._log_opened, want_events=want
+            )
 
     def start(self) -> None:
         """Start to watch."""

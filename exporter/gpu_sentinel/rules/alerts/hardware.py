@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpu_sentinel.rules.alerts import links, memoryerrors, verdicts, xids
+from gpu_sentinel.rules.alerts import kernel, links, memoryerrors, verdicts, xids
 from gpu_sentinel.rules.declare import Group
 from gpu_sentinel.rules.limits import Limits
 
@@ -14,7 +14,7 @@ def groups(limits: Limits) -> tuple[Group, ...]:
     return (
         Group(
             name="gpu-xids",
-            rules=xids.alerts(limits),
+            rules=(*xids.alerts(limits), *kernel.alerts(limits)),
         ),
         Group(
             name="gpu-hardware-state",

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from gpu_sentinel.catalogue.xids import XIDS, Severity
 from gpu_sentinel.rules.declare import JOIN, RESET, SHORT, WHO, Alert
+from gpu_sentinel.rules.latch import latched
 from gpu_sentinel.rules.limits import Limits
 
-#: After a report this long at least, whatever else is known.
-_LEAST_SECONDS = 300
-#: By how much the clock of a host may differ from Prometheus'.
-_SKEW_SECONDS = 60
 _LAST = "gpu_xid_last_timestamp_seconds"
-_RESET = "gpu:reset:timestamp_seconds"
 _LOOK = "`gpu-sentinel xids {{ $labels.xid }}`"
 
 
@@ -70,14 +66,4 @@ def alerts(limits: Limits) -> tuple[Alert, ...]:
 
 
 def _latched(xids: str, limits: Limits) -> str:
-    last = f'{_LAST}{{xid=~"{xids}"}}'
-    most = f"{limits.values['xid_latch_days'] * 86400:.12g}"
-    return (
-        f"time() - {last} < {_LEAST_SECONDS}\n"
-        "or\n"
-        f"time() - (\n  {last}\n"
-        f"    unless on ({JOIN}, xid)\n"
-        f"  ({last} < on ({JOIN}) group_left ()\n"
-        f"    (max by ({JOIN}) ({_RESET}) + {_SKEW_SECONDS}))\n"
-        f") < {most}"
-    )
+    return latched(f'{_LAST}{{xid=~"{xids}"}}', f"{JOIN}, xid", limits)

@@ -47,9 +47,9 @@ from gpu_sentinel.sampling.worth import PROCESSES
 
 log = logging.getLogger(__name__)
 
-#: So long after the full second (or interval), at which the GPUs' own readings are due: those come
-#: first even where a thread wakes up a moment too early for them.
-AFTER_SECONDS = 0.002
+#: So long after the full second (or interval), at which the GPUs' own readings are due: two threads
+#: that wake up together keep the interpreter from each other for milliseconds.
+AFTER_SECONDS = 0.03
 #: A GPU that does not answer is left alone for so long.
 WAIT_SECONDS = 0.5
 #: Between two attempts after a failure, at first and at most.

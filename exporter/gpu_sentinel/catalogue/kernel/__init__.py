@@ -1,0 +1,184 @@
+"""What the kernel tells of GPUs beside XIDs: what each event means, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from gpu_sentinel.catalogue.xids import Severity
+
+
+class Scope(Enum):
+    """What an event is about, which its labels name as far as they can."""
+
+    GPU = "the GPU at the address of the line"
+    BUS = "the GPU at the address, or behind the bridge that has it; nothing of other devices"
+    SWITCH = "the NVSwitch at the address, which no GPU's labels name"
+    PROCESS = "each GPU that the process of the line used"
+    HOST = "the whole host"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One kind of event.
+
+    Attributes:
+        line: of a log, as an example, without what stands before the message.
+        meaning, action: sentences.
+    """
+
+    name: str
+    severity: Severity
+    scope: Scope
+    line: str
+    meaning: str
+    action: str
+
+
+_RESTART = (
+    "Take the work off the host, switch it off and on again; if it comes back, have board and slot "
+    "checked."
+)
+
+KERNEL_EVENTS: Mapping[str, Event] = {
+    event.name: event
+    for event in (
+        Event(
+            "off_bus",
+            Severity.FATAL,
+            Scope.GPU,
+            "NVRM: The NVIDIA GPU 0000:b3:00.0\n"
+            "NVRM: (PCI ID: 10de:26b5) installed in this system has\n"
+            "NVRM: fallen off the bus and is not responding to commands.",
+            "The GPU does not answer on the bus; where that is found when the driver is loaded, "
+            "there is no XID.",
+            _RESTART,
+        ),
+        Event(
+            "init_failed",
+            Severity.FATAL,
+            Scope.GPU,
+            "NVRM: GPU 0000:01:00.0: RmInitAdapter failed! (0x22:0x56:894)",
+            "The driver could not start the GPU, so nobody can use it.",
+            "Reset the GPU, or restart the host; if it comes back, read the lines before it in "
+            "`dmesg`, and have the board checked.",
+        ),
+        Event(
+            "firmware_failed",
+            Severity.FATAL,
+            Scope.GPU,
+            "NVRM: GPU 0000:01:00.0: RmInitAdapter failed! (0x62:0x65:1860)",
+            "The firmware of the GPU's system processor (GSP) was not found or did not start, so "
+            "nobody can use the GPU.",
+            "Check that /lib/firmware/nvidia has the version of the driver, then restart the host.",
+        ),
+        Event(
+            "probe_failed",
+            Severity.WARNING,
+            Scope.HOST,
+            "NVRM: The NVIDIA probe routine failed for 1 device(s).",
+            "The driver was loaded and could not take up a GPU; the lines before it say which, and "
+            "why.",
+            "Read `dmesg | grep NVRM`: the driver may be too new or too old for the GPU, or the "
+            "GPU does not answer.",
+        ),
+        Event(
+            "removed_in_use",
+            Severity.WARNING,
+            Scope.GPU,
+            "NVRM: Attempting to remove device 0000:3b:00.0 with non-zero usage count!",
+            "The GPU was unbound from the driver while a process held it; who unbinds it waits.",
+            "End what uses the GPU: `fuser -v /dev/nvidia*`.",
+        ),
+        Event(
+            "link_down",
+            Severity.FATAL,
+            Scope.BUS,
+            "pcieport 0000:3a:00.0: pciehp: Slot(12): Link Down",
+            "The PCIe link to the GPU went down, or its slot is empty.",
+            _RESTART,
+        ),
+        Event(
+            "pcie_corrected",
+            Severity.INFO,
+            Scope.BUS,
+            "pcieport 0000:3a:00.0: PCIe Bus Error: severity=Correctable, type=Data Link Layer, "
+            "(Transmitter ID)",
+            "The PCIe link corrected an error (AER).",
+            "Nothing; many in an hour point at the slot, a riser or a cable.",
+        ),
+        Event(
+            "pcie_nonfatal",
+            Severity.WARNING,
+            Scope.BUS,
+            "nvidia 0000:3b:00.0: PCIe Bus Error: severity=Uncorrectable (Non-Fatal), "
+            "type=Transaction Layer, (Requester ID)",
+            "A transfer over PCIe failed (AER); the link goes on.",
+            "Check slot, riser and cable if it comes back.",
+        ),
+        Event(
+            "pcie_fatal",
+            Severity.RESET,
+            Scope.BUS,
+            "pcieport 0000:3a:00.0: AER: PCIe Bus Error: severity=Uncorrected (Fatal), "
+            "type=Transaction Layer, (Requester ID)",
+            "The PCIe link failed (AER), and the kernel has reset it: what the GPU did is lost.",
+            "Reset the GPU, or restart the host; check slot, riser and cable if it comes back.",
+        ),
+        Event(
+            "sxid_fatal",
+            Severity.RESET,
+            Scope.SWITCH,
+            "nvidia-nvswitch3: SXid (PCI:0000:84:00.0): 20034, Fatal, Link 30 LTSSM Fault Up",
+            "An NVSwitch reported an error that ends the NVLink traffic of its GPUs; `code` is the "
+            "number of the SXid.",
+            "Take the work off the host; reset its GPUs and switches together, or restart it; look "
+            "the number up in NVIDIA's Fabric Manager user guide.",
+        ),
+        Event(
+            "sxid_nonfatal",
+            Severity.INFO,
+            Scope.SWITCH,
+            "nvidia-nvswitch3: SXid (PCI:0000:04:00.0): 22013, Non-fatal, Link 44 Minion Link "
+            "DLREQ interrupt",
+            "An NVSwitch reported an error and goes on; `code` is the number of the SXid.",
+            "Nothing, unless NVLink errors rise as well.",
+        ),
+        Event(
+            "oom_kill",
+            Severity.APPLICATION,
+            Scope.PROCESS,
+            "Memory cgroup out of memory: Killed process 4242 (python3) total-vm:104857600kB, "
+            "anon-rss:8388608kB, file-rss:0kB, shmem-rss:0kB, UID:1000 pgtables:20000kB "
+            "oom_score_adj:0",
+            "The kernel ended a process that used the GPU because the host's memory, or that of "
+            "its container, was full.",
+            "Give the job more memory of the host, or have it use less.",
+        ),
+        Event(
+            "hung_task",
+            Severity.WARNING,
+            Scope.PROCESS,
+            "INFO: task python3:4242 blocked for more than 122 seconds.",
+            "A process has been waiting inside the driver for minutes: the stack behind the line "
+            "has functions of `nvidia`. Without the labels of a GPU where nobody knows which it "
+            "used.",
+            "Look for an XID and a hung GPU; the process can only be ended when the driver lets go "
+            "of it.",
+        ),
+        Event(
+            "mce",
+            Severity.WARNING,
+            Scope.HOST,
+            "mce: [Hardware Error]: Machine check events logged",
+            "The processor or the host's memory reported an error of the hardware.",
+            "Read `ras-mc-ctl --errors` or `mcelog`; have the host checked if there are more.",
+        ),
+    )
+}
+
+
+def names(*severities: Severity) -> str:
+    """The events of these severities, as a regular expression."""
+    return "|".join(e.name for e in KERNEL_EVENTS.values() if e.severity in severities)

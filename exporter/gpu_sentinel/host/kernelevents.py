@@ -1,0 +1,189 @@
+"""What the kernel says of GPUs, their switches and their bus beside XIDs.
+
+The lines are those of NVIDIA's open kernel modules 595 (osapi.c, osinit.c, nv.c, nv-pci.c,
+common_nvswitch.h) and of Linux (drivers/pci/pcie/aer.c, drivers/pci/hotplug/pciehp_ctrl.c,
+mm/oom_kill.c, kernel/hung_task.c, arch/x86/kernel/cpu/mce, drivers/base/firmware_loader).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gpu_sentinel.host.kmsg import ADDRESS, DETAIL_CHARACTERS, UNPRINTABLE, joined, unescaped
+
+#: Of one record, so many lines are looked at, and so many characters of each.
+_MOST_LINES, _MOST_CHARACTERS = 16, 1024
+#: A stack that tells whether a task hangs in the driver follows within so many records.
+_STACK_RECORDS = 80
+#: The lines of one message about a GPU that fell off the bus, after its first.
+_PROBE_LINES = 2
+#: Other records begin otherwise. What another device calls itself stands behind its driver's name.
+_BEGINNINGS = (
+    b"NVRM: ",
+    b"nvidia-nvswitch",
+    b"pcieport ",
+    b"nvidia ",
+    b"Out of memory",
+    b"Memory cgroup out of memory",
+    b"Killed process ",
+    b"INFO: task ",
+    b"mce: [Hardware Error]: ",
+)
+_PROBED = re.compile(rf"NVRM: The NVIDIA GPU {ADDRESS}\b")
+_OFF_BUS = re.compile(rf"NVRM: GPU (?:at )?{ADDRESS}:? (?:GPU )?has fallen off the bus")
+_INIT = re.compile(rf"NVRM: GPU (?:at )?{ADDRESS}:? ?RmInitAdapter failed!? ?(.*)")
+_REMOVED = re.compile(
+    rf"NVRM: Attempting to remove (?:minor )?device (?:\d+ )?{ADDRESS} with non-zero"
+)
+#: The driver's number for what failed: 0x60 to 0x62 are the firmware of the GPU's system processor,
+#: not allowed, not found, not started (osinit.c, RM_INIT_STATUS).
+_FIRMWARE = re.compile(r"\(0x6[012]:")
+_FIRMWARE_FILE = re.compile(
+    rf"nvidia {ADDRESS}: Direct firmware load for "
+    r"(nvidia/\S{1,100} failed with error -?\d{1,4})"
+)
+_PROBE_FAILED = "NVRM: The NVIDIA probe routine failed for "
+_SXID = re.compile(
+    rf"nvidia-nvswitch\d{{1,4}}: SXid \(PCI:{ADDRESS}\): (\d{{1,6}}), (Fatal|Non-fatal), ?(.*)"
+)
+#: "Correctable" and "Uncorrectable" since Linux 6.9.
+_AER = re.compile(
+    rf"(?:pcieport|nvidia) {ADDRESS}: (?:AER: )?PCIe Bus Error: severity="
+    r"(Correct(?:ed|able)|Uncorrect(?:ed|able) \((?:Non-)?Fatal\))(?:, ?(.*))?"
+)
+_LINK = re.compile(
+    rf"pcieport {ADDRESS}: pciehp: Slot\([^)\s]{{1,20}}\): (Link Down|Card not present)"
+)
+_KILLED = re.compile(
+    r"(?:Out of memory(?: \([a-z_]{1,40}\))?: |Memory cgroup out of memory: )?"
+    r"Killed process (\d{1,10}) \((.{1,64}?)\)"
+)
+_HUNG = re.compile(r"INFO: task (.{1,64}):(\d{1,10}) blocked for more than \d{1,9} seconds")
+#: Behind the name of a function stands the module it belongs to.
+_IN_DRIVER = re.compile(rb"\[nvidia(?:_\w{1,20})?\]\s{0,8}$")
+_MCE = re.compile(
+    r"mce: \[Hardware Error\]: (Machine check events logged|CPU \d{1,6}: Machine Check.*)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelEvent:
+    """Something that the kernel has said.
+
+    Attributes:
+        event: its name in the catalogue.
+        bus: the address that the line names, as of `bus_address`; empty where it names none.
+        code: of an SXid, its number; else empty.
+        pid: of the process that it is about; None where it is about none.
+        detail: what the line says more.
+    """
+
+    event: str
+    bus: str = ""
+    code: str = ""
+    pid: int | None = None
+    detail: str = ""
+
+
+def begins(message: bytes) -> bool:
+    """Whether a message may be one of those that tell an event."""
+    return message.startswith(_BEGINNINGS)
+
+
+class EventLines:
+    """Reads the messages of one log, in their order."""
+
+    def __init__(self) -> None:
+        """Nothing was read yet."""
+        #: The address of the message about the bus, and how many of its lines may come yet.
+        self._probed: tuple[str, int] = "", 0
+        self._hung: KernelEvent | None = None
+        self._stack = 0
+
+    def read(self, message: bytes) -> Iterator[KernelEvent]:
+        """The events that a message tells, or completes."""
+        if self._hung is not None:
+            yield from self._stack_line(message, self._hung)
+        if not begins(message):
+            return
+        # As in /dev/kmsg, rsyslog, and lines that a journal keeps together.
+        text = unescaped(message[: _MOST_LINES * _MOST_CHARACTERS]).replace("#012", "\n")
+        for line in text.split("\n")[:_MOST_LINES]:
+            event = self._line(line[:_MOST_CHARACTERS])
+            if event is not None:
+                yield event
+
+    def _line(self, line: str) -> KernelEvent | None:
+        if line.startswith("NVRM: "):
+            return self._of_driver(line)
+        if line.startswith("nvidia-nvswitch"):
+            return _sxid(line)
+        if line.startswith(("pcieport ", "nvidia ")):
+            return _of_bus(line)
+        if found := _HUNG.match(line):
+            self._hung = KernelEvent("hung_task", pid=int(found[2]), detail=_printable(found[1]))
+            self._stack = _STACK_RECORDS
+        elif found := _MCE.match(line):
+            return KernelEvent("mce", detail=_printable(found[1]))
+        elif found := _KILLED.match(line):
+            return KernelEvent("oom_kill", pid=int(found[1]), detail=_printable(found[2]))
+        return None
+
+    def _of_driver(self, line: str) -> KernelEvent | None:
+        address, lines = self._probed
+        if lines and "fallen off the bus" in line:
+            self._probed = "", 0
+            return KernelEvent("off_bus", address, detail="at probe")
+        self._probed = address, max(lines - 1, 0)
+        if found := _PROBED.match(line):
+            self._probed = joined(*found.groups()), _PROBE_LINES
+        elif found := _OFF_BUS.match(line):
+            return KernelEvent("off_bus", joined(*found.groups()))
+        elif found := _REMOVED.match(line):
+            return KernelEvent("removed_in_use", joined(*found.groups()))
+        elif found := _INIT.match(line):
+            event = "firmware_failed" if _FIRMWARE.match(found[4]) else "init_failed"
+            address = joined(found[1], found[2], found[3])
+            return KernelEvent(event, address, detail=_printable(found[4]))
+        elif line.startswith(_PROBE_FAILED):
+            return KernelEvent("probe_failed", detail=_printable(line[len(_PROBE_FAILED) :]))
+        return None
+
+    def _stack_line(self, message: bytes, hung: KernelEvent) -> Iterator[KernelEvent]:
+        self._stack -= 1
+        if _IN_DRIVER.search(message[-64:]):
+            self._hung = None
+            yield hung
+        elif not self._stack:
+            self._hung = None
+
+
+def _sxid(line: str) -> KernelEvent | None:
+    # Two more lines of the same event have its severity as a number, and its registers.
+    found = _SXID.match(line)
+    if found is None:
+        return None
+    event = "sxid_fatal" if found[5] == "Fatal" else "sxid_nonfatal"
+    address = joined(found[1], found[2], found[3])
+    return KernelEvent(event, address, str(int(found[4])), detail=_printable(found[6]))
+
+
+def _of_bus(line: str) -> KernelEvent | None:
+    if found := _AER.match(line):
+        kind = found[4]
+        event = "pcie_corrected" if kind.startswith("Correct") else "pcie_nonfatal"
+        event = "pcie_fatal" if kind.endswith("(Fatal)") else event
+    elif found := _LINK.match(line):
+        event = "link_down"
+    elif found := _FIRMWARE_FILE.match(line):
+        event = "firmware_failed"
+    else:
+        return None
+    address = joined(found[1], found[2], found[3])
+    return KernelEvent(event, address, detail=_printable(found[found.re.groups] or ""))
+
+
+def _printable(text: str) -> str:
+    return UNPRINTABLE.sub("?", text)[:DETAIL_CHARACTERS]
