@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from time import monotonic, time
 
 from gpu_sentinel import __version__
+from gpu_sentinel.catalogue import kernel
 from gpu_sentinel.catalogue.availability import complaint, state
 from gpu_sentinel.catalogue.health import complaints, verdicts, word
 from gpu_sentinel.catalogue.xids import RECENT_SECONDS, URGENT_SECONDS, explain
@@ -59,6 +60,7 @@ def status_page(
             *_problems(snapshot, reload, now, excuse),
             *_unhealthy(snapshot, now),
             *(_report(row) for age, row in xids if _urgent(age, row)),
+            *_kernel_events(snapshot, wall()),
         ),
     )
 
@@ -118,6 +120,14 @@ def _xids(snapshot: Snapshot, wall: float) -> list[tuple[float, XidRow]]:
             found.append((report.last, device.position, number, row))
     found.sort(key=lambda entry: (-entry[0], *entry[1:3]))
     return [(wall - last, row) for last, _, _, row in found if wall - last <= RECENT_SECONDS]
+
+
+def _kernel_events(snapshot: Snapshot, wall: float) -> list[str]:
+    return [
+        kernel.complaint(s.event, gpu=s.gpu, pci_bus_id=s.pci_bus_id, code=s.code)
+        for s, reports in snapshot.kernel_events.items()
+        if kernel.urgent(s.event, wall - reports.last)
+    ]
 
 
 def _named(reports: Mapping[XidOwner, XidReports], xid: int) -> str:

@@ -129,7 +129,7 @@ def test_the_line_of_the_catalogue(event):
             "",
         ),
         ("pcieport 0000:00:01.0: pciehp: Slot(1): Card not present", "link_down", "0:0:1", ""),
-        ("mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 7: 8c00004000010091", "mce", "", ""),
+        ("mce: [Hardware Error]: CPU 1: Machine Check Exception: 5 Bank 0: b2", "mce", "", ""),
     ],
 )
 def test_lines_from_reports(line: str, event: str, bus: str, code: str):

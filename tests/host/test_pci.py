@@ -68,6 +68,20 @@ def information(uuid: str = UUID, last: str = "GPU Excluded:\t No\n") -> str:
     )
 
 
+def test_the_port_above(tmp_path: Path):
+    """In sysfs a device is a link to its folder, which stands in that of the port above it."""
+    bus = Bus(tmp_path)
+    for above, address in (
+        ("pci0000:3a/0000:3a:00.0", "0000:3b:00.0"),
+        ("pci0000:40", "0000:40:01.0"),
+    ):
+        place = tmp_path / "real" / above / address
+        place.parent.mkdir(parents=True)
+        bus.device(address, "nvidia").rename(place)
+        (bus.sysfs / address).symlink_to(place)
+    assert [gpu.bridge for gpu in bus.list()] == ["0000:3a:00.0", ""]
+
+
 def test_nvidia_display_devices_in_order(bus: Bus):
     bus.device("10000:01:00.0", "nvidia")
     bus.device("0000:0a:00.0", "vfio-pci")

@@ -6,8 +6,10 @@ import reprlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from gpu_sentinel.catalogue import kernel
 from gpu_sentinel.catalogue.availability import HUNG, LOST, SILENT, complaint, state
 from gpu_sentinel.catalogue.health import complaints, word
+from gpu_sentinel.catalogue.kernel import KERNEL_EVENTS
 from gpu_sentinel.catalogue.xids import RECENT_SECONDS, URGENT_SECONDS, Severity, explain
 from gpu_sentinel.exposition.ownersreader import (
     AllocationStatus,
@@ -93,6 +95,31 @@ class XidStatus:
         return Severity(self.severity).pages and self.age_seconds <= URGENT_SECONDS
 
 
+@dataclass(frozen=True, slots=True)
+class KernelEventStatus:
+    """An event in the kernel log; labels as in `gpu_kernel_events_total`."""
+
+    gpu: str
+    uuid: str
+    pci_bus_id: str
+    event: str
+    code: str
+    last_timestamp_seconds: float
+    age_seconds: float
+
+    @property
+    def problem(self) -> bool:
+        """Whether somebody has to act on it now."""
+        return kernel.urgent(self.event, self.age_seconds)
+
+    @property
+    def complaint(self) -> str:
+        """What is wrong, as a sentence."""
+        return kernel.complaint(
+            self.event, gpu=self.gpu, pci_bus_id=self.pci_bus_id, code=self.code
+        )
+
+
 @dataclass(slots=True)
 class Status:
     """The exporter, the driver and the GPUs; counts are None where they are not known."""
@@ -106,6 +133,7 @@ class Status:
     expected_devices: int | None = None
     gpus: list[GpuStatus] = field(default_factory=list)
     xids: list[XidStatus] = field(default_factory=list)
+    kernel_events: list[KernelEventStatus] = field(default_factory=list)
     owners: list[OwnerStatus] = field(default_factory=list)
     processes: list[ProcessStatus] = field(default_factory=list)
     allocations: list[AllocationStatus] = field(default_factory=list)
@@ -129,6 +157,7 @@ class Status:
             for x in self.xids
             if x.problem
         ]
+        found += [event.complaint for event in self.kernel_events if event.problem]
         if self.devices is not None and self.devices > len(self.gpus):
             found.append(
                 f"the driver lists {self.devices} GPUs, {len(self.gpus)} have told who they are"
@@ -193,6 +222,7 @@ def parse_status(body: str, now: float) -> Status:
     )
     status.gpus = _gpus(samples, now)
     status.xids = _xids(samples, now)
+    status.kernel_events = _kernel_events(samples, now)
     status.owners, status.processes = owners(samples), processes(samples)
     status.allocations = allocations(samples)
     urgent = {xid.uuid for xid in status.xids if xid.problem}
@@ -212,6 +242,24 @@ def _whole(value: float | None) -> int | None:
     if not 0 <= value <= _MOST:
         raise ValueError(f"{value:g} is no number of GPUs")
     return int(value)
+
+
+def _kernel_events(samples: Samples, now: float) -> list[KernelEventStatus]:
+    """Those of the last day that this version knows, the newest first."""
+    found = [
+        KernelEventStatus(
+            gpu=labels["gpu"],
+            uuid=labels["uuid"],
+            pci_bus_id=labels["pci_bus_id"],
+            event=labels["event"],
+            code=labels["code"],
+            last_timestamp_seconds=last,
+            age_seconds=max(now - last, 0.0),
+        )
+        for labels, last in samples["gpu_kernel_event_last_timestamp_seconds"]
+        if labels["event"] in KERNEL_EVENTS and now - last <= RECENT_SECONDS
+    ]
+    return sorted(found, key=lambda event: event.age_seconds)
 
 
 def _xids(samples: Samples, now: float) -> list[XidStatus]:

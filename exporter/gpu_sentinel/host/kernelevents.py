@@ -126,7 +126,8 @@ class EventLines:
             self._hung = KernelEvent("hung_task", pid=int(found[2]), detail=_printable(found[1]))
             self._stack = _STACK_RECORDS
         elif found := _MCE.match(line):
-            return KernelEvent("mce", detail=_printable(found[1]))
+            event = "mce" if found[1].startswith("CPU ") else "mce_logged"
+            return KernelEvent(event, detail=_printable(found[1]))
         elif found := _KILLED.match(line):
             return KernelEvent("oom_kill", pid=int(found[1]), detail=_printable(found[2]))
         return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from gpu_sentinel.catalogue.xids import Severity
+from gpu_sentinel.catalogue.xids import URGENT_SECONDS, Severity
 
 
 class Scope(Enum):
@@ -171,9 +171,17 @@ KERNEL_EVENTS: Mapping[str, Event] = {
             "mce",
             Severity.WARNING,
             Scope.HOST,
+            "mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 7: 8c00004000010091",
+            "The processor or the host's memory reported an error that was not corrected.",
+            "Read `ras-mc-ctl --errors` or the lines behind it in `dmesg`; have the host checked.",
+        ),
+        Event(
+            "mce_logged",
+            Severity.INFO,
+            Scope.HOST,
             "mce: [Hardware Error]: Machine check events logged",
-            "The processor or the host's memory reported an error of the hardware.",
-            "Read `ras-mc-ctl --errors` or `mcelog`; have the host checked if there are more.",
+            "The processor or the host's memory reported an error, mostly one that was corrected.",
+            "Nothing; `ras-mc-ctl --errors` shows which; have the host checked if there are many.",
         ),
     )
 }
@@ -182,3 +190,16 @@ KERNEL_EVENTS: Mapping[str, Event] = {
 def names(*severities: Severity) -> str:
     """The events of these severities, as a regular expression."""
     return "|".join(e.name for e in KERNEL_EVENTS.values() if e.severity in severities)
+
+
+def urgent(event: str, age: float) -> bool:
+    """Whether somebody has to act now on an event of so many seconds ago."""
+    about = KERNEL_EVENTS.get(event)
+    return about is not None and about.severity.pages and age <= URGENT_SECONDS
+
+
+def complaint(event: str, *, gpu: str, pci_bus_id: str, code: str) -> str:
+    """What is wrong, as a sentence; of an event that the labels describe so."""
+    what = f"{event} {code}".strip()
+    device = f"GPU {gpu}" if gpu else f"the NVSwitch at {pci_bus_id}" if pci_bus_id else "the host"
+    return f"the kernel has reported {what} of {device}: {KERNEL_EVENTS[event].action}"

@@ -1,0 +1,75 @@
+"""The alerts about the kernel's events: of a switch, and of what an XID says already."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROMETHEUS = Path(__file__).parents[2] / "prometheus"
+TARGET = 'job="gpu-sentinel",instance="a:9836",host="node-7"'
+GPU = f'{TARGET},gpu="0",uuid="GPU-0"'
+LAST = "gpu_kernel_event_last_timestamp_seconds"
+SWITCH = (
+    f'{LAST}{{{TARGET},gpu="",uuid="",pci_bus_id="0000:84:00.0",event="sxid_fatal",code="20034"}}'
+)
+OFF_BUS = f'{LAST}{{{GPU},pci_bus_id="0000:3b:00.0",event="off_bus",code=""}}'
+XID = f'gpu_xid_last_timestamp_seconds{{{GPU},xid="79"}}'
+
+
+@pytest.fixture
+def firing(tool: Callable[..., str], tmp_path: Path) -> Callable[..., str]:
+    """What promtool says of series, a minute a step, if alerts of this name have these labels."""
+
+    def run(series: dict[str, str], at: str, *labels: dict[str, str]) -> str:
+        test = {
+            "interval": "1m",
+            "input_series": [{"series": k, "values": v} for k, v in series.items()],
+            "promql_expr_test": [
+                {
+                    "expr": 'count by (event, code, gpu) (ALERTS{alertname="GpuKernelFault"})',
+                    "eval_time": at,
+                    "exp_samples": [{"labels": _braces(one), "value": 1} for one in labels],
+                }
+            ],
+        }
+        files = [str(PROMETHEUS / name) for name in ("rules/gpu.yml", "alerts/hardware.yml")]
+        path = tmp_path / "test.yml"
+        path.write_text(
+            json.dumps({"rule_files": files, "evaluation_interval": "1m", "tests": [test]})
+        )
+        command = [tool("promtool"), "test", "rules", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return "" if done.returncode == 0 else done.stdout + done.stderr
+
+    return run
+
+
+def _braces(labels: dict[str, str]) -> str:
+    return "{" + ",".join(f"{name}={json.dumps(value)}" for name, value in labels.items()) + "}"
+
+
+def test_a_switch_until_a_gpu_of_its_host_was_reset(firing):
+    energy = f"gpu_energy_joules_total{{{GPU}}}"
+    hardware = f'gpu_energy_source_info{{{GPU},source="hardware"}}'
+    series = {
+        SWITCH: "_x9 600x110",
+        energy: "0+400x60 0+400x59",
+        hardware: "1x120",
+    }
+    told = {"event": "sxid_fatal", "code": "20034"}
+    assert not firing(series, "8m")
+    assert not firing(series, "11m", told)
+    assert not firing(series, "58m", told)
+    assert not firing(series, "70m")
+
+
+def test_what_an_xid_says_already_is_not_said_again(firing):
+    told = {"event": "off_bus", "gpu": "0"}
+    assert not firing({OFF_BUS: "600x30"}, "12m", told)
+    assert not firing({OFF_BUS: "600x30", XID: "600x30"}, "12m")
+    other = XID.replace("GPU-0", "GPU-1")
+    assert not firing({OFF_BUS: "600x30", other: "600x30"}, "12m", told)
