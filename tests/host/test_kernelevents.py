@@ -128,6 +128,18 @@ def test_the_line_of_the_catalogue(event):
             "0:3:0",
             "",
         ),
+        (
+            "NVRM: Xid (PCI:0000:00:1e): 149, NETIR_LINK_EVT Fatal XC 1 i 2 Link 01 [0x0000000a]",
+            "nvlink_injected",
+            "0:0:1e",
+            "149 NETIR_LINK_EVT link 1",
+        ),
+        (
+            "NVRM: Xid (PCI:0019:01:00): 149, pid=12, name=x y, NETIR Fatal XC0 i0 Link -1 (0x0)",
+            "nvlink_fatal",
+            "19:1:0",
+            "149 NETIR link -1",
+        ),
         ("pcieport 0000:00:01.0: pciehp: Slot(1): Card not present", "link_down", "0:0:1", ""),
         ("mce: [Hardware Error]: CPU 1: Machine Check Exception: 5 Bank 0: b2", "mce", "", ""),
     ],

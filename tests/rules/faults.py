@@ -267,9 +267,12 @@ EXPORTER = (
 
 CASES = {case.name: case for case in (*SHIPPED, *OTHERS, *EXPORTER)}
 
+_KERNEL = "about the kernel log, which no scenario has; see tests/test_served_kernel_events.py"
 _STACK = "about a program that is no part of the simulator; see tests/rules/scenarios.py"
 #: Alerts that no scenario raises -> why not.
 NOT_PROVOKED = {
+    "GpuKernelFault": _KERNEL,
+    "GpuKernelWarning": _KERNEL,
     "Watchdog": "always fires",
     "DiskFullPredicted": "about a disk of the monitoring host; see tests/rules/scenarios.py",
     "PrometheusDown": _STACK,

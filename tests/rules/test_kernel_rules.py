@@ -24,13 +24,19 @@ XID = f'gpu_xid_last_timestamp_seconds{{{GPU},xid="79"}}'
 def firing(tool: Callable[..., str], tmp_path: Path) -> Callable[..., str]:
     """What promtool says of series, a minute a step, if alerts of this name have these labels."""
 
-    def run(series: dict[str, str], at: str, *labels: dict[str, str]) -> str:
+    def run(
+        series: dict[str, str],
+        at: str,
+        *labels: dict[str, str],
+        by: str = "event, code, gpu",
+        alert: str = "GpuKernelFault",
+    ) -> str:
         test = {
             "interval": "1m",
             "input_series": [{"series": k, "values": v} for k, v in series.items()],
             "promql_expr_test": [
                 {
-                    "expr": 'count by (event, code, gpu) (ALERTS{alertname="GpuKernelFault"})',
+                    "expr": f'count by ({by}) (ALERTS{{alertname="{alert}"}})',
                     "eval_time": at,
                     "exp_samples": [{"labels": _braces(one), "value": 1} for one in labels],
                 }
@@ -65,6 +71,21 @@ def test_a_switch_until_a_gpu_of_its_host_was_reset(firing):
     assert not firing(series, "11m", told)
     assert not firing(series, "58m", told)
     assert not firing(series, "70m")
+
+
+@pytest.mark.parametrize(
+    ("event", "alert"),
+    [("nvlink_fatal", "GpuKernelFault"), ("nvlink_nonfatal", None), (None, "GpuXidWarning")],
+)
+def test_errors_of_nvlink(firing, event: str | None, alert: str | None):
+    """Where the kernel log tells fatal ones apart, so do the alerts; else all are warnings."""
+    series = {XID.replace("79", "145"): "600x30"}
+    if event is not None:
+        code = 'code="145 RLW_REMAP link 2"'
+        series[f'{LAST}{{{GPU},pci_bus_id="0000:3b:00.0",event="{event}",{code}}}'] = "600x30"
+    for name in ("GpuKernelFault", "GpuXidWarning"):
+        labels = [{"gpu": "0"}] if name == alert else []
+        assert not firing(series, "12m", *labels, by="gpu", alert=name)
 
 
 def test_what_an_xid_says_already_is_not_said_again(firing):

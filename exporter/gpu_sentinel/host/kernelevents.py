@@ -48,6 +48,20 @@ _PROBE_FAILED = "NVRM: The NVIDIA probe routine failed for "
 _SXID = re.compile(
     rf"nvidia-nvswitch\d{{1,4}}: SXid \(PCI:{ADDRESS}\): (\d{{1,6}}), (Fatal|Non-fatal), ?(.*)"
 )
+_OF_XID = (
+    rf"NVRM: Xid \((?:PCI:)?{ADDRESS}[^)]{{0,100}}\): ?(\d{{1,3}}), "
+    r"(?:pid=[^,]{1,40}, name=[^,]{0,64}, )?"
+)
+#: As in NVIDIA's catalogue of XIDs; `i` is a fault that was injected.
+_NVLINK = re.compile(
+    _OF_XID
+    + r"([A-Z][A-Z0-9_/]{0,31}) {1,8}(Fatal|Nonfatal) {1,8}XC ?\d{1,2} {1,4}i ?(\d{1,2}) {1,4}"
+    r"Link (-?\d{1,3})\b"
+)
+_RECOVERY = re.compile(
+    _OF_XID + r"GPU recovery action changed from 0x[0-9a-f]{1,8} \([^)]{1,40}\) "
+    r"to 0x[0-9a-f]{1,8} \(([^)]{1,40})\)"
+)
 #: "Correctable" and "Uncorrectable" since Linux 6.9.
 _AER = re.compile(
     rf"(?:pcieport|nvidia) {ADDRESS}: (?:AER: )?PCIe Bus Error: severity="
@@ -75,7 +89,8 @@ class KernelEvent:
     Attributes:
         event: its name in the catalogue.
         bus: the address that the line names, as of `bus_address`; empty where it names none.
-        code: of an SXid, its number; else empty.
+        code: of an SXid, its number; of an NVLink, XID, unit and link; of XID 154, what it asks
+            for.
         pid: of the process that it is about; None where it is about none.
         detail: what the line says more.
     """
@@ -134,23 +149,13 @@ class EventLines:
 
     def _of_driver(self, line: str) -> KernelEvent | None:
         address, lines = self._probed
-        if lines and "fallen off the bus" in line:
-            self._probed = "", 0
-            return KernelEvent("off_bus", address, detail="at probe")
         self._probed = address, max(lines - 1, 0)
         if found := _PROBED.match(line):
             self._probed = joined(*found.groups()), _PROBE_LINES
-        elif found := _OFF_BUS.match(line):
-            return KernelEvent("off_bus", joined(*found.groups()))
-        elif found := _REMOVED.match(line):
-            return KernelEvent("removed_in_use", joined(*found.groups()))
-        elif found := _INIT.match(line):
-            event = "firmware_failed" if _FIRMWARE.match(found[4]) else "init_failed"
-            address = joined(found[1], found[2], found[3])
-            return KernelEvent(event, address, detail=_printable(found[4]))
-        elif line.startswith(_PROBE_FAILED):
-            return KernelEvent("probe_failed", detail=_printable(line[len(_PROBE_FAILED) :]))
-        return None
+        elif lines and "fallen off the bus" in line:
+            self._probed = "", 0
+            return KernelEvent("off_bus", address, detail="at probe")
+        return _xid(line) or _of_gpu(line)
 
     def _stack_line(self, message: bytes, hung: KernelEvent) -> Iterator[KernelEvent]:
         self._stack -= 1
@@ -159,6 +164,35 @@ class EventLines:
             yield hung
         elif not self._stack:
             self._hung = None
+
+
+def _xid(line: str) -> KernelEvent | None:
+    """What an XID says of itself that its number does not tell."""
+    if found := _NVLINK.match(line):
+        event = "nvlink_fatal" if found[6] == "Fatal" else "nvlink_nonfatal"
+        event = "nvlink_injected" if int(found[7]) else event
+        code = f"{found[4]} {found[5]} link {int(found[8])}"
+    elif found := _RECOVERY.match(line):
+        event, code = "recovery_action", _printable(found[5]).lower()
+    else:
+        return None
+    return KernelEvent(event, joined(found[1], found[2], found[3]), code)
+
+
+def _of_gpu(line: str) -> KernelEvent | None:
+    if line.startswith(_PROBE_FAILED):
+        return KernelEvent("probe_failed", detail=_printable(line[len(_PROBE_FAILED) :]))
+    detail = ""
+    if found := _OFF_BUS.match(line):
+        event = "off_bus"
+    elif found := _REMOVED.match(line):
+        event = "removed_in_use"
+    elif found := _INIT.match(line):
+        event = "firmware_failed" if _FIRMWARE.match(found[4]) else "init_failed"
+        detail = _printable(found[4])
+    else:
+        return None
+    return KernelEvent(event, joined(found[1], found[2], found[3]), detail=detail)
 
 
 def _sxid(line: str) -> KernelEvent | None:

@@ -146,6 +146,45 @@ KERNEL_EVENTS: Mapping[str, Event] = {
             "Nothing, unless NVLink errors rise as well.",
         ),
         Event(
+            "nvlink_fatal",
+            Severity.RESET,
+            Scope.GPU,
+            "NVRM: Xid (PCI:0009:01:00): 149, NETIR_LINK_EVT  Fatal   XC0 i0 Link 01 (0x021425c6 "
+            "0x00000000 0x00000000 0x00000000 0x00000000 0x00000000)",
+            "An XID of 144 to 150 that says so: a part of the GPU's NVLink failed; `code` has XID, "
+            "unit and link.",
+            "Take the work off the GPUs at both ends and reset them; do what XID 154 asks for.",
+        ),
+        Event(
+            "nvlink_nonfatal",
+            Severity.INFO,
+            Scope.GPU,
+            "NVRM: Xid (PCI:0000:5f:00): 145, RLW_REMAP Nonfatal XC0 i0 Link 02 (0x00000004 "
+            "0x00000001 0x00000000 0x00000000)",
+            "An XID of 144 to 150 that says so: a part of the GPU's NVLink met an error and goes "
+            "on.",
+            "Nothing; if there are many of one link, check its connector.",
+        ),
+        Event(
+            "nvlink_injected",
+            Severity.INFO,
+            Scope.GPU,
+            "NVRM: Xid (PCI:0000:5f:00): 145, RLW_REMAP Fatal XC0 i1 Link 02 (0x00000004 "
+            "0x00000001 0x00000000 0x00000000)",
+            "An XID of 144 to 150 of a fault that a test has injected.",
+            "Nothing.",
+        ),
+        Event(
+            "recovery_action",
+            Severity.INFO,
+            Scope.GPU,
+            "NVRM: Xid (PCI:0009:01:00): 154, GPU recovery action changed from 0x0 (None) to 0x4 "
+            "(Drain and Reset)",
+            "XID 154: the driver asks for something to be done, `code` says what. "
+            "`gpu_recovery_action` says what it asks for now, and its alert speaks for both.",
+            "Do what is asked for.",
+        ),
+        Event(
             "oom_kill",
             Severity.APPLICATION,
             Scope.PROCESS,

@@ -16,7 +16,8 @@ KERNEL_METRICS = (
         labels=_LABELS,
         help="Events in the kernel log beside XIDs since the exporter started (docs/xids.md lists "
         "them). `gpu` and `uuid` are empty where the event is about no GPU, as those of a switch "
-        "and of the whole host; `code` is the number of an SXid. A series begins with the first "
+        "and of the whole host; `code` is the number of an SXid, or XID, unit and link of an error "
+        "of NVLink. A series begins with the first "
         "event, at 1, which increase() misses: alert on the timestamp. It begins at 0 where the "
         "log held the event before the exporter started.",
         source=_SOURCE,

@@ -139,6 +139,14 @@ MEMORY = (
         "Says of an XID 48 that it was in memory on the chip.",
         "As for XID 48.",
     ),
+    Xid(
+        175,
+        "error in the memory system",
+        _RESET,
+        "The way between the chip and its memory met an error.",
+        RESET_GPU,
+        Source.HEADER,
+    ),
 )
 
 BOARD = (

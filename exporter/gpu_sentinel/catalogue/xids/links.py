@@ -16,10 +16,10 @@ _RESET, _WARNING = Severity.RESET, Severity.WARNING
 
 #: Of the fifth generation of NVLink; the line in the log says whether it is fatal.
 _NVLINK5_ACTION = (
-    "Nothing if the line in the kernel log says Nonfatal; else reset the GPUs at both ends, and "
-    "do what XID 154 asks for."
+    "Nothing if `gpu_kernel_events_total` says nvlink_nonfatal; else reset the GPUs at both ends, "
+    "and do what XID 154 asks for."
 )
-_NVLINK5 = {
+NVLINK5 = {
     144: "SAW, the way to the memory",
     145: "RLW, the receiving side",
     146: "TLW, the sending side",
@@ -75,7 +75,7 @@ LINKS = (
             "A part of the NVLink of Blackwell GPUs met an error.",
             _NVLINK5_ACTION,
         )
-        for number, part in _NVLINK5.items()
+        for number, part in NVLINK5.items()
     ),
     Xid(
         155,
@@ -100,6 +100,22 @@ LINKS = (
         _RESET,
         "A transfer over PCIe never came back.",
         RESET_GPU,
+    ),
+    Xid(
+        173,
+        "fatal C2C link failure",
+        _RESET,
+        "The link between processor and GPU failed for good.",
+        RESET_GPU,
+        Source.HEADER,
+    ),
+    Xid(
+        176,
+        "many correctable PCIe errors",
+        _WARNING,
+        "The PCIe link corrected so many errors that the driver reports a fault.",
+        "Check slot, riser and cable when it suits.",
+        Source.HEADER,
     ),
 )
 

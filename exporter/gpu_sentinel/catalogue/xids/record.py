@@ -28,6 +28,11 @@ class Source(str, Enum):
     #: The table of the document's earlier releases, which says more of GPUs before Ampere.
     LISTING = "https://docs.nvidia.com/deploy/xid-errors/index.html"
     GUIDELINES = "https://docs.nvidia.com/deploy/gpu-debug-guidelines/index.html"
+    #: Names without explanations, ahead of the catalogue: the header of driver 595.
+    HEADER = (
+        "https://github.com/NVIDIA/open-gpu-kernel-modules/blob/595.45.04"
+        "/src/common/sdk/nvidia/inc/nverror.h"
+    )
     NOWHERE = ""
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from gpu_sentinel.catalogue.xids import XIDS, Severity
+from gpu_sentinel.catalogue.xids.links import NVLINK5
 from gpu_sentinel.rules.declare import JOIN, RESET, SHORT, WHO, Alert
 from gpu_sentinel.rules.latch import latched
 from gpu_sentinel.rules.limits import Limits
 
 _LAST = "gpu_xid_last_timestamp_seconds"
+_SAID = 'gpu_kernel_event_last_timestamp_seconds{event=~"nvlink_.+"}'
 _LOOK = "`gpu-sentinel xids {{ $labels.xid }}`"
 
 
@@ -19,6 +21,7 @@ def numbers(*severities: Severity) -> str:
 def alerts(limits: Limits) -> tuple[Alert, ...]:
     """Those that page last until the GPU was reset."""
     quiet = numbers(*(s for s in Severity if s is not Severity.WARNING))
+    links = "|".join(map(str, NVLINK5))
     return (
         Alert(
             name="GpuXidFatal",
@@ -53,8 +56,12 @@ def alerts(limits: Limits) -> tuple[Alert, ...]:
             name="GpuXidWarning",
             severity="warning",
             subject="xid",
-            why="All that are not known to ask for more, or for nothing.",
-            expr=f'time() - {_LAST}{{xid!~"{quiet}"}} < 3600',
+            why="All that are not known to ask for more, or for nothing. What the kernel log says of errors "
+            "of NVLink tells fatal ones from others: GpuKernelFault.",
+            expr=f'time() - {_LAST}{{xid!~"{quiet}|{links}"}} < 3600\n'
+            "or\n"
+            f'time() - {_LAST}{{xid=~"{links}"}} < 3600\n'
+            f"  unless on ({JOIN}) {_SAID}",
             summary=f"{SHORT} reports XID {{{{ $labels.xid }}}}",
             description=f"{WHO} reported XID {{{{ $labels.xid }}}} {{{{ $value | humanizeDuration }}}} "
             "ago. Work may have failed; most of these need no reset.",
