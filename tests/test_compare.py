@@ -60,7 +60,7 @@ def lines(result: subprocess.CompletedProcess[str], metric: str) -> list[str]:
 
 
 def test_agreement_and_difference(serve, eventually, repository: Path, tmp_path: Path):
-    exporter = serve("steady")
+    exporter = serve("steady", "--metrics.enable", "details")
     busy = "gpu_utilization_ratio"
     eventually(lambda: (exporter.page().value(busy, gpu="0") or 0) > 0.8, 3, "it works")
     uuid = exporter.page()["gpu_info"][0][0]["uuid"]

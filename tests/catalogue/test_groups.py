@@ -99,8 +99,10 @@ def test_alerts_that_a_group_takes_away():
     # By what is recorded: the alert itself asks for a series with colons.
     assert "GpuPowerUnlikePeers" in found["power"]
     needed_though_off = {name for name in found if not GROUPS[name].on}
-    # Where processes are not shown, their owners are looked at.
-    assert needed_though_off == {"processes"}, "an alert that can never fire by default"
+    # Where processes are not shown, their owners are looked at; of a fabric, its state.
+    needed = {"processes", "topology"}
+    assert needed_though_off == needed, "an alert that can never fire by default"
+    assert set(found["topology"]) <= set(found["nvlink"])
     assert set(found["processes"]) <= set(found["owners"])
 
 

@@ -271,6 +271,7 @@ _KERNEL = "about the kernel log, which no scenario has; see tests/test_served_ke
 _STACK = "about a program that is no part of the simulator; see tests/rules/scenarios.py"
 #: Alerts that no scenario raises -> why not.
 NOT_PROVOKED = {
+    "GpuFabricNotReady": "simulated fabrics are always ready; see tests/rules/test_kernel_rules.py",
     "GpuKernelFault": _KERNEL,
     "GpuKernelWarning": _KERNEL,
     "Watchdog": "always fires",

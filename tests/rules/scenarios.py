@@ -237,6 +237,13 @@ HARDWARE = {
         fires=305,
         quiet=295,
     ),
+    "GpuFabricNotReady": Scenario(
+        {"gpu_fabric_state": gauge(3), "gpu_fabric_status": gauge(0)},
+        {"gpu_fabric_state": gauge(2)},
+        {"gpu_fabric_status": gauge(0)},
+        fires=305,
+        quiet=295,
+    ),
     "GpuNvlinkDown": Scenario(
         {"gpu_nvlink_links": gauge(18), "gpu_nvlink_links_active": gauge(18)},
         {"gpu_nvlink_links_active": gauge(16)},

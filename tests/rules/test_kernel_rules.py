@@ -94,3 +94,19 @@ def test_what_an_xid_says_already_is_not_said_again(firing):
     assert not firing({OFF_BUS: "600x30", XID: "600x30"}, "12m")
     other = XID.replace("GPU-0", "GPU-1")
     assert not firing({OFF_BUS: "600x30", other: "600x30"}, "12m", told)
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "fires"),
+    [(1, None, True), (3, 999, True), (3, 0, False), (None, 999, False)],
+)
+def test_a_fabric(firing, state: int | None, status: int | None, fires: bool):
+    """A registration that ended with an error is none; a GPU without a fabric has no state."""
+    series = {}
+    if state is not None:
+        series[f"gpu_fabric_state{{{GPU}}}"] = f"{state}x30"
+    if status is not None:
+        series[f"gpu_fabric_status{{{GPU}}}"] = f"{status}x30"
+    labels = [{"gpu": "0"}] if fires else []
+    shown = 'alertstate="firing"'
+    assert not firing(series, "12m", *labels, by="gpu", alert=f'GpuFabricNotReady",{shown},x="')

@@ -38,7 +38,7 @@ GROUPS: Mapping[str, Group] = {
         Group("errors", True, "Memory errors and what was done about them."),
         Group("health", True, "The driver's own verdicts."),
         Group("xid", True, "XIDs, the driver's error reports."),
-        Group("nvlink", True, "NVLink, all links of a GPU together."),
+        Group("nvlink", True, "NVLink, all links of a GPU together, and its fabric."),
         Group("modes", True, "How the GPU is set up."),
         Group(
             "profiling", True, "What the SMs do, from the GPU's own counters (Hopper and newer)."
@@ -70,7 +70,9 @@ GROUPS: Mapping[str, Group] = {
             False,
             "More of the GPU's own counters: pipes, kinds of tensor work.",
         ),
-        Group("topology", False, "What the GPU reaches directly: NVLink fabric, C2C."),
+        Group(
+            "topology", False, "What the GPU reaches directly: health of the NVLink fabric, C2C."
+        ),
         Group(
             "p2p",
             False,

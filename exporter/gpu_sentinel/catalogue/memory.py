@@ -35,9 +35,9 @@ MEMORY = (
     gauge(
         "gpu_memory_reserved_bytes",
         "memory.reserved",
-        "Device memory that driver and firmware keep for themselves.",
+        "Device memory that driver and firmware keep for themselves: total less used and free.",
         BYTES,
-        group="memory",
+        group="details",
         source="nvmlDeviceGetMemoryInfo_v2",
     ),
     *(

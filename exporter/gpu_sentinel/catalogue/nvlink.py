@@ -52,6 +52,24 @@ def _link(  # noqa: PLR0917 - the columns of a table
 
 NVLINK = (
     gauge(
+        "gpu_fabric_state",
+        "fabric.state",
+        "Where the GPU's registration with the NVLink fabric is: 1 not begun, 2 going on, 3 done.",
+        (1.0, 3.0),
+        group="nvlink",
+        tier=Tier.SLOW,
+        source="nvmlDeviceGetGpuFabricInfoV",
+    ),
+    gauge(
+        "gpu_fabric_status",
+        "fabric.status",
+        "How the registration with the NVLink fabric ended: 0 well, else the error code of NVML.",
+        (0.0, 999.0),
+        group="topology",
+        tier=Tier.SLOW,
+        source="nvmlDeviceGetGpuFabricInfoV",
+    ),
+    gauge(
         "gpu_nvlink_links",
         "nvlink.links",
         "NVLinks that the GPU has.",

@@ -227,4 +227,12 @@ WORK = (
     Xid(
         153, "DLA timeout", _WARNING, "The deep-learning accelerator did not finish in time.", WATCH
     ),
+    Xid(
+        174,
+        "process ended with its channel",
+        Severity.APPLICATION,
+        "A channel was reset, and the process that it belongs to was ended without a word.",
+        RERUN,
+        Source.HEADER,
+    ),
 )

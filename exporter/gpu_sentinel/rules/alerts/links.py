@@ -18,6 +18,25 @@ def _nvlink(limits: Limits) -> tuple[Alert, ...]:
     down, errors = "nvlink_links_down", "nvlink_errors_per_quarter_hour"
     return (
         Alert(
+            name="GpuFabricNotReady",
+            severity="critical",
+            subject="nvlink",
+            why="Not of GPUs without a fabric, which tell no state. Only a registration that is done (3) has a "
+            "status, with the group `topology` on.",
+            expr="gpu_fabric_state < 3\n"
+            "or\n"
+            f"gpu_fabric_state == 3 and on ({JOIN}) gpu_fabric_status != 0",
+            wait="5m",
+            summary=f"{SHORT} is not registered with the NVLink fabric",
+            description=f"{WHO} has not been registered with the NVLink fabric for 5 minutes, or the "
+            "registration failed (state {{ $value }}: 1 not begun, 2 going on, 3 ended): CUDA does not start on "
+            "it, though the GPU itself is well.",
+            value="state {{ $value }}",
+            threshold="registered within 5 min",
+            first_step=_ON
+            + "`systemctl status nvidia-fabricmanager`, `nvidia-smi -q | grep -A4 Fabric`.",
+        ),
+        Alert(
             name="GpuNvlinkDown",
             severity="warning",
             subject="nvlink",
