@@ -8,6 +8,7 @@ import variables
 from colours import CRITICAL, GOOD, HEALTH, NONE_IS_BEST, NONE_IS_GOOD, VERDICTS, WARNING, values
 from core import Dashboard, Panel, Row
 from facts import fact
+from kerneltable import kernel_table
 from panels import lines, stat
 from promql import FLEET, GPU, per_minute, recorded
 from tables import Column, table
@@ -241,7 +242,7 @@ def dashboard() -> Dashboard:
         refresh="30s",
         rows=[
             Row("", numbers()),
-            Row("What did the driver report?", [xid_table(FLEET)]),
+            Row("What did the driver report?", [xid_table(FLEET), kernel_table(FLEET)]),
             Row("What does it say, and ask for?", verdicts()),
             Row("Since when?", history()),
         ],

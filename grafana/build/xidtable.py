@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from colours import CAUTION, CRITICAL, NEUTRAL, QUIET, WARNING
 from core import Json, Panel
 from panels import override
@@ -10,7 +12,7 @@ from tables import Column, table
 
 from gpu_sentinel.catalogue.xids import XIDS, Severity
 
-_COLOURS = {
+COLOURS = {
     Severity.FATAL: CRITICAL,
     Severity.RESET: WARNING,
     Severity.WARNING: CAUTION,
@@ -19,7 +21,8 @@ _COLOURS = {
 }
 
 
-def _words(texts: dict[int, tuple[str, str]]) -> list[Json]:
+def words(texts: Mapping[int, tuple[str, str]] | Mapping[str, tuple[str, str]]) -> list[Json]:
+    """Value mappings: what is shown, and in which colour."""
     options = {
         str(number): {"text": text, "color": color, "index": index}
         for index, (number, (text, color)) in enumerate(texts.items())
@@ -29,7 +32,7 @@ def _words(texts: dict[int, tuple[str, str]]) -> list[Json]:
 
 def xid_table(scope: Scope, *, width: int = 24, height: int = 8) -> Panel:
     """Reports, the newest first; each leads to its GPU."""
-    names = {n: (f"{n}: {x.name}", _COLOURS[x.severity]) for n, x in XIDS.items()}
+    names = {n: (f"{n}: {x.name}", COLOURS[x.severity]) for n, x in XIDS.items()}
     actions = {n: (x.action, QUIET) for n, x in XIDS.items()}
     last = scope.read("gpu_xid_last_timestamp_seconds")
     reported = f"max by ({GPU}, xid, action) (label_replace({last}, 'action', '$1', 'xid', '(.*)'))"
@@ -49,13 +52,13 @@ def xid_table(scope: Scope, *, width: int = 24, height: int = 8) -> Panel:
         overrides=[
             override(
                 "XID",
-                {"id": "mappings", "value": _words(names)},
+                {"id": "mappings", "value": words(names)},
                 {"id": "custom.cellOptions", "value": {"type": "color-text"}},
                 {"id": "custom.width", "value": 300},
             ),
             override(
                 "What to do",
-                {"id": "mappings", "value": _words(actions)},
+                {"id": "mappings", "value": words(actions)},
                 {"id": "custom.cellOptions", "value": {"type": "auto", "wrapText": True}},
                 {"id": "custom.minWidth", "value": 400},
             ),

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpu_sentinel.host import KernelEvent
 from gpu_sentinel.sampling import Pace
+from gpu_sentinel.sampling.kernelbook import KernelBook
 from simulatedhost import SimulatedHost
 
 PACE = Pace(fast=3.0, slow=15.0, buffers=3.0, profiling=15.0)
@@ -44,6 +46,10 @@ def samples(stretch: Stretch) -> Iterator[str]:
 
 def _run(host: SimulatedHost, stretch: Stretch) -> Iterator[str]:
     target = f'job="gpu-sentinel",instance="{stretch.host}:9836",host="{stretch.host}"'
+    # No scenario has a kernel log; this is what its reader would hand on.
+    book = KernelBook(host.store, lambda: ())
+    book.take(KernelEvent("sxid_fatal", "0:84:0", "20034"), stretch.start, new=True)
+    book.settle()
     passed = 0.0
     while passed < stretch.seconds:
         passed += stretch.every
