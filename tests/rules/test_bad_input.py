@@ -11,6 +11,10 @@ from faults import CASES
 from recorded import Recording, Timelines, asked, firings, record
 
 
+#: promtool gives a query 10,000 samples, and 5 minutes of some families are 150 for each host.
+_HOSTS_A_RUN = 20
+
+
 class Lacking:
     """As another host would show it, without one metric."""
 
@@ -34,8 +38,11 @@ def test_one_metric_missing_raises_nothing(tool, tmp_path: Path, scenario: str):
     assert len(names) > 30
     assert names <= asked() | {"up"}
     every = [Lacking(lines, metric) for metric in sorted(names)]
-    found = firings(tool("promtool"), tmp_path, every, 30.0)
-    assert not found, "\n".join(map(str, found))
+    for first in range(0, len(every), _HOSTS_A_RUN):
+        # A host that lacks nothing, so that Prometheus itself does not seem to store nothing.
+        hosts = [lines, *every[first : first + _HOSTS_A_RUN]]
+        found = firings(tool("promtool"), tmp_path, hosts, 30.0)
+        assert not found, "\n".join(map(str, found))
 
 
 def test_without_the_margin_throttling_is_told(tool, tmp_path: Path):
