@@ -10,7 +10,6 @@ import pytest
 from faults import CASES
 from recorded import Recording, Timelines, asked, firings, record
 
-
 #: promtool gives a query 10,000 samples, and 5 minutes of some families are 150 for each host.
 _HOSTS_A_RUN = 20
 
