@@ -60,15 +60,6 @@ def test_the_line_of_the_catalogue(event):
             "0:4e:0",
             "",
         ),
-        (
-            (
-                "nvidia 0000:01:00.0: Direct firmware load for "
-                "nvidia/535.54.03/gsp_ga10x.bin failed with error -2"
-            ),
-            "firmware_failed",
-            "0:1:0",
-            "",
-        ),
         # NVIDIA/nvtrust#124
         (
             (
@@ -141,7 +132,26 @@ def test_the_line_of_the_catalogue(event):
             "149 NETIR link -1",
         ),
         ("pcieport 0000:00:01.0: pciehp: Slot(1): Card not present", "link_down", "0:0:1", ""),
-        ("mce: [Hardware Error]: CPU 1: Machine Check Exception: 5 Bank 0: b2", "mce", "", ""),
+        # the status' bit 61 (UC); canonical bug reports, and rasdaemon's of corrected errors
+        (
+            "mce: [Hardware Error]: CPU 1: Machine Check Exception: 5 Bank 0: b200000000800400",
+            "mce",
+            "",
+            "",
+        ),
+        ("mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 6: ee0000000040110a", "mce", "", ""),
+        (
+            "mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 7: 8c00004000010091",
+            "mce_logged",
+            "",
+            "",
+        ),
+        (
+            "NVRM: Xid (PCI:0000:5f:00): 145, pid=1, name=a, b, RLW_REMAP Fatal XC0 i0 Link 2 (0)",
+            "nvlink_fatal",
+            "0:5f:0",
+            "145 RLW_REMAP link 2",
+        ),
     ],
 )
 def test_lines_from_reports(line: str, event: str, bus: str, code: str):
@@ -168,6 +178,10 @@ def test_lines_from_reports(line: str, event: str, bus: str, code: str):
             "type=Physical Layer, (Receiver ID)"
         ),
         "pcieport 0000:00:01.0: pciehp: Slot(1): Link Up",
+        "pcieport 0000:00:01.0: pciehp: Slot(1): Link Down/Up ignored (recovered by DPC)",
+        "pcieport 0000:00:01.0: pciehp: Slot(1): Card not present ignored",
+        # The driver may go on with a file of another name, or without.
+        "nvidia 0000:01:00.0: Direct firmware load for nvidia/x.bin failed with error -2",
         "mce: [Hardware Error]: TSC 0 ADDR 1234 MISC 5678",
         "oom_reaper: reaped process 4242 (python3), now anon-rss:0kB",
         "usb 1-1: Product: nvidia-nvswitch3: SXid (PCI:0000:04:00.0): 22013, Fatal, x",
@@ -189,6 +203,27 @@ def test_the_three_lines_of_one_event_come_in_any_form():
     assert not named(lines[0], b"NVRM: a", b"NVRM: b", lines[2]), "too far apart"
     other = b"NVRM: The NVIDIA GPU 0000:b4:00.0"
     assert named(lines[0], other, lines[1], lines[2]) == [("off_bus", "0:b4:0", "")]
+    xid = b"NVRM: Xid (PCI:0000:44:00): 79, GPU has fallen off the bus."
+    assert not named(lines[0], xid), "another GPU's"
+    third = b"NVRM: GPU 0000:44:00.0: GPU has fallen off the bus."
+    assert named(lines[0], third) == [("off_bus", "0:44:0", "")]
+    old = b"NVRM: installed in this system has fallen off the bus and is not responding"
+    assert named(lines[0], old) == expected
+
+
+@pytest.mark.parametrize(
+    "name", [b"NVRM: ", b"nvidia ", b"pcieport ", b"INFO: task ", b"mce: ", b"x"]
+)
+@pytest.mark.parametrize("event", KERNEL_EVENTS.values(), ids=KERNEL_EVENTS)
+def test_names_of_programs_and_files_tell_nothing(name: bytes, event):
+    """A user may call a program or a file as he likes, also with line breaks."""
+    for end in (rb"\x0a", b"#012", b"\n"):
+        line = end.join(event.line.encode().split(b"\n"))
+        printed = b"[4242]: segfault at 0 ip 0000 sp 0000 error 4 in x" + end + line
+        assert not read(name + printed, *STACK)
+        # Of a name, 15 bytes are printed.
+        assert not read((name + end)[:15] + printed, *STACK)
+        assert not read((end + name)[:15] + printed, *STACK)
 
 
 def test_a_task_that_hangs_elsewhere():
@@ -199,6 +234,18 @@ def test_a_task_that_hangs_elsewhere():
     found = read(first, *elsewhere, first, *STACK, STACK[-1])
     assert [(event.event, event.pid) for event in found] == [("hung_task", 4242)]
     assert not read(first, *[b" x"] * 100, STACK[-1]), "a stack that comes much later is another's"
+    stray = [*STACK[:-1], b" ? nvidia_ioctl+0x5f/0x840 [nvidia]", b" nfs_wait+0x12/0x60 [nfs]"]
+    assert not read(first, *stray), "of an earlier call"
+    assert not read(first, *elsewhere, b" </TASK>", STACK[-1]), "behind the end"
+    assert not read(first, *elsewhere, b"WARNING: CPU: 1 PID: 7", b"Call trace:", STACK[-1])
+    build = STACK[-1][:-1] + b" 8c00f1b1a3c5d7e90123456789abcdef01234567]"
+    assert [event.event for event in read(first, *STACK[:-1], build)] == ["hung_task"]
+
+
+def test_a_hung_task_of_several_lines():
+    for end in (rb"\x0a", b"#012", b"\n"):
+        first = b"INFO: task a" + end + b"b:4242 blocked for more than 122 seconds."
+        assert [(e.event, e.pid) for e in read(first, *STACK)] == [("hung_task", 4242)]
 
 
 def test_victims():
@@ -206,6 +253,7 @@ def test_victims():
         b"Out of memory: Killed process 4242 (python3) total-vm:1kB, anon-rss:2kB",
         b"Memory cgroup out of memory: Killed process 4242 (a (b) c) total-vm:1kB",
         b"Killed process 4242 (python3), UID 1000, total-vm:1kB",
+        rb"Out of memory: Killed process 4242 (a\x0ab) total-vm:1kB",
     ):
         assert [(e.event, e.pid) for e in read(line)] == [("oom_kill", 4242)]
 

@@ -61,6 +61,7 @@ NAMED = [
 
 #: Of the driver, or about something like it, and no XID.
 OTHER = [
+    "NVRM: a\\x0aNVRM: Xid (PCI:0000:01:00): 79, behind another line",
     "NVRM: GPU at PCI:0000:01:00: GPU-c4a80165-86e4-bfbb-ecfa-1d81a70b138a",
     "NVRM: GPU Board Serial Number: 1650423013443",
     "NVRM: GPU at 0000:01:00.0 has fallen off the bus.",
@@ -119,13 +120,28 @@ def test_what_only_begins_like_one(text: str):
     assert record(text).odd
 
 
-def test_escaped_bytes_and_several_lines():
-    found = record(
-        "NVRM: GPU at PCI:0000:01:00: GPU-1\\x0aNVRM: Xid (PCI:0000:01:00): 13, name=\\xff\\x1b[31m"
-        "\\x0aNVRM: Xid (PCI:0000:02:00): 45, x"
-    )
-    assert [(x.bus, x.xid) for x in found.xids] == [("0:1:0", 13), ("0:2:0", 45)]
+def test_escaped_bytes():
+    found = record("NVRM: Xid (PCI:0000:01:00): 13, name=\\xff\\x1b[31m")
+    assert [(x.bus, x.xid) for x in found.xids] == [("0:1:0", 13)]
     assert found.xids[0].detail.isprintable(), "nothing that a terminal would obey"
+
+
+#: What the kernel prints of a program that fails, whose user has called it, or a file, so.
+FORGED = "{}[4242]: segfault at 0 ip 00005555 sp 00007ffc error 4 in {}[555+1000]"
+
+
+@pytest.mark.parametrize("name", ["NVRM: ", "NVRM:", "NVRM: Xid (PCI:", "NVRM: GPU at PC", "x"])
+@pytest.mark.parametrize("end", ["\\x0a", "#012", "\\x0d\\x0a"])
+def test_names_of_programs_and_files_tell_nothing(name: str, end: str):
+    xid = "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
+    assert len(record(xid).xids) == 1
+    assert not record(FORGED.format(name, f"x{end}{xid}{end}")).xids
+    assert not record(FORGED.format(name + end, xid)).xids
+
+
+def test_what_stands_behind_an_xid_is_no_other():
+    found = record("NVRM: Xid (PCI:0000:01:00): 13, name=a\\x0aNVRM: Xid (PCI:0000:01:00): 79, x")
+    assert [(x.bus, x.xid) for x in found.xids] == [("0:1:0", 13)]
 
 
 @pytest.mark.parametrize(

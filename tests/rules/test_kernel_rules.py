@@ -88,12 +88,34 @@ def test_errors_of_nvlink(firing, event: str | None, alert: str | None):
         assert not firing(series, "12m", *labels, by="gpu", alert=name)
 
 
+def test_what_the_log_told_before_does_not_speak_for_an_error_of_now(firing):
+    """The log could be read an hour ago; or what it told was of another XID."""
+    xid = XID.replace("79", "145")
+    said = f'{LAST}{{{GPU},pci_bus_id="0000:3b:00.0",event="nvlink_nonfatal",code="%s X link 2"}}'
+    warned = {"gpu": "0"}, "GpuXidWarning"
+    for code, seconds in (("145", 60), ("149", 4200)):
+        series = {xid: "4200x90", said % code: f"{seconds}x90"}
+        assert not firing(series, "75m", warned[0], by="gpu", alert=warned[1])
+
+
 def test_what_an_xid_says_already_is_not_said_again(firing):
     told = {"event": "off_bus", "gpu": "0"}
     assert not firing({OFF_BUS: "600x30"}, "12m", told)
     assert not firing({OFF_BUS: "600x30", XID: "600x30"}, "12m")
     other = XID.replace("GPU-0", "GPU-1")
     assert not firing({OFF_BUS: "600x30", other: "600x30"}, "12m", told)
+    # An hour later the driver is loaded again, and finds the GPU off the bus anew.
+    assert not firing({OFF_BUS: "4200x90", XID: "600x90"}, "75m", told)
+    # Whatever else the GPU has is said.
+    down = {OFF_BUS.replace("off_bus", "link_down"): "620x30"}
+    both = {OFF_BUS: "600x30", XID: "600x30", **down}
+    assert not firing(both, "12m", {"event": "link_down", "gpu": "0"})
+
+
+def test_many_links_of_one_gpu_are_one_alert(firing):
+    line = f'{LAST}{{{GPU},pci_bus_id="0000:3b:00.0",event="nvlink_fatal",code="145 X link %d"}}'
+    series = {line % number: f"{600 + number}x30" for number in range(18)}
+    assert not firing(series, "12m", {"gpu": "0", "event": "nvlink_fatal"}, by="gpu, event, code")
 
 
 @pytest.mark.parametrize(

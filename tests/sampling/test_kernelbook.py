@@ -24,11 +24,12 @@ class Desk:
     def __init__(self) -> None:
         self.now = 1000.0
         self.store = SnapshotStore()
+        self.behind: dict[str, str] | None = {BUS: BUS, BRIDGE: BUS}
         self.known = [(GPU, "00000000:3B:00.0"), (OTHER, "00000000:86:00.0")]
         self.book = KernelBook(
             self.store,
             lambda: self.known,
-            behind={BUS: BUS, BRIDGE: BUS}.get,
+            behind=lambda bus: self.behind and self.behind.get(bus, ""),
             stranger={ELSEWHERE: LOST}.get,
             clock=lambda: self.now,
         )
@@ -71,6 +72,17 @@ def test_the_bus_of_a_gpu_and_that_of_others(desk: Desk):
     assert desk.shown() == {(*SHOWN, "pcie_fatal", ""): XidReports(2, 5.0)}
 
 
+def test_events_of_the_bus_wait_until_somebody_has_looked_at_it(desk: Desk):
+    """What the log held before is read at once, and the bus is listed a moment later."""
+    behind, desk.behind = desk.behind, None
+    desk.take(KernelEvent("pcie_fatal", BRIDGE), KernelEvent("pcie_fatal", "0:1:0"), new=False)
+    desk.take(*[KernelEvent("link_down", BRIDGE)] * 1000)
+    assert desk.shown() == {}
+    desk.behind = behind
+    assert set(desk.shown()) == {(*SHOWN, "pcie_fatal", ""), (*SHOWN, "link_down", "")}
+    assert desk.shown()[(*SHOWN, "pcie_fatal", "")] == XidReports(0, 5.0)
+
+
 def test_switches_and_the_host(desk: Desk):
     desk.take(KernelEvent("sxid_fatal", "0:84:0", "20034"), KernelEvent("mce"))
     assert set(desk.shown()) == {
@@ -105,12 +117,24 @@ def test_processes(desk: Desk):
     }
 
 
+def test_many_codes_of_one_device_leave_room_for_those_of_others(desk: Desk):
+    """A board whose links all fail tells of each; what is too much has no code, and is counted."""
+    for number in range(200):
+        desk.take(KernelEvent("nvlink_fatal", BUS, f"145 RLW_REMAP link {number}"))
+    desk.take(KernelEvent("nvlink_fatal", "0:86:0", "145 RLW_REMAP link 1"))
+    shown = desk.shown()
+    assert ("1", "GPU-1", "0000:86:00.0", "nvlink_fatal", "145 RLW_REMAP link 1") in shown
+    assert shown[(*SHOWN, "nvlink_fatal", "")].count == 200 - 64
+    assert sum(reports.count for reports in shown.values()) == 201
+
+
 def test_a_flood_is_bounded_and_told_once_a_minute(desk: Desk, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG, "gpu_sentinel.sampling.kernelbook")
     for number in range(1000):
         desk.take(KernelEvent("sxid_nonfatal", "0:84:0", str(number)))
         desk.take(KernelEvent("init_failed", f"0:{number:x}:0"))
-    assert len(desk.shown()) < 200
+        desk.take(KernelEvent("nvlink_fatal", f"0:{number % 256:x}:0", str(number)))
+    assert len(desk.shown()) <= 512
     desk.take(KernelEvent("mce", detail="CPU 1"))
     assert ("", "", "", "mce", "") in desk.shown(), "others are told still"
     caplog.clear()

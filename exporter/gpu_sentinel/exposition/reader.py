@@ -248,16 +248,16 @@ def _kernel_events(samples: Samples, now: float) -> list[KernelEventStatus]:
     """Those of the last day that this version knows, the newest first."""
     found = [
         KernelEventStatus(
-            gpu=labels["gpu"],
-            uuid=labels["uuid"],
-            pci_bus_id=labels["pci_bus_id"],
-            event=labels["event"],
-            code=labels["code"],
+            gpu=labels.get("gpu", ""),
+            uuid=labels.get("uuid", ""),
+            pci_bus_id=labels.get("pci_bus_id", ""),
+            event=labels.get("event", ""),
+            code=labels.get("code", ""),
             last_timestamp_seconds=last,
             age_seconds=max(now - last, 0.0),
         )
         for labels, last in samples["gpu_kernel_event_last_timestamp_seconds"]
-        if labels["event"] in KERNEL_EVENTS and now - last <= RECENT_SECONDS
+        if labels.get("event", "") in KERNEL_EVENTS and now - last <= RECENT_SECONDS
     ]
     return sorted(found, key=lambda event: event.age_seconds)
 

@@ -2,7 +2,11 @@
 
 The lines are those of NVIDIA's open kernel modules 595 (osapi.c, osinit.c, nv.c, nv-pci.c,
 common_nvswitch.h) and of Linux (drivers/pci/pcie/aer.c, drivers/pci/hotplug/pciehp_ctrl.c,
-mm/oom_kill.c, kernel/hung_task.c, arch/x86/kernel/cpu/mce, drivers/base/firmware_loader).
+mm/oom_kill.c, kernel/hung_task.c, arch/x86/kernel/cpu/mce).
+
+Users choose the names of their programs and files, with line breaks too, and the kernel prints
+them: "NAME[PID]: segfault ... in FILE". So only the first line of a record is the kernel's own for
+certain, and of a name nothing is believed but that it is one.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ _BEGINNINGS = (
     b"mce: [Hardware Error]: ",
 )
 _PROBED = re.compile(rf"NVRM: The NVIDIA GPU {ADDRESS}\b")
+_PROBED_OFF_BUS = re.compile(r"NVRM: {1,4}(?:installed in this system has )?fallen off the bus\b")
 _OFF_BUS = re.compile(rf"NVRM: GPU (?:at )?{ADDRESS}:? (?:GPU )?has fallen off the bus")
 _INIT = re.compile(rf"NVRM: GPU (?:at )?{ADDRESS}:? ?RmInitAdapter failed!? ?(.*)")
 _REMOVED = re.compile(
@@ -40,17 +45,13 @@ _REMOVED = re.compile(
 #: The driver's number for what failed: 0x60 to 0x62 are the firmware of the GPU's system processor,
 #: not allowed, not found, not started (osinit.c, RM_INIT_STATUS).
 _FIRMWARE = re.compile(r"\(0x6[012]:")
-_FIRMWARE_FILE = re.compile(
-    rf"nvidia {ADDRESS}: Direct firmware load for "
-    r"(nvidia/\S{1,100} failed with error -?\d{1,4})"
-)
 _PROBE_FAILED = "NVRM: The NVIDIA probe routine failed for "
 _SXID = re.compile(
     rf"nvidia-nvswitch\d{{1,4}}: SXid \(PCI:{ADDRESS}\): (\d{{1,6}}), (Fatal|Non-fatal), ?(.*)"
 )
 _OF_XID = (
     rf"NVRM: Xid \((?:PCI:)?{ADDRESS}[^)]{{0,100}}\): ?(\d{{1,3}}), "
-    r"(?:pid=[^,]{1,40}, name=[^,]{0,64}, )?"
+    r"(?:pid=[^,]{1,40}, name=.{0,64}?, )?"
 )
 #: As in NVIDIA's catalogue of XIDs; `i` is a fault that was injected.
 _NVLINK = re.compile(
@@ -68,18 +69,28 @@ _AER = re.compile(
     r"(Correct(?:ed|able)|Uncorrect(?:ed|able) \((?:Non-)?Fatal\))(?:, ?(.*))?"
 )
 _LINK = re.compile(
-    rf"pcieport {ADDRESS}: pciehp: Slot\([^)\s]{{1,20}}\): (Link Down|Card not present)"
+    rf"pcieport {ADDRESS}: pciehp: Slot\([^)\s]{{1,20}}\): "
+    r"(?:Link Down|Card not present)\s*$"
 )
+#: The kernel cuts the name of a task behind 15 bytes.
 _KILLED = re.compile(
     r"(?:Out of memory(?: \([a-z_]{1,40}\))?: |Memory cgroup out of memory: )?"
-    r"Killed process (\d{1,10}) \((.{1,64}?)\)"
+    r"Killed process (\d{1,10}) \((.{1,15}?)\)",
+    re.DOTALL,
 )
-_HUNG = re.compile(r"INFO: task (.{1,64}):(\d{1,10}) blocked for more than \d{1,9} seconds")
-#: Behind the name of a function stands the module it belongs to.
-_IN_DRIVER = re.compile(rb"\[nvidia(?:_\w{1,20})?\]\s{0,8}$")
+_HUNG = re.compile(
+    r"INFO: task (.{1,15}):(\d{1,10}) blocked for more than \d{1,9} seconds", re.DOTALL
+)
+#: Behind the name of a function stands the module it belongs to, with the number of its build where
+#: the kernel has CONFIG_STACKTRACE_BUILD_ID.
+_IN_DRIVER = re.compile(rb"\[nvidia(?:_\w{1,20})?(?: [0-9a-f]{1,40})?\]\s{0,8}$")
+_MCE_LOGGED = "mce: [Hardware Error]: Machine check events logged"
 _MCE = re.compile(
-    r"mce: \[Hardware Error\]: (Machine check events logged|CPU \d{1,6}: Machine Check.*)"
+    r"mce: \[Hardware Error\]: (CPU \d{1,6}: Machine Check(?: Exception)?: "
+    r"[0-9a-f]{1,16} Bank \d{1,3}: ([0-9a-f]{1,16}))\b"
 )
+#: Bit 61 of a bank's status (MCi_STATUS.UC in Intel's and AMD's manuals).
+_UNCORRECTED = 1 << 61
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +126,27 @@ class EventLines:
         #: The address of the message about the bus, and how many of its lines may come yet.
         self._probed: tuple[str, int] = "", 0
         self._hung: KernelEvent | None = None
-        self._stack = 0
+        self._stack = _Stack()
 
     def read(self, message: bytes) -> Iterator[KernelEvent]:
         """The events that a message tells, or completes."""
         if self._hung is not None:
-            yield from self._stack_line(message, self._hung)
+            if self._stack.in_driver(message):
+                yield self._hung
+            if self._stack.ended:
+                self._hung = None
         if not begins(message):
             return
-        # As in /dev/kmsg, rsyslog, and lines that a journal keeps together.
-        text = unescaped(message[: _MOST_LINES * _MOST_CHARACTERS]).replace("#012", "\n")
-        for line in text.split("\n")[:_MOST_LINES]:
-            event = self._line(line[:_MOST_CHARACTERS])
+        text = unescaped(message[: _MOST_LINES * _MOST_CHARACTERS])
+        # "#012" is rsyslog's, and lines that a journal keeps together are that already.
+        first, *more = text.replace("#012", "\n").split("\n")[:_MOST_LINES]
+        event = self._line(first[:_MOST_CHARACTERS]) or self._of_task(text[:_MOST_CHARACTERS])
+        if event is not None:
+            yield event
+        if not _PROBED.match(first):
+            return
+        for line in more:
+            event = self._of_driver(line[:_MOST_CHARACTERS])
             if event is not None:
                 yield event
 
@@ -137,14 +157,8 @@ class EventLines:
             return _sxid(line)
         if line.startswith(("pcieport ", "nvidia ")):
             return _of_bus(line)
-        if found := _HUNG.match(line):
-            self._hung = KernelEvent("hung_task", pid=int(found[2]), detail=_printable(found[1]))
-            self._stack = _STACK_RECORDS
-        elif found := _MCE.match(line):
-            event = "mce" if found[1].startswith("CPU ") else "mce_logged"
-            return KernelEvent(event, detail=_printable(found[1]))
-        elif found := _KILLED.match(line):
-            return KernelEvent("oom_kill", pid=int(found[1]), detail=_printable(found[2]))
+        if line.startswith("mce: "):
+            return _machine_check(line)
         return None
 
     def _of_driver(self, line: str) -> KernelEvent | None:
@@ -152,18 +166,46 @@ class EventLines:
         self._probed = address, max(lines - 1, 0)
         if found := _PROBED.match(line):
             self._probed = joined(*found.groups()), _PROBE_LINES
-        elif lines and "fallen off the bus" in line:
+        elif lines and _PROBED_OFF_BUS.match(line):
             self._probed = "", 0
             return KernelEvent("off_bus", address, detail="at probe")
         return _xid(line) or _of_gpu(line)
 
-    def _stack_line(self, message: bytes, hung: KernelEvent) -> Iterator[KernelEvent]:
-        self._stack -= 1
-        if _IN_DRIVER.search(message[-64:]):
-            self._hung = None
-            yield hung
-        elif not self._stack:
-            self._hung = None
+    def _of_task(self, text: str) -> KernelEvent | None:
+        """What is about a process, whose name may have several lines."""
+        if found := _HUNG.match(text):
+            self._hung = KernelEvent("hung_task", pid=int(found[2]), detail=_printable(found[1]))
+            self._stack = _Stack()
+        elif found := _KILLED.match(text):
+            return KernelEvent("oom_kill", pid=int(found[1]), detail=_printable(found[2]))
+        return None
+
+
+class _Stack:
+    """The records behind that of a hung task, which show where it waits.
+
+    Attributes:
+        ended: no record that comes belongs to it.
+    """
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._records = _STACK_RECORDS
+        self._begun = False
+
+    def in_driver(self, message: bytes) -> bool:
+        """Whether a record is a function of the driver; then no more is needed."""
+        self._records -= 1
+        line = message[:_MOST_CHARACTERS].strip()
+        begins_another = line.lower().startswith(b"call trace:")
+        # Other reports with a stack may follow at once; only new kernels mark the end.
+        self.ended = not self._records or line == b"</TASK>" or (self._begun and begins_another)
+        self._begun |= begins_another
+        # What the kernel found on the stack and does not trust has a question mark.
+        if self.ended or line.startswith(b"? ") or not _IN_DRIVER.search(line[-128:]):
+            return False
+        self.ended = True
+        return True
 
 
 def _xid(line: str) -> KernelEvent | None:
@@ -212,12 +254,21 @@ def _of_bus(line: str) -> KernelEvent | None:
         event = "pcie_fatal" if kind.endswith("(Fatal)") else event
     elif found := _LINK.match(line):
         event = "link_down"
-    elif found := _FIRMWARE_FILE.match(line):
-        event = "firmware_failed"
     else:
         return None
     address = joined(found[1], found[2], found[3])
-    return KernelEvent(event, address, detail=_printable(found[found.re.groups] or ""))
+    detail = found[5] if found.re is _AER else ""
+    return KernelEvent(event, address, detail=_printable(detail or ""))
+
+
+def _machine_check(line: str) -> KernelEvent | None:
+    if line.startswith(_MCE_LOGGED):
+        return KernelEvent("mce_logged")
+    found = _MCE.match(line)
+    if found is None:
+        return None
+    lost = "Exception" in found[1] or int(found[2], 16) & _UNCORRECTED
+    return KernelEvent("mce" if lost else "mce_logged", detail=found[1])
 
 
 def _printable(text: str) -> str:

@@ -96,15 +96,11 @@ def xids(message: bytes) -> tuple[tuple[XidLine, ...], bool]:
     # device calls itself stands behind the name of its driver, so it cannot pass for a report.
     if not message.startswith(b"NVRM:"):
         return (), False
-    found, odd = [], False
-    # A text of several lines is one record, with the ends of lines escaped.
-    for part in unescaped(message).split("\n"):
-        xid = _xid(part)
-        if xid is not None:
-            found.append(xid)
-        elif _LOOKS_LIKE_XID.match(part):
-            odd = True
-    return tuple(found), odd
+    # A text of several lines is one record, with the ends of lines escaped. Those behind the first
+    # may be from the name of a program or a file, which its user has chosen: "NAME[PID]: segfault".
+    line = unescaped(message).partition("\n")[0]
+    xid = _xid(line)
+    return ((), bool(_LOOKS_LIKE_XID.match(line))) if xid is None else ((xid,), False)
 
 
 def _xid(text: str) -> XidLine | None:

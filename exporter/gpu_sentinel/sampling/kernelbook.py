@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gpu_sentinel.catalogue.kernel import KERNEL_EVENTS, Scope
 from gpu_sentinel.catalogue.xids import Severity
@@ -16,8 +16,9 @@ from gpu_sentinel.sampling.xidbook import LOG_SECONDS, PUBLISH_SECONDS, STRANGE_
 
 log = logging.getLogger(__name__)
 
-#: What a log that lies can make us remember: series, and of them those of one kind of event.
-_MOST, _MOST_OF_A_KIND = 512, 64
+#: What a log that lies can make us remember: series, those that have a code, the codes of one event
+#: of one device, the devices of one event; and events while nobody has looked at the bus.
+_MOST, _MOST_CODED, _MOST_CODES, _MOST_DEVICES, _MOST_EARLY = 512, 384, 64, 64, 256
 
 _LEVELS = {
     Severity.FATAL: logging.ERROR,
@@ -51,7 +52,7 @@ class KernelBook:
         store: SnapshotStore,
         known: Callable[[], Iterable[tuple[DeviceId, str]]],
         *,
-        behind: Callable[[str], str | None] = lambda _bus: None,
+        behind: Callable[[str], str | None] = lambda _bus: "",
         stranger: Callable[[str], DeviceId | None] = lambda _bus: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,7 +61,8 @@ class KernelBook:
         Args:
             store: where events are published, and which GPUs a process used.
             known: the GPUs with their PCI addresses; asked again and again.
-            behind: the `bus_address` of the GPU that has this one or is the only one behind it.
+            behind: the `bus_address` of the GPU that has this one or is the only one behind it,
+                see `Roster.behind`.
             stranger: what a GPU is called that the driver does not list, see `Roster.stranger`.
             clock: monotonic seconds.
         """
@@ -70,12 +72,19 @@ class KernelBook:
         self._stranger = stranger
         self._clock = clock
         self._entries: dict[_Key, _Entry] = {}
+        #: Events of the bus, while nobody knows what is on it.
+        self._early: list[tuple[KernelEvent, float, bool]] = []
         self._published: dict[KernelSubject, XidReports] = {}
         self._published_at = float("-inf")
 
     def take(self, event: KernelEvent, wall: float, *, new: bool) -> None:
         """Count an event of this Unix time; `new`: it came after the log was opened."""
-        for bus in self._places(event, new=new):
+        places = self._places(event, new=new)
+        if places is None:
+            if len(self._early) < _MOST_EARLY:
+                self._early.append((event, wall, new))
+            return
+        for bus in places:
             entry = self._entry(_Key(event.event, bus, event.code))
             if entry is None:
                 continue
@@ -87,6 +96,9 @@ class KernelBook:
     def settle(self) -> None:
         """Publish what is new, and GPUs that are known by now; whenever it suits."""
         now = self._clock()
+        early, self._early = self._early, []
+        for event, wall, new in early:
+            self.take(event, wall, new=new)
         if not self._entries or now - self._published_at < PUBLISH_SECONDS:
             return
         self._published_at = now
@@ -101,14 +113,17 @@ class KernelBook:
             self._published = found
             self._store.put_kernel_events(found)
 
-    def _places(self, event: KernelEvent, *, new: bool) -> Collection[str]:
-        """The addresses that an event is counted for; an empty one stands for the host."""
+    def _places(self, event: KernelEvent, *, new: bool) -> Collection[str] | None:
+        """The addresses that an event is counted for; an empty one stands for the host.
+
+        None while that is not known.
+        """
         scope = KERNEL_EVENTS[event.event].scope
         if scope is Scope.HOST:
             return ("",)
         if scope is Scope.BUS:
             gpu = self._behind(event.bus)
-            return () if gpu is None else (gpu,)
+            return gpu if gpu is None else (gpu,) if gpu else ()
         if scope is not Scope.PROCESS:
             return (event.bus,)
         # A pid of before may be another's by now.
@@ -122,15 +137,23 @@ class KernelBook:
             for usage in self._store.current.usage
             if any(process.pid == pid for process in usage.processes)
         }
-        return {bus_address(address) or "" for id_, address in self._known() if id_.uuid in uuids}
+        buses = (bus_address(address) for id_, address in self._known() if id_.uuid in uuids)
+        return set(filter(None, buses))
 
     def _entry(self, key: _Key) -> _Entry | None:
-        entry = self._entries.get(key)
-        if entry is None:
-            alike = sum(other.event == key.event for other in self._entries)
-            if len(self._entries) >= _MOST or alike >= _MOST_OF_A_KIND:
-                return None
-            entry = self._entries[key] = _Entry(self._clock())
+        """Where an event is counted; without its code where there are too many; None at the end."""
+        found = self._entries.get(key)
+        if found is not None:
+            return found
+        alike = [other.bus for other in self._entries if other.event == key.event]
+        many = alike.count(key.bus) >= _MOST_CODES or len(self._entries) >= _MOST_CODED
+        if key.code and many:
+            return self._entry(replace(key, code=""))
+        devices = set(alike)
+        full = len(devices) >= _MOST_DEVICES and key.bus not in devices
+        if full or len(self._entries) >= _MOST:
+            return None
+        entry = self._entries[key] = _Entry(self._clock())
         return entry
 
     def _names(self, key: _Key, gpu: DeviceId | None, age: float) -> tuple[str, str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gpu_sentinel.catalogue.availability import NOT_LISTED, UNCLAIMED
 from gpu_sentinel.host import PciGpu, bus_address, pci_address
@@ -53,6 +53,9 @@ class Roster:
         self._expected_gpus = expected_gpus
         self._clock = clock
         self._pci: PciGpus | None = None
+        #: By `bus_address`: the GPU that has it, or is behind it; "" where several are. None is
+        #: forgotten, since what is told of a GPU that was taken out comes later.
+        self._behind: dict[str, str] | None = None
         self._listed = 0
         #: By UUID: what stands on the page although the driver does not list it.
         self._shown: set[str] = set()
@@ -69,6 +72,7 @@ class Roster:
     def count(self) -> None:
         """Look at the PCI bus."""
         self._pci = self._pci_gpus()
+        self._behind = _behind(self._pci or (), self._behind or {})
         wanted = self._expected_gpus()
         if wanted is None and self._pci is not None:
             wanted = expected(self._pci)
@@ -112,15 +116,11 @@ class Roster:
         return _unlisted_id(pci_address(bus))
 
     def behind(self, bus: str) -> str | None:
-        """The `bus_address` of the GPU that has this one, or that has this bridge for itself."""
-        found = None
-        for gpu in self._pci or ():
-            own = bus_address(gpu.address)
-            if own == bus:
-                return own
-            if gpu.bridge and bus_address(gpu.bridge) == bus:
-                found = own
-        return found
+        """The `bus_address` of the GPU that has this one, or that has this bridge for itself.
+
+        Empty where no GPU has it, or several have; None while nobody has looked at the PCI bus.
+        """
+        return None if self._behind is None else self._behind.get(bus, "")
 
     def settle(self, samplers: Sequence[DeviceSampler]) -> None:
         """Show the GPUs that are missed, and those that only the PCI bus knows; hide the others."""
@@ -215,3 +215,15 @@ class Roster:
 def _unlisted_id(address: str, uuid: str = "") -> DeviceId:
     """What a GPU is called that the driver does not list; the UUID may not be known."""
     return DeviceId(UNLISTED, uuid or stand_in(UNLISTED, address), address)
+
+
+def _behind(gpus: PciGpus, before: Mapping[str, str]) -> dict[str, str]:
+    """By `bus_address`: each GPU by its own, and by that of its bridge, "" if others share it."""
+    cards = [gpu for gpu in gpus if not gpu.virtual]
+    found: dict[str, str] = {}
+    for gpu in cards:
+        own, bridge = bus_address(gpu.address), bus_address(gpu.bridge)
+        if own and bridge:
+            found[bridge] = "" if bridge in found else own
+    owns = filter(None, (bus_address(gpu.address) for gpu in cards))
+    return {**before, **found, **{own: own for own in owns}}

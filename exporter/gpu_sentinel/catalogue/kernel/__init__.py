@@ -210,8 +210,9 @@ KERNEL_EVENTS: Mapping[str, Event] = {
             "mce",
             Severity.WARNING,
             Scope.HOST,
-            "mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 7: 8c00004000010091",
-            "The processor or the host's memory reported an error that was not corrected.",
+            "mce: [Hardware Error]: CPU 4: Machine Check Exception: 5 Bank 3: be00000000800400",
+            "The processor or the host's memory reported an error that was not corrected "
+            "(bit 61 of the status, or an exception).",
             "Read `ras-mc-ctl --errors` or the lines behind it in `dmesg`; have the host checked.",
         ),
         Event(

@@ -9,7 +9,12 @@ from gpu_sentinel.rules.latch import latched
 from gpu_sentinel.rules.limits import Limits
 
 _LAST = "gpu_xid_last_timestamp_seconds"
-_SAID = 'gpu_kernel_event_last_timestamp_seconds{event=~"nvlink_.+"}'
+_SAID = (
+    f"max by ({JOIN}, xid) (label_replace(gpu_kernel_event_last_timestamp_seconds"
+    '{event=~"nvlink_.+"}, "xid", "$1", "code", "([0-9]+) .*"))'
+)
+#: What the line of an XID says besides is read together with its number.
+_TOGETHER_SECONDS = 60
 _LOOK = "`gpu-sentinel xids {{ $labels.xid }}`"
 
 
@@ -61,7 +66,10 @@ def alerts(limits: Limits) -> tuple[Alert, ...]:
             expr=f'time() - {_LAST}{{xid!~"{quiet}|{links}"}} < 3600\n'
             "or\n"
             f'time() - {_LAST}{{xid=~"{links}"}} < 3600\n'
-            f"  unless on ({JOIN}) {_SAID}",
+            f"  unless on ({JOIN}, xid) (\n"
+            f'  {_LAST}{{xid=~"{links}"}} - {_TOGETHER_SECONDS}\n'
+            f"    <= on ({JOIN}, xid) group_left () {_SAID}\n"
+            ")",
             summary=f"{SHORT} reports XID {{{{ $labels.xid }}}}",
             description=f"{WHO} reported XID {{{{ $labels.xid }}}} {{{{ $value | humanizeDuration }}}} "
             "ago. Work may have failed; most of these need no reset.",
