@@ -63,7 +63,9 @@ def test_silent_and_slow_clients_are_ended_in_time(start, monkeypatch):
     later = time.monotonic() + State.OPENING.seconds + 1
     monkeypatch.setattr(server.connections, "clock", lambda: later)
     for sock in (silent, slow):
-        assert sock.recv(1) == b"", "the server has ended it"
+        # It is reset where its last bytes came as the server closed it.
+        with contextlib.suppress(ConnectionResetError):
+            assert sock.recv(1) == b"", "the server has ended it"
         sock.close()
     _until(lambda: len(server.connections) == 0)
 
