@@ -45,6 +45,25 @@ class TestList:
         assert one.pids() == [10, 11, 12]
         assert {p.gpu_instance for p in one.processes.list()} == {None}
 
+    def test_lists_that_stay_empty_are_asked_seldom(self, bench: Make):
+        """Who starts graphics or MPS later is seen a few readings later; compute at once."""
+        one = bench()
+        one.start(10)
+        for _ in range(20):
+            assert one.pids() == [10]
+        one.start(11, types=("graphics",))
+        one.start(12, types=("compute", "mps"))
+        readings = [one.processes.list() for _ in range(4)]
+        assert [p.pid for p in readings[0] if "compute" in p.types] == [10, 12]
+        missing = [len(found) < 3 for found in readings]
+        assert missing == sorted(missing, reverse=True), "seen once, seen always"
+        assert any(missing)
+        assert {p.pid: p.types for p in readings[-1]}[12] == {"compute", "mps"}
+        assert one.pids() == [10, 11, 12]
+        one.processes.look_again()
+        one.start(13, types=("graphics",))
+        assert one.pids() == [10, 11, 12, 13]
+
     def test_a_driver_of_2020_knows_no_mps(self, bench: Make):
         one = bench("t4")
         one.start(10)

@@ -42,6 +42,9 @@ _LAYOUTS: Mapping[int, struct.Struct] = {
     16: struct.Struct("<I4xQ"),
 }
 _CAPACITY = 64
+#: A list beside that of compute that was empty so often is asked only each so manieth time: most
+#: servers have neither graphics nor MPS, and a call to the driver costs more than all that we do.
+_QUIET, _SELDOM = 3, 4
 #: NVML_VALUE_NOT_AVAILABLE of 64 and of 32 bits.
 _NO_MEMORY, _NO_INSTANCE = 2**64 - 1, 2**32 - 1
 #: Numbers of instances are smaller; memory of a process too, in bytes.
@@ -90,12 +93,13 @@ class ProcessLists:
         self._recorder = recorder
         room = Room(max(_LAYOUTS), _CAPACITY)
         self._lists = {kind: _List(versions, room) for kind, versions in LISTS.items()}
+        self._readings = 0
         self.failures: dict[str, NvmlError] = {}
 
     def look_again(self) -> None:
         """Ask again for what was not supported."""
         for one in self._lists.values():
-            one.supported = True
+            one.supported, one.empty = True, 0
 
     @property
     def supported(self) -> frozenset[str]:
@@ -111,7 +115,11 @@ class ProcessLists:
         self.failures = {}
         found: dict[tuple[int, int, int], tuple[int, set[str]]] = {}
         answered = False
+        self._readings += 1
+        seldom = not devices and bool(self._readings % _SELDOM)
         for kind, one in self._lists.items():
+            if answered and seldom and one.empty >= _QUIET:
+                continue
             rows = self._rows(kind, one, self._handle)
             answered |= rows is not None
             if devices and not _placed(rows or ()):
@@ -121,6 +129,7 @@ class ProcessLists:
                 before, kinds = found.setdefault((pid, gpu, compute), (_NO_MEMORY, set()))
                 kinds.add(kind)
                 found[pid, gpu, compute] = (_greater(before, memory), kinds)
+            one.empty = one.empty + 1 if rows == [] else 0
         if not answered and (failure := worst(self.failures.values())):
             raise failure
         return tuple(self._process(*key, *value) for key, value in found.items())
@@ -187,6 +196,7 @@ class _List:
 
     Attributes:
         supported: it may be asked.
+        empty: how often it was so, the last times.
     """
 
     def __init__(self, versions: Sequence[tuple[str, int]], room: Room) -> None:
@@ -194,6 +204,7 @@ class _List:
         self._room = room
         self._call: Callable[..., int] | None = None
         self.supported = True
+        self.empty = 0
 
     def read(self, handle: Handle) -> tuple[list[_Row], int]:
         """Its entries, and how many of them cannot be.

@@ -210,7 +210,7 @@ def test_this_machine_shows_a_process_as_it_is():
         assert facts.uid == os.getuid()
         assert facts.cgroup == Path(f"/proc/{process.pid}/cgroup").read_text()
         assert facts.pids[0] == process.pid or not proc.visible
-        assert proc.seconds(stat) <= time.clock_gettime(time.CLOCK_BOOTTIME)
+        assert proc.seconds(stat.start) <= time.clock_gettime(time.CLOCK_BOOTTIME)
     assert proc.stat(process.pid) is None
     assert proc.facts(stat) is None
 

@@ -267,13 +267,3 @@ def test_this_process_is_found_on_this_machine():
     assert found.started <= time.time() + 1
     assert resolver.sources()["proc"]
     assert resolver.recent(os.getpid(), time.time()) == found
-
-
-def test_a_known_process_is_not_read_again_on_this_machine(reads: list[str]):
-    resolver = Resolver()
-    if not resolver.visible:
-        pytest.skip("a namespace of pids of its own")
-    resolver.resolve(os.getpid())
-    reads.clear()
-    resolver.resolve(os.getpid())
-    assert reads == [f"{os.getpid()}/stat"]

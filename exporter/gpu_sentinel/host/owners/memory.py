@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from gpu_sentinel.host.owners.watch import Watch
 from gpu_sentinel.model import Owner
 
 #: Processes that are remembered, of both kinds, and seconds for which those that are gone are.
@@ -41,11 +42,13 @@ class Known:
     Attributes:
         seen: monotonic seconds of the last look.
         again: monotonic seconds at which all that is known of it is read anew.
+        watch: tells its end; None where it can only be read of.
     """
 
     process: Process
     seen: float
     again: float
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True, slots=True)

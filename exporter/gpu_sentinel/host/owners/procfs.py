@@ -177,7 +177,7 @@ class Proc:
         status = self._content(f"{stat.pid}/status", FILE_BYTES)
         cgroup = self._content(f"{stat.pid}/cgroup", FILE_BYTES)
         try:
-            started = self._boot() + self.seconds(stat)
+            started = self._boot() + self.seconds(stat.start)
         except (OSError, ValueError):
             return None
         if status is None or not self.still(stat):
@@ -197,9 +197,9 @@ class Proc:
         now = self.stat(stat.pid)
         return now is not None and now.start == stat.start
 
-    def seconds(self, stat: Stat) -> float:
-        """Seconds from the machine's start to the process', as of CLOCK_BOOTTIME."""
-        return stat.start / self._ticks
+    def seconds(self, start: int) -> float:
+        """Seconds from the machine's start to that of a process, as of CLOCK_BOOTTIME."""
+        return start / self._ticks
 
     def environ(self, stat: Stat, most: int) -> bytes | None:
         """The environment that a process was started with, as far as it may be read.

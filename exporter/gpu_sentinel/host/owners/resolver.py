@@ -13,6 +13,7 @@ from gpu_sentinel.host.owners.engines import DOCKER, PODMAN, Engines
 from gpu_sentinel.host.owners.memory import Known, Memory, Process
 from gpu_sentinel.host.owners.procfs import PROC, Proc, Stat
 from gpu_sentinel.host.owners.users import Users, no_name
+from gpu_sentinel.host.owners.watch import watch
 
 #: Seconds after which everything about a process is read anew: it may have been moved.
 AGAIN = 60.0
@@ -21,6 +22,8 @@ AGAIN = 60.0
 SOON = 10.0
 #: A process younger than this, in seconds, may not be yet where it belongs.
 YOUNG = 5.0
+#: Processes that are watched, for each of which a descriptor is open.
+MOST_WATCHED = 256
 #: Seconds by which Unix times of starts and of lines of a log may be wrong: the machine's start is
 #: told in whole seconds, and moves as the clock is set.
 SLACK = 2.0
@@ -30,7 +33,8 @@ class Resolver:
     """From a pid of the machine, as the driver tells it, to a process and its owner.
 
     For one thread, which files and the names of users may hold up. A process that is known costs
-    one read of `/proc/PID/stat` a look, and all again once a minute.
+    a question whether it has ended, or where that cannot be asked, one read of `/proc/PID/stat`;
+    and all again once a minute, its name as well.
     """
 
     def __init__(
@@ -68,6 +72,8 @@ class Resolver:
             clock,
         )
         self._memory = Memory()
+        #: Only here are pids those that this process sees.
+        self._watch = watch if proc == PROC else lambda _pid: None
 
     @property
     def visible(self) -> bool:
@@ -86,6 +92,15 @@ class Resolver:
             return None
         now = self._clock()
         self._memory.sweep(now)
+        known = self._memory.known(pid)
+        watched = known.watch if known is not None else None
+        if watched is not None and watched.ended:
+            watched = None
+        if known is not None and watched is not None and now < known.again:
+            return self._seen(known, now, listed)
+        if watched is None and len(self._memory) < MOST_WATCHED:
+            # Before anything is read: as long as it does not end, that was of this process.
+            watched = self._watch(pid)
         stat = self._proc.stat(pid)
         known = self._memory.known(pid, stat.start if stat is not None else None)
         if stat is None or known is None:
@@ -99,9 +114,14 @@ class Resolver:
                 return None
         elif stat.name != known.process.name:
             known.process = replace(known.process, name=stat.name)
+        known.watch = watched
+        return self._seen(known, now, listed)
+
+    def _seen(self, known: Known, now: float, listed: float | None) -> Process | None:
+        """What is known of a process that is there, unless it is younger than what was listed."""
         known.seen = now
         self._memory.keep(known)
-        if listed is not None and self._proc.seconds(stat) > listed:
+        if listed is not None and self._proc.seconds(known.process.start) > listed:
             return None
         return known.process
 
@@ -138,7 +158,7 @@ class Resolver:
             # It has ended meanwhile, so what was read last may be a zombie's.
             return before if before is not None else self._looked(after, None, now)
         started = before.process.started if before is not None else facts.started
-        young = self._boot() - self._proc.seconds(stat) < YOUNG
+        young = self._boot() - self._proc.seconds(stat.start) < YOUNG
         process = Process(
             stat.pid, stat.start, started, stat.name, facts.uid, finding.owner, finding.gpus
         )
