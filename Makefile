@@ -32,7 +32,7 @@ test: $(STAMP) ## all tests, types and style
 	$(BIN)/mypy
 	$(PYTEST) $(ARGS)
 
-test-long: $(STAMP) ## the tests that take longer, and property tests with ten times as many examples
+test-long: $(STAMP) ## the tests that take longer, and property tests with five times as many examples
 	@sh scripts/install-tools.sh test
 	$(PYTEST) -m 'long or hypothesis' --hypothesis-profile long $(ARGS)
 

@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 # No deadline, and no complaint that examples are made slowly: that says more about what else runs
 # than about the code.
-for _profile, _examples in (("short", 100), ("long", 1000)):
+for _profile, _examples in (("short", 100), ("long", 500)):
     hypothesis.settings.register_profile(
         _profile,
         deadline=None,
