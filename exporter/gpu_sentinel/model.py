@@ -77,6 +77,10 @@ class Owner:
     slurm_account: str = ""
     user: str = ""
 
+    def __hash__(self) -> int:
+        """Of what tells most owners apart: each second all of every process are looked up."""
+        return hash((self.kind, self.name))
+
 
 #: Who is not known.
 NOBODY = Owner()

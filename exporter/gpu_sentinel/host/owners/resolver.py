@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from gpu_sentinel.host.owners.containers import LOGS, Containers
@@ -14,6 +15,7 @@ from gpu_sentinel.host.owners.memory import Known, Memory, Process
 from gpu_sentinel.host.owners.procfs import PROC, Proc, Stat
 from gpu_sentinel.host.owners.users import Users, no_name
 from gpu_sentinel.host.owners.watch import watch
+from gpu_sentinel.model import Owner
 
 #: Seconds after which everything about a process is read anew: it may have been moved.
 AGAIN = 60.0
@@ -159,8 +161,13 @@ class Resolver:
             return before if before is not None else self._looked(after, None, now)
         started = before.process.started if before is not None else facts.started
         young = self._boot() - self._proc.seconds(stat.start) < YOUNG
-        process = Process(
-            stat.pid, stat.start, started, stat.name, facts.uid, finding.owner, finding.gpus
-        )
+        owner = _same(finding.owner)
+        process = Process(stat.pid, stat.start, started, stat.name, facts.uid, owner, finding.gpus)
         again = now + (AGAIN if finding.settled and not young else SOON)
         return Known(process, now, again)
+
+
+@lru_cache(maxsize=1024)
+def _same(owner: Owner) -> Owner:
+    """One object for all processes of an owner, which are compared each second."""
+    return owner

@@ -232,7 +232,7 @@ def whole(owner: Owner) -> Owner:
 
 
 def _of(one: _One, owner: Owner) -> _One:
-    return one if one.owner is owner else replace(one, owner=owner)
+    return one if one.owner is owner or one.owner == owner else replace(one, owner=owner)
 
 
 def _weights(parts: Iterable[tuple[Owner, float]]) -> Mapping[Owner, float]:
