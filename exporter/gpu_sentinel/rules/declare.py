@@ -65,6 +65,7 @@ class Page:
 
 GPU_PAGE = Page("gpu-device", ("host", "gpu"))
 HOST_PAGE = Page("gpu-host", ("host",))
+HEALTH_PAGE = Page("gpu-health", ("host",))
 OWNER_PAGE = Page("gpu-owners", ("host", "owner"))
 EXPORTER_PAGE = Page("gpu-sentinel", ("host",))
 STACK_PAGE = Page("gpu-sentinel")
