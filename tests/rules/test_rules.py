@@ -182,6 +182,7 @@ def test_alert_has_a_runbook_and_a_dashboard(alert: dict[str, Any]):
         assert (page["uid"], chosen) in (
             ("gpu-device", {"host", "gpu"}),
             ("gpu-sentinel", {"host"}),
+            ("gpu-health", {"host"}),  # which has the events of all GPUs, switches and the host
             ("gpu-owners", {"host", "owner"}),
         )
 
